@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * file.c - files as they enter and leave the compiler.
+ *
+ * Only regular files are mapped or read: a FIFO or a device would block or
+ * never end.  External data named by a model is opened through openat2, so no
+ * path in a model can leave its folder.
+ */
+#include "base/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "base/arena.h"
+
+static const uint8_t nothing[1];
+
+static cab_status io_fail(cab_diag *d, const char *path, const char *doing)
+{
+    cab_where w = { .file = path };
+
+    return cab_fail(d, CAB_EIO, &w, "cannot %s: %s", doing, strerror(errno));
+}
+
+/* Size of a regular file. */
+static cab_status size_of(int fd, const char *label, size_t *out, cab_diag *d)
+{
+    cab_where w = { .file = label };
+    struct stat st;
+
+    if (fstat(fd, &st))
+        return io_fail(d, label, "inspect");
+    if (!S_ISREG(st.st_mode))
+        return cab_fail(d, CAB_EIO, &w, "not a regular file");
+    *out = (size_t)st.st_size;
+    return CAB_OK;
+}
+
+/* Without O_NONBLOCK, opening a FIFO would wait for a writer. */
+static int open_to_read(const char *path)
+{
+    return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
+cab_status cab_fd_map(int fd, const char *label, cab_mapping *out, cab_diag *d)
+{
+    size_t n;
+    void *p;
+
+    *out = (cab_mapping){ nothing, 0 };
+    CAB_TRY(size_of(fd, label, &n, d));
+    if (!n)
+        return CAB_OK;
+    p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return io_fail(d, label, "map");
+    *out = (cab_mapping){ p, n };
+    return CAB_OK;
+}
+
+cab_status cab_file_map(const char *path, cab_mapping *out, cab_diag *d)
+{
+    int fd = open_to_read(path);
+    cab_status s;
+
+    *out = (cab_mapping){ nothing, 0 };
+    if (fd < 0)
+        return io_fail(d, path, "open");
+    s = cab_fd_map(fd, path, out, d);
+    close(fd);
+    return s;
+}
+
+void cab_file_unmap(cab_mapping *m)
+{
+    if (m->n)
+        munmap((void *)(uintptr_t)m->p, m->n);
+    *m = (cab_mapping){ nothing, 0 };
+}
+
+/* The folder that holds base_path, opened; -1 on failure. */
+static int open_folder_of(const char *base_path)
+{
+    const char *slash = strrchr(base_path, '/');
+    char *folder;
+    int fd;
+
+    if (!slash)
+        return open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    folder = strndup(base_path, (size_t)(slash - base_path) + 1);
+    if (!folder)
+        return -1;
+    fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    free(folder);
+    return fd;
+}
+
+cab_status cab_file_open_beneath(const char *base_path, const char *relative,
+                                 int *out_fd, cab_diag *d)
+{
+    struct open_how how = {
+        .flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+                   | RESOLVE_NO_MAGICLINKS,
+    };
+    cab_where w = { .file = relative };
+    int folder = open_folder_of(base_path), fd;
+    struct stat st;
+
+    *out_fd = -1;
+    if (folder < 0)
+        return io_fail(d, base_path, "open the folder");
+    fd = (int)syscall(SYS_openat2, folder, relative, &how, sizeof how);
+    close(folder);
+    if (fd < 0) {
+        if (errno == EXDEV || errno == ELOOP)
+            return cab_fail(d, CAB_EIO, &w, "leads out of the folder of '%s' "
+                            "or through a symbolic link", base_path);
+        return io_fail(d, relative, "open");
+    }
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+        close(fd);
+        return cab_fail(d, CAB_EIO, &w,
+                        "not a regular file with a single link");
+    }
+    *out_fd = fd;
+    return CAB_OK;
+}
+
+cab_status cab_fd_write_at(int fd, uint64_t offset, const void *p, size_t n,
+                           cab_diag *d)
+{
+    const char *at = p;
+
+    if (offset > INT64_MAX || n > INT64_MAX - offset)
+        return cab_fail(d, CAB_EIO, NULL, "cannot write: offset too large");
+    while (n) {
+        ssize_t k = pwrite(fd, at, n, (off_t)offset);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return cab_fail(d, CAB_EIO, NULL, "cannot write: %s",
+                            k ? strerror(errno) : "no progress");
+        at += k;
+        offset += (uint64_t)k;
+        n -= (size_t)k;
+    }
+    return CAB_OK;
+}
+
+/* The mode a plain open(..., 0666) would give. */
+static mode_t plain_mode(void)
+{
+    char line[128];
+    unsigned mask = 022;
+    FILE *f = fopen("/proc/self/status", "re");
+
+    /* umask(2) can only be read by setting it, which other threads would see. */
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "Umask: %o", &mask) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return 0666 & ~(mode_t)mask;
+}
+
+/* Makes a rename survive a crash; failing to is no failure of the write. */
+static void sync_folder_of(const char *path)
+{
+    char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
+    int fd;
+
+    if (slash)
+        slash[1] = 0;
+    fd = folder ? open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                : -1;
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(folder);
+}
+
+cab_status cab_file_write(const char *path, const void *p, size_t n, cab_diag *d)
+{
+    char *temp;
+    cab_status s;
+    int fd;
+
+    if (asprintf(&temp, "%s.tmp.XXXXXX", path) < 0)
+        return CAB_ENOMEM;
+    fd = mkostemp(temp, O_CLOEXEC);
+    if (fd < 0) {
+        free(temp);
+        return io_fail(d, path, "create a temporary beside it");
+    }
+    s = cab_fd_write_at(fd, 0, p, n, d);
+    if (s == CAB_OK && (fchmod(fd, plain_mode()) || fsync(fd)))
+        s = io_fail(d, path, "write");
+    if (close(fd) && s == CAB_OK)
+        s = io_fail(d, path, "write");
+    if (s == CAB_OK && rename(temp, path))
+        s = io_fail(d, path, "replace");
+    if (s != CAB_OK)
+        unlink(temp);
+    else
+        sync_folder_of(path);
+    free(temp);
+    return s;
+}
+
+/* The whole file into malloc'ed memory, the caller's also on failure. */
+static cab_status read_fd(int fd, const char *path, size_t limit, char **out,
+                          size_t *out_n, cab_diag *d)
+{
+    cab_where w = { .file = path };
+    size_t n, at = 0;
+    ssize_t k = 1;
+
+    CAB_TRY(size_of(fd, path, &n, d));
+    if (n > limit)
+        return cab_fail(d, CAB_ELIMIT, &w, "%zu bytes, more than the %zu "
+                        "allowed", n, limit);
+    *out = malloc(n + 1);
+    if (!*out)
+        return cab_fail(d, CAB_ENOMEM, &w, "no room for %zu bytes", n);
+    while (at < n && k) {
+        k = read(fd, *out + at, n - at);
+        if (k < 0 && errno != EINTR)
+            return io_fail(d, path, "read");
+        at += k > 0 ? (size_t)k : 0;
+    }
+    *out_n = at;                    /* less than n when the file shrank */
+    return CAB_OK;
+}
+
+static void free_held(void *p)
+{
+    free(*(char **)p);
+}
+
+cab_status cab_file_read(cab_arena *a, const char *path, size_t limit,
+                         char **out, size_t *out_n, cab_diag *d)
+{
+    /* What allocates from the arena comes before what a jump would leak. */
+    char **held = CAB_NEW(a, char *);
+    size_t n = 0;
+    cab_status s;
+    int fd;
+
+    *out = NULL;
+    if (out_n)
+        *out_n = 0;
+    cab_arena_cleanup(a, free_held, held);
+    fd = open_to_read(path);
+    if (fd < 0)
+        return io_fail(d, path, "open");
+    s = read_fd(fd, path, limit, held, &n, d);
+    close(fd);
+    if (s != CAB_OK)
+        return s;
+    (*held)[n] = 0;
+    *out = *held;
+    if (out_n)
+        *out_n = n;
+    return CAB_OK;
+}
+
+int cab_memfd(const char *name, size_t size)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0)
+        return -1;
+    if (size > INT64_MAX || ftruncate(fd, (off_t)size)
+        || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan.c - reads a .cab file's tables and checks every offset, count and
+ * index in them, so that the session may follow them without checks.
+ */
+#include "runtime/runtime_int.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int cab_rt_fail(cab_error *e, int code, const char *fmt, ...)
+{
+    if (e) {
+        va_list ap;
+        va_start(ap, fmt);
+        e->code = code;
+        vsnprintf(e->text, sizeof e->text, fmt, ap);
+        va_end(ap);
+    }
+    return code;
+}
+
+static cab_status bad(cab_error *e, const char *what)
+{
+    return (cab_status)cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: %s", what);
+}
+
+/* ---- the file ---- */
+
+static bool section_fits(const cab_file_section *s, uint64_t n)
+{
+    return s->offset <= n && s->bytes <= n - s->offset;
+}
+
+static cab_status read_sections(const uint8_t *p, uint64_t n, cab_plan *out,
+                                const cab_file_section **found, cab_error *e)
+{
+    const cab_file_header *h = out->file = (const void *)p;
+    if (n < sizeof *h || memcmp(h->magic, CAB_PLAN_MAGIC, sizeof h->magic))
+        return (cab_status)cab_rt_fail(e, CAB_EARTIFACT, "not a Cabochon artifact");
+    if (h->version != CAB_PLAN_VERSION)
+        return (cab_status)cab_rt_fail(
+            e, CAB_EARTIFACT,
+            "artifact of plan version %u; this runtime loads version %d: compile it again",
+            h->version, CAB_PLAN_VERSION);
+    if (h->file_bytes != n)
+        return bad(e, "its length is not what the header says (cut off?)");
+    if (h->n_sections > 64 || sizeof *h + h->n_sections * sizeof(cab_file_section) > n)
+        return bad(e, "section table");
+    const cab_file_section *s = (const void *)(p + sizeof *h);
+    for (uint32_t i = 0; i < h->n_sections; i++) {
+        if (!section_fits(&s[i], n) || s[i].offset % 64)
+            return bad(e, "a section lies outside the file");
+        if (s[i].kind >= 1 && s[i].kind <= CAB_SEC_WEIGHTS) {
+            if (found[s[i].kind])
+                return bad(e, "a section stands twice");
+            found[s[i].kind] = &s[i];
+        }
+    }
+    for (int k = CAB_SEC_PLAN; k <= CAB_SEC_WEIGHTS; k++)
+        if (!found[k])
+            return bad(e, "a section is missing");
+    if (found[CAB_SEC_CODE]->offset % 4096 || found[CAB_SEC_WEIGHTS]->offset % 4096)
+        return bad(e, "code or weights are not page-aligned");
+    return CAB_OK;
+}
+
+/* Takes count records of size bytes from the plan section. */
+static const void *take(const uint8_t **at, uint64_t *left, uint64_t count, uint64_t size)
+{
+    if (count > *left / size)
+        return NULL;
+    const void *p = *at;
+    *at += count * size;
+    *left -= count * size;
+    return p;
+}
+
+static cab_status read_tables(const uint8_t *p, uint64_t n, cab_plan *out, cab_error *e)
+{
+    const cab_plan_header *h = out->header = take(&p, &n, 1, sizeof *h);
+    if (!h)
+        return bad(e, "plan header");
+    if (!(out->scalars = take(&p, &n, h->n_scalars, sizeof *out->scalars)) ||
+        !(out->checks = take(&p, &n, h->n_checks, sizeof *out->checks)) ||
+        !(out->values = take(&p, &n, h->n_values, sizeof *out->values)) ||
+        !(out->kernels = take(&p, &n, h->n_kernels, sizeof *out->kernels)) ||
+        !(out->instrs = take(&p, &n, h->n_instrs, sizeof *out->instrs)) ||
+        !(out->words = take(&p, &n, h->n_words, sizeof *out->words)) ||
+        !(out->inputs = take(&p, &n, h->n_inputs, sizeof *out->inputs)) ||
+        !(out->outputs = take(&p, &n, h->n_outputs, sizeof *out->outputs)))
+        return bad(e, "plan tables");
+    return CAB_OK;
+}
+
+/* ---- the tables ---- */
+
+static bool text_ok(const cab_plan *p, uint32_t at) { return at < p->strings_bytes; }
+
+static bool is_value(const cab_plan *p, uint32_t v, uint32_t cls)
+{
+    return v < p->header->n_values && p->values[v].cls == cls;
+}
+
+static cab_status check_scalars(const cab_plan *p, cab_error *e)
+{
+    for (uint32_t i = 0; i < p->header->n_scalars; i++) {
+        const cab_plan_scalar *s = &p->scalars[i];
+        bool ok = s->op < CAB_S_COUNT && text_ok(p, s->name);
+        if (s->op == CAB_S_INPUT_DIM)
+            ok = ok && s->a < p->header->n_inputs && is_value(p, p->inputs[s->a], CAB_V_INPUT) &&
+                 s->b < p->values[p->inputs[s->a]].rank;
+        else if (s->op >= CAB_S_ADD && s->op <= CAB_S_MAX)
+            ok = ok && s->a < i && s->b < i;
+        if (!ok)
+            return bad(e, "shape program");
+    }
+    for (uint32_t i = 0; i < p->header->n_checks; i++) {
+        const cab_plan_check *c = &p->checks[i];
+        if (c->a >= p->header->n_scalars || c->b >= p->header->n_scalars || !text_ok(p, c->why))
+            return bad(e, "shape checks");
+    }
+    return CAB_OK;
+}
+
+static bool value_ok(const cab_plan *p, uint32_t i)
+{
+    const cab_plan_value *v = &p->values[i];
+    const cab_plan_header *h = p->header;
+    if (v->cls >= CAB_V_CLASS_COUNT || v->rank > CAB_PLAN_MAX_RANK || !text_ok(p, v->name) ||
+        v->slot_bytes >= h->n_scalars || v->last > h->n_instrs || v->first > v->last ||
+        cab_dtype_from_onnx(v->dtype) == CAB_DT_none)
+        return false;
+    for (int k = 0; k < v->rank; k++)
+        if (v->dims[k] >= h->n_scalars)
+            return false;
+    switch (v->cls) {
+    case CAB_V_INPUT: return v->index < h->n_inputs && p->inputs[v->index] == i;
+    case CAB_V_OUTPUT: return v->index < h->n_outputs && p->outputs[v->index] == i;
+    case CAB_V_ALIAS: return v->index < i && v->slot_offset < h->n_scalars;
+    default: return true;
+    }
+}
+
+/* Bytes of constants are compile-time numbers: their slots are CONST. */
+static bool constant_ok(const cab_plan *p, const cab_plan_value *v)
+{
+    if (v->cls != CAB_V_CONST && !(v->cls == CAB_V_INPUT && v->flags & CAB_V_FIXED))
+        return true;
+    const cab_plan_scalar *s = &p->scalars[v->slot_bytes];
+    return s->op == CAB_S_CONST && s->imm >= 0 && v->offset % 64 == 0 &&
+           v->offset <= p->weights_bytes && (uint64_t)s->imm <= p->weights_bytes - v->offset;
+}
+
+static cab_status check_values(const cab_plan *p, cab_error *e)
+{
+    for (uint32_t i = 0; i < p->header->n_values; i++)
+        if (!value_ok(p, i) || !constant_ok(p, &p->values[i]))
+            return bad(e, "value table");
+    for (uint32_t i = 0; i < p->header->n_inputs; i++)
+        if (!is_value(p, p->inputs[i], CAB_V_INPUT) || p->values[p->inputs[i]].index != i)
+            return bad(e, "input list");
+    for (uint32_t i = 0; i < p->header->n_outputs; i++)
+        if (!is_value(p, p->outputs[i], CAB_V_OUTPUT) || p->values[p->outputs[i]].index != i)
+            return bad(e, "output list");
+    for (uint32_t i = 0; i < p->header->n_kernels; i++) {
+        const cab_plan_kernel *k = &p->kernels[i];
+        if (!text_ok(p, k->name) || k->offset > p->code_bytes || k->bytes == 0 ||
+            k->bytes > p->code_bytes - k->offset)
+            return bad(e, "kernel table");
+    }
+    return CAB_OK;
+}
+
+/* words[at]: count, then indices below limit; returns the next position or 0. */
+static uint64_t list_ok(const cab_plan *p, uint64_t at, uint32_t limit, uint32_t *out_n)
+{
+    if (at >= p->header->n_words)
+        return 0;
+    *out_n = p->words[at];
+    if (*out_n > p->header->n_words - at - 1)
+        return 0;
+    for (uint32_t i = 0; i < *out_n; i++)
+        if (p->words[at + 1 + i] >= limit)
+            return 0;
+    return at + 1 + *out_n;
+}
+
+static bool call_ok(const cab_plan *p, const cab_plan_instr *x)
+{
+    uint32_t n_values, n_params;
+    uint64_t at = list_ok(p, x->b, p->header->n_values, &n_values);
+    if (!at || !list_ok(p, at, p->header->n_scalars, &n_params))
+        return false;
+    if (!text_ok(p, x->d) || !text_ok(p, x->e))
+        return false;
+    if (x->op == CAB_I_LAUNCH)
+        return x->a < p->header->n_kernels && x->c < p->header->n_scalars;
+    const cab_helper_row *row = cab_helper_get(x->a);
+    return row && row->n_values == n_values && row->n_params == n_params;
+}
+
+static bool instr_ok(const cab_plan *p, uint32_t i)
+{
+    const cab_plan_instr *x = &p->instrs[i];
+    const cab_plan_header *h = p->header;
+    switch (x->op) {
+    case CAB_I_LAUNCH:
+    case CAB_I_HELPER: return call_ok(p, x);
+    case CAB_I_ZERO: return x->a < h->n_values && p->values[x->a].cls != CAB_V_CONST &&
+                            p->values[x->a].cls != CAB_V_INPUT;
+    case CAB_I_COPY: return x->a < h->n_values && x->b < h->n_values &&
+                            p->values[x->a].cls != CAB_V_CONST && p->values[x->a].cls != CAB_V_INPUT;
+    case CAB_I_EVAL_SHAPE: return x->a <= x->b && x->b <= h->n_scalars;
+    case CAB_I_SIZE_READ: return x->a < h->n_scalars && x->b < h->n_values &&
+                                 p->scalars[x->a].op == CAB_S_SIZE_READ;
+    case CAB_I_ALLOC: return is_value(p, x->a, CAB_V_DYNAMIC);
+    case CAB_I_JUMP: return x->a < h->n_instrs;
+    case CAB_I_BRANCH: return x->a < h->n_instrs && x->b < h->n_scalars;
+    case CAB_I_LOOP: return x->a < h->n_scalars && x->b < h->n_scalars && x->c < h->n_instrs &&
+                            p->scalars[x->a].op == CAB_S_SIZE_READ;
+    case CAB_I_NEXT: return x->b < i && p->instrs[x->b].op == CAB_I_LOOP &&
+                            p->instrs[x->b].a == x->a;
+    case CAB_I_END: return true;
+    default: return false;
+    }
+}
+
+static cab_status check_instrs(const cab_plan *p, cab_error *e)
+{
+    uint32_t n = p->header->n_instrs;
+    if (n == 0 || p->instrs[n - 1].op != CAB_I_END)
+        return bad(e, "the plan has no end");
+    for (uint32_t i = 0; i < n; i++)
+        if (!instr_ok(p, i))
+            return bad(e, "instructions");
+    return CAB_OK;
+}
+
+static cab_status check_hash(const cab_plan *p, const cab_file_section *const *sec,
+                             const uint8_t *bytes, cab_error *e)
+{
+    cab_sha256 s;
+    uint8_t sum[32];
+    cab_sha256_init(&s);
+    for (int k = CAB_SEC_PLAN; k <= CAB_SEC_CODE; k++)
+        cab_sha256_add(&s, bytes + sec[k]->offset, sec[k]->bytes);
+    cab_sha256_done(&s, sum);
+    return memcmp(sum, p->file->sha256, 32) ? bad(e, "checksum of plan and code") : CAB_OK;
+}
+
+cab_status cab_plan_check_bytes(const void *bytes, uint64_t n, cab_plan *out, cab_error *e)
+{
+    const uint8_t *p = bytes;
+    const cab_file_section *sec[CAB_SEC_WEIGHTS + 1] = { NULL };
+    memset(out, 0, sizeof *out);
+    if ((uintptr_t)p % 64)
+        return (cab_status)cab_rt_fail(e, CAB_EINVAL, "artifact bytes must be 64-byte aligned");
+    CAB_TRY(read_sections(p, n, out, sec, e));
+    out->strings = (const char *)p + sec[CAB_SEC_STRINGS]->offset;
+    if (sec[CAB_SEC_STRINGS]->bytes == 0 || sec[CAB_SEC_STRINGS]->bytes > UINT32_MAX ||
+        out->strings[sec[CAB_SEC_STRINGS]->bytes - 1] != 0)
+        return bad(e, "strings");
+    out->strings_bytes = (uint32_t)sec[CAB_SEC_STRINGS]->bytes;
+    out->code = p + sec[CAB_SEC_CODE]->offset;
+    out->code_offset = sec[CAB_SEC_CODE]->offset;
+    out->code_bytes = sec[CAB_SEC_CODE]->bytes;
+    out->weights = p + sec[CAB_SEC_WEIGHTS]->offset;
+    out->weights_offset = sec[CAB_SEC_WEIGHTS]->offset;
+    out->weights_bytes = sec[CAB_SEC_WEIGHTS]->bytes;
+    CAB_TRY(check_hash(out, sec, p, e));
+    CAB_TRY(read_tables(p + sec[CAB_SEC_PLAN]->offset, sec[CAB_SEC_PLAN]->bytes, out, e));
+    if (!text_ok(out, out->header->model_name) || !text_ok(out, out->header->producer))
+        return bad(e, "names");
+    CAB_TRY(check_scalars(out, e));
+    CAB_TRY(check_values(out, e));
+    return check_instrs(out, e);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan.h - the contract between compiler and runtime: the .cab file.
+ *
+ * One little-endian, mmap-able file:
+ *   cab_file_header, cab_file_section[n_sections], then the sections, each at
+ *   an aligned offset (code and weights: 4096).  The plan section is a
+ *   cab_plan_header followed by tables of fixed-size records; names are
+ *   offsets into the strings section (NUL-terminated).  A reader checks every
+ *   offset, count and index before use (runtime/plan.c): a plan that passes
+ *   cab_plan_check cannot make the runtime read or write outside its tables
+ *   and buffers, except through kernel code, which the file's SHA-256 covers.
+ *
+ * Compatibility: a runtime loads files of its own CAB_PLAN_VERSION only;
+ * the version counts every change of layout or meaning.
+ *
+ * Execution: scalars are int64 slots.  The shape program fills them from the
+ * input extents (and from size-reads); tensors name slots as extents and
+ * bytes.  Instructions run in order.  Buffers of class ARENA are packed by the
+ * runtime from [first, last] lifetimes once per tuple of scalar values.
+ */
+#ifndef CAB_RUNTIME_PLAN_H
+#define CAB_RUNTIME_PLAN_H
+#include <stdint.h>
+
+#define CAB_PLAN_MAGIC "CABOCHN\n"
+#define CAB_PLAN_VERSION 1
+#define CAB_PLAN_MAX_RANK 8
+#define CAB_PLAN_NONE 0xffffffffu
+
+enum cab_section_kind { CAB_SEC_PLAN = 1, CAB_SEC_STRINGS, CAB_SEC_CODE, CAB_SEC_WEIGHTS };
+
+typedef struct cab_file_header {
+    char magic[8];
+    uint32_t version, n_sections;
+    uint64_t file_bytes;
+    uint8_t sha256[32];        /* of plan, strings and code sections, in order */
+    uint32_t isa;              /* cab_isa bits the code needs */
+    uint32_t reserved;
+} cab_file_header;
+
+typedef struct cab_file_section {
+    uint32_t kind, flags;
+    uint64_t offset, bytes;
+} cab_file_section;
+
+/* CPU features the code image needs (checked by CPUID and XCR0 at load). */
+enum cab_isa {
+    CAB_ISA_SSE42 = 1 << 0, CAB_ISA_AVX2_FMA = 1 << 1, CAB_ISA_F16C = 1 << 2,
+    CAB_ISA_AVX512 = 1 << 3,   /* f bw dq vl cd */
+    CAB_ISA_VNNI = 1 << 4, CAB_ISA_AVX512_BF16 = 1 << 5, CAB_ISA_AVX512_FP16 = 1 << 6,
+    CAB_ISA_BMI2 = 1 << 7
+};
+
+typedef struct cab_plan_header {
+    uint32_t n_scalars, n_checks, n_values, n_kernels, n_instrs, n_words, n_inputs, n_outputs;
+    uint32_t model_name, producer;     /* strings */
+    uint8_t model_hash[32];
+    /* followed by, in this order: scalars, checks, values, kernels, instrs,
+     * words (uint32 lists), inputs, outputs (uint32 value numbers) */
+} cab_plan_header;
+
+/* The shape program: slot i is computed from earlier slots. */
+enum cab_scalar_op {
+    CAB_S_CONST,               /* imm */
+    CAB_S_INPUT_DIM,           /* extent b of input a */
+    CAB_S_ADD, CAB_S_SUB, CAB_S_MUL, CAB_S_FLOORDIV, CAB_S_CEILDIV, CAB_S_MOD,
+    CAB_S_MIN, CAB_S_MAX,
+    CAB_S_SIZE_READ,           /* set by instruction SIZE_READ or LOOP */
+    CAB_S_COUNT
+};
+typedef struct cab_plan_scalar { uint32_t op, a, b, name; int64_t imm; } cab_plan_scalar;
+
+/* Slots a and b must be equal, else the run is refused with the text. */
+typedef struct cab_plan_check { uint32_t a, b, why, reserved; } cab_plan_check;
+
+enum cab_value_class {
+    CAB_V_INPUT,               /* index: input number */
+    CAB_V_OUTPUT,              /* index: output number; caller's or session's memory */
+    CAB_V_CONST,               /* offset: in the weights section */
+    CAB_V_ARENA,
+    CAB_V_ALIAS,               /* index: parent value; slot_offset: byte offset slot */
+    CAB_V_DYNAMIC,             /* allocated by ALLOC, freed at the end of the run */
+    CAB_V_CLASS_COUNT
+};
+enum { CAB_V_ZEROED = 1, CAB_V_FIXED = 2 /* input must equal the bytes at offset in weights */ };
+typedef struct cab_plan_value {
+    uint8_t cls, kind, dtype, rank;    /* kind: 0 tensor, 1 sequence, 2 optional; dtype: ONNX number */
+    uint32_t flags;
+    uint32_t name, index;
+    uint32_t dims[CAB_PLAN_MAX_RANK];  /* scalar slots */
+    uint32_t slot_bytes, slot_offset;
+    uint64_t offset;
+    uint32_t first, last;              /* instructions that use it, inclusive */
+} cab_plan_value;
+
+typedef struct cab_plan_kernel {
+    uint32_t name, flags;
+    uint64_t offset, bytes;            /* in the code section */
+} cab_plan_kernel;
+
+enum cab_instr_op {
+    CAB_I_LAUNCH,      /* a kernel, b words: [n_bufs, values..., n_params, slots...], c slot of n_tasks, d string: layers, e string: what */
+    CAB_I_HELPER,      /* a helper number, b words: [n_values, values..., n_params, slots...], d layers */
+    CAB_I_ZERO,        /* a value: all its bytes become 0 */
+    CAB_I_COPY,        /* a <- b, same bytes */
+    CAB_I_EVAL_SHAPE,  /* recompute slots a .. b-1 */
+    CAB_I_SIZE_READ,   /* slot a <- element c of value b (i64 or i32 or bool) */
+    CAB_I_ALLOC,       /* value a (DYNAMIC) by its slot_bytes */
+    CAB_I_JUMP,        /* to instruction a */
+    CAB_I_BRANCH,      /* to instruction a when slot b == 0 */
+    CAB_I_LOOP,        /* slot a counts from 0 while < slot b; leaves to instruction c */
+    CAB_I_NEXT,        /* slot a += 1, back to the LOOP at instruction b */
+    CAB_I_END,
+    CAB_I_COUNT
+};
+typedef struct cab_plan_instr { uint32_t op, a, b, c, d, e; } cab_plan_instr;
+
+/* The reviewed list of C helpers a plan may call; it only shrinks.
+ * HELPER(number, name, n_values, n_params) */
+#define CAB_HELPERS(HELPER) \
+    HELPER(0, topk, 3, 6)   /* x, values, indices; outer, n, inner, k, largest, dtype */
+
+/* Kernel entry: tasks lo .. hi-1. */
+typedef void (*cab_kernel_fn)(void *const *bufs, const int64_t *ints, int64_t lo, int64_t hi);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pool.c - the one thread pool of the process, shared by all sessions.
+ *
+ * Sized by affinity and cgroup quota; threads start with the first run that
+ * wants them.  One launch uses the pool at a time: a launch that finds it
+ * taken runs on its own thread, so sessions never wait for one another.
+ * Tasks are claimed in chunks from an atomic counter; which thread runs a task
+ * never changes a result.  Workers spin between launches while a run is
+ * active (a futex wake costs 50-200 us in a virtual machine) and park between
+ * runs.
+ */
+#include "runtime/runtime_int.h"
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAX_WORKERS 255
+#define SPINS 20000
+#define CLOSED (1 << 30)
+
+static struct pool {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_once_t once;
+    int width, n_workers;              /* n_workers: started, under lock */
+    atomic_int runs;                   /* active runs that may use workers */
+    atomic_flag taken;                 /* a launch owns the fields below */
+    cab_kernel_fn fn;
+    void *const *bufs;
+    const int64_t *ints;
+    int64_t n, chunk;
+    int wanted;                        /* workers that may take part */
+    atomic_llong next;
+    atomic_int joined;                 /* workers that came, plus CLOSED */
+    atomic_int done;                   /* of them, those that left */
+    atomic_uint epoch;                 /* counts launches: what spinners watch */
+} pool = { .joined = CLOSED, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER,
+           .once = PTHREAD_ONCE_INIT, .taken = ATOMIC_FLAG_INIT };
+
+static int quota_width(void)
+{
+    long long quota, period;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (!f)
+        return MAX_WORKERS;
+    int got = fscanf(f, "%lld %lld", &quota, &period);
+    fclose(f);
+    if (got != 2 || quota <= 0 || period <= 0)
+        return MAX_WORKERS;
+    long long w = (quota + period - 1) / period;
+    return w > MAX_WORKERS ? MAX_WORKERS : (int)w;
+}
+
+static void find_width(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    int w = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int q = quota_width();
+    pool.width = w < q ? w : q;
+    if (pool.width < 1)
+        pool.width = 1;
+}
+
+int cab_pool_width(void)
+{
+    pthread_once(&pool.once, find_width);
+    return pool.width;
+}
+
+static void work(void)
+{
+    for (;;) {
+        int64_t lo = atomic_fetch_add_explicit(&pool.next, pool.chunk, memory_order_relaxed);
+        if (lo >= pool.n)
+            return;
+        int64_t hi = pool.n - lo < pool.chunk ? pool.n : lo + pool.chunk;
+        pool.fn(pool.bufs, pool.ints, lo, hi);
+    }
+}
+
+static unsigned wait_for_launch(unsigned seen)
+{
+    unsigned now;
+    for (int i = 0; i < SPINS; i++) {
+        if ((now = atomic_load_explicit(&pool.epoch, memory_order_acquire)) != seen)
+            return now;
+        if (atomic_load_explicit(&pool.runs, memory_order_relaxed) > 0)
+            i = 0;
+        __builtin_ia32_pause();
+    }
+    pthread_mutex_lock(&pool.lock);
+    while ((now = atomic_load_explicit(&pool.epoch, memory_order_acquire)) == seen &&
+           atomic_load_explicit(&pool.runs, memory_order_relaxed) == 0)
+        pthread_cond_wait(&pool.wake, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+    return now;
+}
+
+/* A launch is open from the store that clears CLOSED until its owner sets it
+ * again; a worker that comes late finds it closed and goes back to waiting, so
+ * the owner never waits for a thread that is still waking up. */
+static void join_launch(void)
+{
+    int ticket = atomic_fetch_add_explicit(&pool.joined, 1, memory_order_acquire);
+    if (ticket & CLOSED)
+        return;
+    if (ticket < pool.wanted)
+        work();
+    atomic_fetch_add_explicit(&pool.done, 1, memory_order_release);
+}
+
+static void *worker(void *arg)
+{
+    unsigned seen = 0;
+    (void)arg;
+    for (;;) {
+        unsigned now = wait_for_launch(seen);
+        if (now != seen)
+            join_launch();
+        seen = now;
+    }
+    return NULL;
+}
+
+static void start_workers(int n)
+{
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr))
+        return;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    while (pool.n_workers < n) {
+        pthread_t t;
+        if (pthread_create(&t, &attr, worker, NULL))
+            break;
+        pool.n_workers++;
+    }
+    pthread_attr_destroy(&attr);
+}
+
+static int workers_for(int threads)
+{
+    int width = cab_pool_width();
+    threads = threads <= 0 || threads > width ? width : threads;
+    return threads - 1;
+}
+
+void cab_pool_enter(int threads)
+{
+    int n = workers_for(threads);
+    if (n <= 0)
+        return;
+    pthread_mutex_lock(&pool.lock);
+    start_workers(n);
+    atomic_fetch_add(&pool.runs, 1);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+void cab_pool_leave(int threads)
+{
+    if (workers_for(threads) > 0)
+        atomic_fetch_sub(&pool.runs, 1);
+}
+
+void cab_pool_run(cab_kernel_fn fn, void *const *bufs, const int64_t *ints, int64_t n,
+                  int threads)
+{
+    int wanted = workers_for(threads);
+    if (wanted > n - 1)
+        wanted = (int)(n - 1);
+    if (wanted <= 0 || atomic_flag_test_and_set_explicit(&pool.taken, memory_order_acquire)) {
+        fn(bufs, ints, 0, n);
+        return;
+    }
+    pool.fn = fn;
+    pool.bufs = bufs;
+    pool.ints = ints;
+    pool.n = n;
+    pool.chunk = n / ((int64_t)(wanted + 1) * 8);
+    pool.chunk = pool.chunk < 1 ? 1 : pool.chunk;
+    pool.wanted = wanted;
+    atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool.joined, 0, memory_order_release);
+    atomic_fetch_add_explicit(&pool.epoch, 1, memory_order_release);
+    work();
+    int joined = atomic_fetch_or_explicit(&pool.joined, CLOSED, memory_order_acq_rel);
+    while (atomic_load_explicit(&pool.done, memory_order_acquire) < joined)
+        __builtin_ia32_pause();
+    atomic_flag_clear_explicit(&pool.taken, memory_order_release);
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session.c - runs a plan: bind, then instruction by instruction.
+ */
+#include "runtime/session_int.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- life ---- */
+
+/* Longest argument lists of any call. */
+static void call_sizes(const cab_plan *p, uint32_t *n_bufs, uint32_t *n_ints)
+{
+    *n_bufs = *n_ints = 1;
+    for (uint32_t i = 0; i < p->header->n_instrs; i++) {
+        const cab_plan_instr *x = &p->instrs[i];
+        if (x->op != CAB_I_LAUNCH && x->op != CAB_I_HELPER)
+            continue;
+        const uint32_t *w = p->words + x->b;
+        uint32_t bufs = w[0], ints = w[1 + bufs];
+        *n_bufs = bufs > *n_bufs ? bufs : *n_bufs;
+        *n_ints = ints > *n_ints ? ints : *n_ints;
+    }
+}
+
+static bool make_tables(cab_session *s)
+{
+    const cab_plan_header *h = s->plan->header;
+    uint32_t n_bufs, n_ints;
+    call_sizes(s->plan, &n_bufs, &n_ints);
+    struct { void **p; size_t n, size; } tables[] = {
+        { (void **)&s->slots, h->n_scalars, sizeof *s->slots },
+        { (void **)&s->data, h->n_values, sizeof *s->data },
+        { (void **)&s->bytes, h->n_values, sizeof *s->bytes },
+        { (void **)&s->order, h->n_values, sizeof *s->order },
+        { (void **)&s->dynamic, h->n_values, sizeof *s->dynamic },
+        { (void **)&s->bufs, n_bufs, sizeof *s->bufs },
+        { (void **)&s->buf_bytes, n_bufs, sizeof *s->buf_bytes },
+        { (void **)&s->ints, n_ints, sizeof *s->ints },
+        { (void **)&s->out_mem, h->n_outputs, sizeof *s->out_mem },
+        { (void **)&s->out_cap, h->n_outputs, sizeof *s->out_cap },
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        s->allocations++;
+        *tables[i].p = calloc(tables[i].n + 1, tables[i].size);
+        if (!*tables[i].p)
+            return false;
+    }
+    if (s->options.trace) {
+        s->cap_trace = h->n_instrs;
+        s->allocations++;
+        s->trace = calloc(s->cap_trace + 1, sizeof *s->trace);
+    }
+    return !s->options.trace || s->trace;
+}
+
+int cab_session_create(cab_model *m, const cab_session_options *o, cab_session **out,
+                       cab_error *e)
+{
+    *out = NULL;
+    cab_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
+    s->model = m;
+    s->plan = &m->plan;
+    cab_model_retain(m);
+    if (o)
+        s->options = *o;
+    if (!make_tables(s)) {
+        cab_session_destroy(s);
+        return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
+    }
+    *out = s;
+    return CAB_OK;
+}
+
+static void free_dynamic(cab_session *s)
+{
+    for (uint32_t i = 0; i < s->plan->header->n_values; i++) {
+        free(s->dynamic[i]);
+        s->dynamic[i] = NULL;
+    }
+}
+
+void cab_session_destroy(cab_session *s)
+{
+    if (!s)
+        return;
+    if (s->dynamic)
+        free_dynamic(s);
+    for (uint32_t i = 0; s->out_mem && i < s->plan->header->n_outputs; i++)
+        free(s->out_mem[i]);
+    for (int i = 0; i < CAB_PACKINGS; i++) {
+        free(s->packing[i].slots);
+        free(s->packing[i].offsets);
+    }
+    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->bufs,
+                       s->buf_bytes, s->ints, s->out_mem, s->out_cap, s->trace, s->arena };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        free(tables[i]);
+    cab_model_destroy(s->model);
+    free(s);
+}
+
+void cab_session_cancel(cab_session *s) { atomic_store(&s->cancel, 1); }
+uint64_t cab_session_allocations(const cab_session *s) { return s->allocations; }
+uint64_t cab_session_arena_bytes(const cab_session *s) { return s->arena_bytes; }
+
+int cab_session_trace(const cab_session *s, const cab_trace_event **out, size_t *out_n)
+{
+    *out = s->trace;
+    *out_n = s->n_trace;
+    return s->options.trace ? CAB_OK : CAB_EINVAL;
+}
+
+/* ---- one instruction each ---- */
+
+typedef struct run_state {
+    cab_session *s;
+    cab_error *e;
+    int64_t t0;
+    uint32_t pc;
+} run_state;
+
+/* Fills bufs and ints from a call's words. */
+static void gather_args(cab_session *s, const uint32_t *w)
+{
+    uint32_t n = w[0];
+    for (uint32_t i = 0; i < n; i++) {
+        s->bufs[i] = s->data[w[1 + i]];
+        s->buf_bytes[i] = s->bytes[w[1 + i]];
+    }
+    const uint32_t *p = w + 1 + n;
+    for (uint32_t i = 0; i < p[0]; i++)
+        s->ints[i] = s->slots[p[1 + i]];
+}
+
+static int launch(run_state *r, const cab_plan_instr *x)
+{
+    cab_session *s = r->s;
+    int64_t n = s->slots[x->c];
+    gather_args(s, s->plan->words + x->b);
+    if (n <= 0)
+        return CAB_OK;
+    cab_kernel_fn fn;
+    void *entry = (uint8_t *)s->model->code + s->plan->kernels[x->a].offset;
+    memcpy(&fn, &entry, sizeof fn);
+    cab_pool_run(fn, s->bufs, s->ints, n, s->options.threads);
+    return CAB_OK;
+}
+
+static int helper(run_state *r, const cab_plan_instr *x)
+{
+    cab_session *s = r->s;
+    const uint32_t *w = s->plan->words + x->b;
+    gather_args(s, w);
+    uint64_t need = cab_helper_get(x->a)->scratch(s->ints);
+    if (need > s->arena_bytes)
+        return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: helper scratch");
+    cab_helper_call c = { s->plan, w + 1, s->bufs, s->buf_bytes, s->ints,
+                          s->arena + (s->arena_bytes - need) / 64 * 64, need };
+    return cab_helper_get(x->a)->run(&c, r->e);
+}
+
+static int zero(run_state *r, const cab_plan_instr *x)
+{
+    if (r->s->data[x->a])
+        memset(r->s->data[x->a], 0, r->s->bytes[x->a]);
+    return CAB_OK;
+}
+
+static int copy(run_state *r, const cab_plan_instr *x)
+{
+    cab_session *s = r->s;
+    if (s->bytes[x->a] != s->bytes[x->b])
+        return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: copy of unequal sizes");
+    if (s->bytes[x->a])
+        memmove(s->data[x->a], s->data[x->b], s->bytes[x->a]);
+    return CAB_OK;
+}
+
+/* Sizes that were read from data change what lives after them. */
+static int eval_shape(run_state *r, const cab_plan_instr *x)
+{
+    cab_session *s = r->s;
+    int rc = cab_shape_eval(s->plan, NULL, s->slots, x->a, x->b, r->e);
+    for (uint32_t i = 0; i < s->plan->header->n_values && rc == CAB_OK; i++)
+        if (s->plan->values[i].cls == CAB_V_ALIAS || s->plan->values[i].cls == CAB_V_DYNAMIC)
+            rc = cab_session_locate(s, i, r->e);
+    return rc;
+}
+
+static int size_read(run_state *r, const cab_plan_instr *x)
+{
+    cab_session *s = r->s;
+    cab_dtype dt = cab_dtype_from_onnx(s->plan->values[x->b].dtype);
+    uint64_t need;
+    if (!cab_dtype_bytes(dt, (uint64_t)x->c + 1, &need) || need > s->bytes[x->b] ||
+        !s->data[x->b])
+        return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: size read outside its tensor");
+    s->slots[x->a] = cab_elem_i64(dt, s->data[x->b], x->c);
+    return CAB_OK;
+}
+
+static int alloc_value(run_state *r, const cab_plan_instr *x)
+{
+    cab_session *s = r->s;
+    int64_t n = s->slots[s->plan->values[x->a].slot_bytes];
+    free(s->dynamic[x->a]);
+    s->dynamic[x->a] = n < 0 ? NULL : cab_session_alloc(s, (uint64_t)n);
+    if (!s->dynamic[x->a])
+        return cab_rt_fail(r->e, CAB_ENOMEM, "no memory for a tensor of %lld bytes", (long long)n);
+    s->data[x->a] = s->dynamic[x->a];
+    return cab_session_locate(s, x->a, r->e);
+}
+
+static int jump(run_state *r, const cab_plan_instr *x)
+{
+    r->pc = x->a;
+    return CAB_OK;
+}
+
+static int branch(run_state *r, const cab_plan_instr *x)
+{
+    if (r->s->slots[x->b] == 0)
+        r->pc = x->a;
+    return CAB_OK;
+}
+
+static int loop(run_state *r, const cab_plan_instr *x)
+{
+    int64_t *slots = r->s->slots;
+    slots[x->a] = 0;
+    if (slots[x->a] >= slots[x->b])
+        r->pc = x->c;
+    return CAB_OK;
+}
+
+static int next(run_state *r, const cab_plan_instr *x)
+{
+    const cab_plan_instr *l = &r->s->plan->instrs[x->b];
+    if (++r->s->slots[x->a] < r->s->slots[l->b])
+        r->pc = x->b + 1;
+    else
+        r->pc = l->c;
+    return CAB_OK;
+}
+
+static int (*const handlers[CAB_I_COUNT])(run_state *, const cab_plan_instr *) = {
+    [CAB_I_LAUNCH] = launch,       [CAB_I_HELPER] = helper,    [CAB_I_ZERO] = zero,
+    [CAB_I_COPY] = copy,           [CAB_I_EVAL_SHAPE] = eval_shape,
+    [CAB_I_SIZE_READ] = size_read, [CAB_I_ALLOC] = alloc_value, [CAB_I_JUMP] = jump,
+    [CAB_I_BRANCH] = branch,       [CAB_I_LOOP] = loop,        [CAB_I_NEXT] = next,
+};
+
+/* ---- the run ---- */
+
+static void record(run_state *r, const cab_plan_instr *x, int64_t start)
+{
+    static const char *const kinds[CAB_I_COUNT] = {
+        [CAB_I_LAUNCH] = "launch", [CAB_I_HELPER] = "helper",
+        [CAB_I_ZERO] = "zero", [CAB_I_COPY] = "copy", [CAB_I_ALLOC] = "alloc",
+    };
+    cab_session *s = r->s;
+    if (!kinds[x->op] || s->n_trace >= s->cap_trace)
+        return;
+    bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER;
+    cab_trace_event *t = &s->trace[s->n_trace++];
+    *t = (cab_trace_event){ .kind = kinds[x->op], .name = "", .layers = "", .what = "",
+                            .start_ns = start - r->t0, .ns = cab_now_ns() - start };
+    if (call) {
+        t->layers = cab_plan_text(s->plan, x->d);
+        t->what = cab_plan_text(s->plan, x->e);
+        t->name = x->op == CAB_I_HELPER ? cab_helper_get(x->a)->name
+                                        : cab_plan_text(s->plan, s->plan->kernels[x->a].name);
+    }
+    if (x->op == CAB_I_LAUNCH)
+        t->tasks = s->slots[x->c];
+}
+
+static int execute(run_state *r)
+{
+    cab_session *s = r->s;
+    for (;;) {
+        const cab_plan_instr *x = &s->plan->instrs[r->pc++];
+        if (x->op == CAB_I_END)
+            return CAB_OK;
+        if (atomic_load_explicit(&s->cancel, memory_order_relaxed))
+            return cab_rt_fail(r->e, CAB_ECANCELLED, "the run was cancelled");
+        int64_t start = s->trace ? cab_now_ns() : 0;
+        int rc = handlers[x->op](r, x);
+        if (rc != CAB_OK)
+            return rc;
+        if (s->trace)
+            record(r, x, start);
+    }
+}
+
+int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
+                    cab_tensor_view *outputs, cab_error *e)
+{
+    atomic_store(&s->cancel, 0);
+    s->n_trace = 0;
+    if (e)
+        *e = (cab_error){ 0 };
+    int rc = cab_session_bind(s, inputs, outputs, e);
+    if (rc != CAB_OK)
+        return rc;
+    run_state r = { .s = s, .e = e, .t0 = cab_now_ns() };
+    cab_pool_enter(s->options.threads);
+    rc = execute(&r);
+    cab_pool_leave(s->options.threads);
+    free_dynamic(s);
+    return rc;
+}

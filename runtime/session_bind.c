@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_bind.c - before a run: checks inputs, computes sizes, finds memory.
+ *
+ * Sizes and arena offsets are computed once per tuple of slot values and
+ * remembered, so a shape seen before costs no allocation.
+ */
+#include "runtime/session_int.h"
+#include <stdlib.h>
+#include <string.h>
+
+void *cab_session_alloc(cab_session *s, uint64_t bytes)
+{
+    if (bytes > UINT64_MAX - 64)
+        return NULL;
+    s->allocations++;
+    return aligned_alloc(64, (bytes + 64) & ~(uint64_t)63);
+}
+
+/* ---- inputs ---- */
+
+static bool numel(const cab_tensor_view *t, uint64_t *out)
+{
+    uint64_t n = 1;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] < 0 || __builtin_mul_overflow(n, (uint64_t)t->dims[i], &n))
+            return false;
+    *out = n;
+    return true;
+}
+
+static int check_input(const cab_plan *p, uint32_t i, const cab_tensor_view *t, cab_error *e)
+{
+    const cab_plan_value *v = &p->values[p->inputs[i]];
+    const char *name = cab_plan_text(p, v->name);
+    cab_dtype want = cab_dtype_from_onnx(v->dtype), got = cab_dtype_from_onnx(t->dtype);
+    uint64_t n, need;
+    if (want != got)
+        return cab_rt_fail(e, CAB_EINPUT, "input '%s' holds %s, the model wants %s", name,
+                           cab_dtype_name(got), cab_dtype_name(want));
+    if (t->rank != v->rank)
+        return cab_rt_fail(e, CAB_EINPUT, "input '%s' has rank %d, the model wants %d", name,
+                           t->rank, v->rank);
+    if (!numel(t, &n) || !cab_dtype_bytes(want, n, &need))
+        return cab_rt_fail(e, CAB_EINPUT, "input '%s' has impossible extents", name);
+    if (t->bytes < need || (need && !t->data))
+        return cab_rt_fail(e, CAB_EINPUT, "input '%s' needs %llu bytes, %llu are given", name,
+                           (unsigned long long)need, (unsigned long long)t->bytes);
+    return CAB_OK;
+}
+
+static int check_extents(const cab_session *s, uint32_t i, const cab_tensor_view *t, cab_error *e)
+{
+    const cab_plan *p = s->plan;
+    const cab_plan_value *v = &p->values[p->inputs[i]];
+    for (int k = 0; k < v->rank; k++) {
+        int64_t want = s->slots[v->dims[k]];
+        const char *symbol = cab_plan_text(p, p->scalars[v->dims[k]].name);
+        if (t->dims[k] == want)
+            continue;
+        return cab_rt_fail(e, CAB_EINPUT,
+                           "input '%s': extent %d is %lld, must be %lld%s%s%s",
+                           cab_plan_text(p, v->name), k, (long long)t->dims[k],
+                           (long long)want, symbol[0] ? " (" : "", symbol,
+                           symbol[0] ? " of another input)" : "");
+    }
+    if (v->flags & CAB_V_FIXED &&
+        memcmp(t->data, p->weights + v->offset, (size_t)s->slots[v->slot_bytes]))
+        return cab_rt_fail(e, CAB_EINPUT,
+                           "input '%s' decides sizes, and the model was compiled for another "
+                           "value of it: compile again with this one",
+                           cab_plan_text(p, v->name));
+    return CAB_OK;
+}
+
+static int check_guards(const cab_session *s, cab_error *e)
+{
+    const cab_plan *p = s->plan;
+    for (uint32_t i = 0; i < p->header->n_checks; i++) {
+        const cab_plan_check *c = &p->checks[i];
+        if (s->slots[c->a] != s->slots[c->b])
+            return cab_rt_fail(e, CAB_EINPUT, "sizes do not fit: %s (%lld and %lld)",
+                               cab_plan_text(p, c->why), (long long)s->slots[c->a],
+                               (long long)s->slots[c->b]);
+    }
+    return CAB_OK;
+}
+
+/* ---- packings ---- */
+
+/* Every extent and size is sane, also of values no caller sees. */
+static int check_sizes(const cab_session *s, cab_error *e)
+{
+    const cab_plan *p = s->plan;
+    for (uint32_t i = 0; i < p->header->n_values; i++) {
+        const cab_plan_value *v = &p->values[i];
+        bool ok = s->slots[v->slot_bytes] >= 0 && s->slots[v->slot_bytes] < INT64_MAX / 4;
+        for (int k = 0; k < v->rank; k++)
+            ok = ok && s->slots[v->dims[k]] >= 0;
+        if (!ok)
+            return cab_rt_fail(e, CAB_EINPUT, "a tensor%s%s gets a negative or enormous size "
+                                              "for these input shapes",
+                               cab_plan_text(p, v->name)[0] ? " " : "", cab_plan_text(p, v->name));
+    }
+    return CAB_OK;
+}
+
+static uint64_t helper_scratch(const cab_session *s)
+{
+    const cab_plan *p = s->plan;
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < p->header->n_instrs; i++) {
+        const cab_plan_instr *x = &p->instrs[i];
+        if (x->op != CAB_I_HELPER)
+            continue;
+        const uint32_t *w = p->words + x->b;
+        const uint32_t *params = w + 1 + w[0];
+        for (uint32_t k = 0; k < params[0]; k++)
+            s->ints[k] = s->slots[params[1 + k]];
+        uint64_t n = cab_helper_get(x->a)->scratch(s->ints);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static cab_packing *find_packing(cab_session *s)
+{
+    size_t n = s->plan->header->n_scalars * sizeof *s->slots;
+    for (int i = 0; i < CAB_PACKINGS; i++)
+        if (s->packing[i].stamp && !memcmp(s->packing[i].slots, s->slots, n))
+            return &s->packing[i];
+    return NULL;
+}
+
+static int new_packing(cab_session *s, cab_packing **out, cab_error *e)
+{
+    const cab_plan *p = s->plan;
+    cab_packing *oldest = &s->packing[0];
+    for (int i = 1; i < CAB_PACKINGS; i++)
+        if (s->packing[i].stamp < oldest->stamp)
+            oldest = &s->packing[i];
+    oldest->stamp = 0;
+    if (!oldest->slots) {
+        oldest->slots = cab_session_alloc(s, p->header->n_scalars * sizeof *oldest->slots);
+        oldest->offsets = cab_session_alloc(s, p->header->n_values * sizeof *oldest->offsets);
+        if (!oldest->slots || !oldest->offsets)
+            return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
+    }
+    int rc = check_sizes(s, e);
+    if (rc != CAB_OK)
+        return rc;
+    memset(oldest->offsets, 0, p->header->n_values * sizeof *oldest->offsets);
+    if (!cab_arena_pack(p, s->slots, oldest->offsets, s->order, &oldest->arena_bytes))
+        return cab_rt_fail(e, CAB_ELIMIT, "the buffers of this shape exceed the address space");
+    oldest->scratch_bytes = helper_scratch(s);
+    if (p->header->n_scalars)
+        memcpy(oldest->slots, s->slots, p->header->n_scalars * sizeof *s->slots);
+    *out = oldest;
+    return CAB_OK;
+}
+
+static int ensure_arena(cab_session *s, const cab_packing *k, cab_error *e)
+{
+    uint64_t need;
+    if (__builtin_add_overflow(k->arena_bytes, k->scratch_bytes + 64, &need))
+        return cab_rt_fail(e, CAB_ELIMIT, "the buffers of this shape exceed the address space");
+    if (need <= s->arena_bytes)
+        return CAB_OK;
+    free(s->arena);
+    s->arena_bytes = 0;
+    s->arena = cab_session_alloc(s, need);
+    if (!s->arena)
+        return cab_rt_fail(e, CAB_ENOMEM, "no memory for %llu bytes of intermediate tensors",
+                           (unsigned long long)need);
+    s->arena_bytes = need;
+    return CAB_OK;
+}
+
+/* ---- memory of values ---- */
+
+static int bind_output(cab_session *s, uint32_t i, cab_tensor_view *t, cab_error *e)
+{
+    const cab_plan_value *v = &s->plan->values[s->plan->outputs[i]];
+    uint64_t need = s->bytes[s->plan->outputs[i]];
+    t->dtype = v->dtype;
+    t->rank = v->rank;
+    for (int k = 0; k < v->rank; k++)
+        t->dims[k] = s->slots[v->dims[k]];
+    if (t->data) {
+        if (t->bytes < need)
+            return cab_rt_fail(e, CAB_EINPUT, "output '%s' needs %llu bytes, %llu are given",
+                               cab_plan_text(s->plan, v->name), (unsigned long long)need,
+                               (unsigned long long)t->bytes);
+        s->data[s->plan->outputs[i]] = t->data;
+        return CAB_OK;
+    }
+    if (s->out_cap[i] < need || !s->out_mem[i]) {
+        free(s->out_mem[i]);
+        s->out_cap[i] = 0;
+        s->out_mem[i] = cab_session_alloc(s, need);
+        if (!s->out_mem[i])
+            return cab_rt_fail(e, CAB_ENOMEM, "no memory for output '%s'",
+                               cab_plan_text(s->plan, v->name));
+        s->out_cap[i] = need;
+    }
+    s->data[s->plan->outputs[i]] = t->data = s->out_mem[i];
+    t->bytes = need;
+    return CAB_OK;
+}
+
+int cab_session_locate(cab_session *s, uint32_t value, cab_error *e)
+{
+    const cab_plan_value *v = &s->plan->values[value];
+    s->bytes[value] = (uint64_t)s->slots[v->slot_bytes];
+    if (v->cls != CAB_V_ALIAS)
+        return CAB_OK;
+    int64_t at = s->slots[v->slot_offset];
+    if (at < 0 || (uint64_t)at > s->bytes[v->index] ||
+        s->bytes[value] > s->bytes[v->index] - (uint64_t)at)
+        return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: a tensor leaves its buffer");
+    s->data[value] = s->data[v->index] ? (uint8_t *)s->data[v->index] + at : NULL;
+    return CAB_OK;
+}
+
+static int locate_all(cab_session *s, const cab_packing *k, const cab_tensor_view *inputs,
+                      cab_tensor_view *outputs, cab_error *e)
+{
+    const cab_plan *p = s->plan;
+    for (uint32_t i = 0; i < p->header->n_values; i++) {
+        const cab_plan_value *v = &p->values[i];
+        int rc = cab_session_locate(s, i, e);
+        switch (v->cls) {
+        case CAB_V_INPUT: s->data[i] = inputs[v->index].data; break;
+        case CAB_V_CONST: s->data[i] = (void *)(uintptr_t)(p->weights + v->offset); break;
+        case CAB_V_ARENA: s->data[i] = s->arena + k->offsets[i]; break;
+        case CAB_V_DYNAMIC: s->data[i] = NULL; break;
+        case CAB_V_OUTPUT: rc = bind_output(s, v->index, &outputs[v->index], e); break;
+        default: break;
+        }
+        if (rc != CAB_OK)
+            return rc;
+    }
+    return CAB_OK;
+}
+
+int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
+                     cab_tensor_view *outputs, cab_error *e)
+{
+    const cab_plan *p = s->plan;
+    int rc = CAB_OK;
+    for (uint32_t i = 0; i < p->header->n_inputs && rc == CAB_OK; i++)
+        rc = check_input(p, i, &inputs[i], e);
+    if (rc == CAB_OK)
+        rc = cab_shape_eval(p, inputs, s->slots, 0, p->header->n_scalars, e);
+    for (uint32_t i = 0; i < p->header->n_inputs && rc == CAB_OK; i++)
+        rc = check_extents(s, i, &inputs[i], e);
+    if (rc == CAB_OK)
+        rc = check_guards(s, e);
+    if (rc != CAB_OK)
+        return rc;
+    cab_packing *k = find_packing(s);
+    if (!k)
+        rc = new_packing(s, &k, e);
+    if (rc == CAB_OK)
+        rc = ensure_arena(s, k, e);
+    if (rc != CAB_OK)
+        return rc;
+    k->stamp = ++s->stamp;
+    return locate_all(s, k, inputs, outputs, e);
+}

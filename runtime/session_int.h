@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_int.h - a session: one thread's running state of a shared model.
+ */
+#ifndef CAB_RUNTIME_SESSION_INT_H
+#define CAB_RUNTIME_SESSION_INT_H
+#include "runtime/runtime_int.h"
+
+/* Sizes and arena offsets for one tuple of slot values. */
+typedef struct cab_packing {
+    int64_t *slots;            /* as after the shape program */
+    uint64_t *offsets;         /* per value; ARENA only */
+    uint64_t arena_bytes, scratch_bytes;
+    uint64_t stamp;            /* last use; 0 = empty */
+} cab_packing;
+#define CAB_PACKINGS 8         /* shapes a session remembers */
+
+struct cab_session {
+    cab_model *model;
+    const cab_plan *plan;
+    cab_session_options options;
+    atomic_int cancel;
+    uint64_t allocations, stamp;
+    int64_t *slots;            /* of this run */
+    void **data;               /* per value: memory in this run */
+    uint64_t *bytes;           /* per value: bytes there */
+    uint32_t *order;           /* scratch of the packer */
+    void **bufs;               /* arguments of the current call */
+    uint64_t *buf_bytes;
+    int64_t *ints;
+    void **dynamic;            /* per value: owned by this run */
+    cab_packing packing[CAB_PACKINGS];
+    uint8_t *arena;
+    uint64_t arena_bytes;
+    void **out_mem;            /* per output: memory the session owns */
+    uint64_t *out_cap;
+    cab_trace_event *trace;
+    size_t n_trace, cap_trace;
+};
+
+/* ---- session_bind.c: inputs, sizes, memory -> data[] ---- */
+/* 64-byte aligned, counted; NULL when out of memory. */
+void *cab_session_alloc(cab_session *s, uint64_t bytes);
+int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
+                     cab_tensor_view *outputs, cab_error *e);
+/* Address of a value whose extents are known; checks aliases against parents. */
+int cab_session_locate(cab_session *s, uint32_t value, cab_error *e);
+
+#endif

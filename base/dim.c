@@ -177,6 +177,8 @@ static range range_mod(range a, range b)
 {
     range r = { b.lo < 0 ? b.lo + 1 : 0, b.hi > 0 ? b.hi - 1 : 0 };
 
+    if (!b.lo && !b.hi)
+        return (range){ INT64_MIN, INT64_MAX };
     if (a.lo >= 0 && b.lo >= 0 && a.hi < r.hi)
         r.hi = a.hi;
     return r;
@@ -369,6 +371,8 @@ cab_dims *cab_dims_create(cab_arena *a)
     d->scratch = cab_arena_create(cab_arena_job(a));
     if (!d->scratch)
         cab_alloc(a, SIZE_MAX);     /* takes the arena's way out */
+    /* A first chunk below every mark: releases do not free it. */
+    cab_alloc(d->scratch, 1);
     return d;
 }
 

@@ -64,8 +64,14 @@ const cab_dim *cab_dim_mod(cab_dims *d, const cab_dim *a, const cab_dim *b);
 const cab_dim *cab_dim_min(cab_dims *d, const cab_dim *a, const cab_dim *b);
 const cab_dim *cab_dim_max(cab_dims *d, const cab_dim *a, const cab_dim *b);
 
-static inline bool cab_dim_is_const(const cab_dim *x) { return x->kind == CAB_DIM_CONST; }
-static inline bool cab_dim_is(const cab_dim *x, int64_t v) { return x->kind == CAB_DIM_CONST && x->value == v; }
+static inline bool cab_dim_is_const(const cab_dim *x)
+{
+    return x->kind == CAB_DIM_CONST;
+}
+static inline bool cab_dim_is(const cab_dim *x, int64_t v)
+{
+    return x->kind == CAB_DIM_CONST && x->value == v;
+}
 /* 1 = surely equal/less, 0 = surely not, -1 = not known. */
 int cab_dim_eq(const cab_dim *a, const cab_dim *b);
 int cab_dim_lt(const cab_dim *a, const cab_dim *b);

@@ -436,22 +436,25 @@ const cab_dim *cab_dim_divexact(cab_dims *d, const cab_dim *a, const cab_dim *b)
 
 /* ---- minima and maxima ------------------------------------------------ */
 
-typedef CAB_VEC(const cab_dim *) dim_list;
+typedef struct operand { const cab_dim *x; bool second; } operand;
+typedef CAB_VEC(operand) operands;
 
-static void gather(cab_dims *d, dim_list *list, cab_dim_kind kind,
-                   const cab_dim *x)
+static void gather(cab_dims *d, operands *list, cab_dim_kind kind,
+                   const cab_dim *x, bool second)
 {
+    operand o = { x, second };
+
     if (x->kind == kind) {
-        gather(d, list, kind, x->args[0]);
-        gather(d, list, kind, x->args[1]);
+        gather(d, list, kind, x->args[0], second);
+        gather(d, list, kind, x->args[1], second);
     } else {
-        cab_vec_push(d->scratch, list, x);
+        cab_vec_push(d->scratch, list, o);
     }
 }
 
 static int by_structure(const void *a, const void *b)
 {
-    return cab_dim_cmp(*(const cab_dim *const *)a, *(const cab_dim *const *)b);
+    return cab_dim_cmp(((const operand *)a)->x, ((const operand *)b)->x);
 }
 
 /* Whether min (or max) of the two is surely a. */
@@ -462,31 +465,34 @@ static bool wins(cab_dim_kind kind, const cab_dim *a, const cab_dim *b)
     return kind == CAB_DIM_MIN ? s.hi <= 0 : s.lo >= 0;
 }
 
-/* A chain over the sorted operands that no other operand beats. */
+/* Whether a remaining operand of the other argument beats operand i; those of
+ * one argument were compared when it was made. */
+static bool beaten(cab_dim_kind kind, const operands *all, size_t i)
+{
+    for (size_t j = 0; j < all->n; j++)
+        if (all->p[j].x && all->p[j].second != all->p[i].second
+            && wins(kind, all->p[j].x, all->p[i].x))
+            return true;
+    return false;
+}
+
+/* A chain, in order, over the operands that are not beaten. */
 static const cab_dim *extremum(cab_dims *d, cab_dim_kind kind,
                                const cab_dim *a, const cab_dim *b)
 {
     cab_mark mark = cab_arena_mark(d->scratch);
-    dim_list all = { 0 };
-    const cab_dim *r;
-    size_t n = 0;
+    const cab_dim *r = NULL;
+    operands all = { 0 };
 
-    gather(d, &all, kind, cab_dim_subst(d, a));
-    gather(d, &all, kind, cab_dim_subst(d, b));
+    gather(d, &all, kind, cab_dim_subst(d, a), false);
+    gather(d, &all, kind, cab_dim_subst(d, b), true);
     qsort(all.p, all.n, sizeof *all.p, by_structure);
     for (size_t i = 0; i < all.n; i++) {
-        bool beaten = false;
-        for (size_t j = 0; j < n && !beaten; j++)
-            beaten = wins(kind, all.p[j], all.p[i]);
-        for (size_t j = i + 1; j < all.n && !beaten; j++)
-            beaten = all.p[j] != all.p[i] && wins(kind, all.p[j], all.p[i])
-                     && !wins(kind, all.p[i], all.p[j]);
-        if (!beaten)
-            all.p[n++] = all.p[i];
+        if (beaten(kind, &all, i))
+            all.p[i].x = NULL;
+        else
+            r = r ? pair(d, kind, r, all.p[i].x) : all.p[i].x;
     }
-    r = all.p[0];
-    for (size_t i = 1; i < n; i++)
-        r = pair(d, kind, r, all.p[i]);
     cab_arena_release(d->scratch, mark);
     return r;
 }

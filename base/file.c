@@ -2,9 +2,10 @@
 /*
  * file.c - files as they enter and leave the compiler.
  *
- * Only regular files are mapped or read: a FIFO or a device would block or
- * never end.  External data named by a model is opened through openat2, so no
- * path in a model can leave its folder.
+ * Only regular files are mapped: a FIFO or a device would block or never end.
+ * cab_file_read also takes streams (standard input), up to its limit.
+ * External data named by a model is opened through openat2, so no path in a
+ * model can leave its folder.
  */
 #include "base/file.h"
 #include <errno.h>
@@ -50,7 +51,7 @@ static int open_to_read(const char *path)
 
 cab_status cab_fd_map(int fd, const char *label, cab_mapping *out, cab_diag *d)
 {
-    size_t n;
+    size_t n = 0;
     void *p;
 
     *out = (cab_mapping){ nothing, 0 };
@@ -215,28 +216,33 @@ cab_status cab_file_write(const char *path, const void *p, size_t n, cab_diag *d
     return s;
 }
 
-/* The whole file into malloc'ed memory, the caller's also on failure. */
+/* Until the end of file, into malloc'ed memory with room for a NUL; the
+ * caller's also on failure. */
 static cab_status read_fd(int fd, const char *path, size_t limit, char **out,
                           size_t *out_n, cab_diag *d)
 {
     cab_where w = { .file = path };
-    size_t n, at = 0;
-    ssize_t k = 1;
+    size_t n = 0, cap = 0;
+    ssize_t k;
 
-    CAB_TRY(size_of(fd, path, &n, d));
-    if (n > limit)
-        return cab_fail(d, CAB_ELIMIT, &w, "%zu bytes, more than the %zu "
-                        "allowed", n, limit);
-    *out = malloc(n + 1);
-    if (!*out)
-        return cab_fail(d, CAB_ENOMEM, &w, "no room for %zu bytes", n);
-    while (at < n && k) {
-        k = read(fd, *out + at, n - at);
+    for (;;) {
+        if (n == cap) {
+            char *p = realloc(*out, (cap = cap ? cap * 2 : 16 << 10) + 1);
+            if (!p)
+                return cab_fail(d, CAB_ENOMEM, &w, "no room for its text");
+            *out = p;
+        }
+        k = read(fd, *out + n, cap - n);
         if (k < 0 && errno != EINTR)
             return io_fail(d, path, "read");
-        at += k > 0 ? (size_t)k : 0;
+        if (!k)
+            break;
+        n += k > 0 ? (size_t)k : 0;
+        if (n > limit)
+            return cab_fail(d, CAB_ELIMIT, &w, "more than the %zu bytes "
+                            "allowed", limit);
     }
-    *out_n = at;                    /* less than n when the file shrank */
+    *out_n = n;
     return CAB_OK;
 }
 
@@ -258,7 +264,7 @@ cab_status cab_file_read(cab_arena *a, const char *path, size_t limit,
     if (out_n)
         *out_n = 0;
     cab_arena_cleanup(a, free_held, held);
-    fd = open_to_read(path);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return io_fail(d, path, "open");
     s = read_fd(fd, path, limit, held, &n, d);

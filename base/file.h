@@ -20,7 +20,8 @@ cab_status cab_file_open_beneath(const char *base_path, const char *relative,
                                  int *out_fd, cab_diag *d);
 /* Writes path whole or not at all: a temporary beside it, fsync, rename. */
 cab_status cab_file_write(const char *path, const void *p, size_t n, cab_diag *d);
-/* Reads a whole (small) file into the arena, NUL-terminated. */
+/* Reads a whole (small) file or stream, NUL-terminated; the text lives as
+ * long as the arena.  CAB_ELIMIT when it is longer than limit. */
 struct cab_arena;
 cab_status cab_file_read(struct cab_arena *a, const char *path, size_t limit,
                          char **out, size_t *out_n, cab_diag *d);

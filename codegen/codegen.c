@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * codegen.c - the driver: program of Specs -> kernels -> artifact.
+ *
+ * Equal Specs (same constness of operands) are one kernel.  Kernels are
+ * generated on this thread and compiled by LLVM in batches, on several
+ * threads when the options allow; the order of batches, not of threads,
+ * decides the image, so the bytes are the same for any number of threads.
+ */
+#include "codegen/codegen_int.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define KERNELS_PER_MODULE 8
+
+typedef struct driver {
+    cab_arena *arena;
+    const cab_program *p;
+    const cab_codegen_options *o;
+    cab_diag *diag;
+    cab_target target;
+    CAB_VEC(cab_unit) units;
+    int *unit_of_step;
+    cab_map *by_hash;          /* spec hash -> first unit + 1 */
+} driver;
+
+/* ---- kernels ---- */
+
+static bool *constness(driver *c, const cab_step *s)
+{
+    bool *k = CAB_NEW_N(c->arena, bool, s->n_args + 1);
+    for (int i = 0; i < s->n_args; i++) {
+        const cab_buffer *b = &c->p->buffers.p[s->args[i]];
+        k[i] = b->kind == CAB_BUFFER_CONST;
+    }
+    return k;
+}
+
+static int find_unit(const driver *c, const cab_spec *s, const bool *constant, uint64_t hash)
+{
+    uintptr_t first = (uintptr_t)cab_map_getu(c->by_hash, hash);
+    for (size_t i = first ? first - 1 : c->units.n; i < c->units.n; i++) {
+        const cab_unit *u = &c->units.p[i];
+        if (u->spec == s ||
+            (u->spec->n_operands == s->n_operands && cab_spec_equal(u->spec, s) &&
+             !memcmp(u->constant, constant, (size_t)s->n_operands)))
+            return (int)i;
+    }
+    return -1;
+}
+
+static cab_status collect(driver *c)
+{
+    c->unit_of_step = CAB_NEW_N(c->arena, int, c->p->steps.n + 1);
+    for (size_t i = 0; i < c->p->steps.n; i++) {
+        const cab_step *s = &c->p->steps.p[i];
+        c->unit_of_step[i] = -1;
+        if (s->kind != CAB_STEP_LAUNCH)
+            continue;
+        const bool *constant = constness(c, s);
+        uint64_t hash = cab_spec_hash(s->spec);
+        int u = find_unit(c, s->spec, constant, hash);
+        if (u < 0) {
+            u = (int)c->units.n;
+            cab_unit unit = { .spec = s->spec, .constant = constant };
+            unit.symbol = cab_printf(c->arena, "k%d_%s", u, s->spec->name);
+            cab_vec_push(c->arena, &c->units, unit);
+            if (!cab_map_getu(c->by_hash, hash))
+                cab_map_setu(c->by_hash, hash, (void *)(uintptr_t)(u + 1));
+        }
+        c->unit_of_step[i] = u;
+    }
+    return CAB_OK;
+}
+
+static cab_status generate(driver *c)
+{
+    for (size_t i = 0; i < c->units.n; i++) {
+        cab_unit *u = &c->units.p[i];
+        u->sched = cab_sched_choose(u->spec, &c->target, u->constant, c->o->naive);
+        CAB_TRY(cab_generate(c->arena, u->spec, &u->sched, &c->target, u->symbol,
+                             &u->kernel, c->diag));
+        CAB_TRY(cab_kir_verify(u->kernel.kir, c->diag));
+        if (cab_debug_level() >= 4) {
+            cab_buf b = cab_buf_on(c->arena);
+            cab_sched_print(&b, &u->sched);
+            cab_kir_print(&b, u->kernel.kir);
+            cab_log(4, "%s", cab_buf_cstr(&b));
+        }
+    }
+    return CAB_OK;
+}
+
+/* ---- machine code, in batches ---- */
+
+typedef struct batch {
+    const cab_kir **kernels;
+    int n;
+    cab_object object;
+    cab_diag diag;
+    cab_status status;
+} batch;
+
+typedef struct compile_job {
+    batch *batches;
+    int n;
+    const cab_target *target;
+    atomic_int next;
+} compile_job;
+
+static void *compile_batches(void *arg)
+{
+    compile_job *j = arg;
+    for (int i; (i = atomic_fetch_add(&j->next, 1)) < j->n;) {
+        batch *b = &j->batches[i];
+        b->status = cab_llvm_object(b->kernels, b->n, j->target, &b->object, &b->diag);
+    }
+    return NULL;
+}
+
+static void run_compile_job(compile_job *j, int threads)
+{
+    enum { MAX_THREADS = 64 };
+    pthread_t t[MAX_THREADS];
+    int started = 0;
+    threads = threads > MAX_THREADS ? MAX_THREADS : threads;
+    while (started < threads - 1 && started < j->n - 1 &&
+           pthread_create(&t[started], NULL, compile_batches, j) == 0)
+        started++;
+    compile_batches(j);
+    for (int i = 0; i < started; i++)
+        pthread_join(t[i], NULL);
+}
+
+static void move_diag(cab_diag *to, const cab_diag *from)
+{
+    for (size_t i = 0; i < from->n; i++)
+        cab_fail(to, from->entries[i].code, NULL, "%s", from->entries[i].text);
+}
+
+static batch *make_batches(driver *c, int *out_n)
+{
+    int n = ((int)c->units.n + KERNELS_PER_MODULE - 1) / KERNELS_PER_MODULE;
+    batch *b = CAB_NEW_N(c->arena, batch, n + 1);
+    const cab_kir **all = CAB_NEW_N(c->arena, const cab_kir *, c->units.n + 1);
+    for (size_t i = 0; i < c->units.n; i++)
+        all[i] = c->units.p[i].kernel.kir;
+    for (int i = 0; i < n; i++) {
+        int first = i * KERNELS_PER_MODULE, left = (int)c->units.n - first;
+        b[i].kernels = all + first;
+        b[i].n = left < KERNELS_PER_MODULE ? left : KERNELS_PER_MODULE;
+        cab_diag_init(&b[i].diag);
+    }
+    *out_n = n;
+    return b;
+}
+
+/* Frees the foreign memory of every batch, also when the job is abandoned. */
+typedef struct batch_list { batch *b; int n; } batch_list;
+static void drop_batches(void *arg)
+{
+    batch_list *l = arg;
+    for (int i = 0; i < l->n; i++) {
+        cab_object_fini(&l->b[i].object);
+        cab_diag_fini(&l->b[i].diag);
+    }
+}
+
+static cab_status compile(driver *c, batch_list *l)
+{
+    compile_job j = { .target = &c->target };
+    l->b = j.batches = make_batches(c, &j.n);
+    l->n = j.n;
+    cab_arena_cleanup(c->arena, drop_batches, l);
+    run_compile_job(&j, c->o->threads);
+    for (int i = 0; i < j.n; i++)
+        if (j.batches[i].status != CAB_OK) {
+            move_diag(c->diag, &j.batches[i].diag);
+            return j.batches[i].status;
+        }
+    return CAB_OK;
+}
+
+/* Features the code may use, from the target's feature list. */
+static uint32_t isa_of(const cab_target *t)
+{
+    static const struct { const char *feature; uint32_t bit; } rows[] = {
+        { "+sse4.2", CAB_ISA_SSE42 },       { "+avx2", CAB_ISA_AVX2_FMA },
+        { "+f16c", CAB_ISA_F16C },          { "+avx512vl", CAB_ISA_AVX512 },
+        { "+avx512vnni", CAB_ISA_VNNI },    { "+avx512bf16", CAB_ISA_AVX512_BF16 },
+        { "+avx512fp16", CAB_ISA_AVX512_FP16 }, { "+bmi2", CAB_ISA_BMI2 },
+    };
+    uint32_t isa = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strstr(t->features, rows[i].feature))
+            isa |= rows[i].bit;
+    return isa;
+}
+
+static cab_status start(driver *c, cab_arena *a, const cab_program *p,
+                        const cab_codegen_options *o, cab_diag *d)
+{
+    *c = (driver){ .arena = a, .p = p, .o = o, .diag = d, .by_hash = cab_map_create(a) };
+    CAB_TRY(cab_target_get(a, o->target, &c->target, d));
+    CAB_TRY(collect(c));
+    return generate(c);
+}
+
+cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
+                       int *out_fd, uint64_t *out_size, cab_diag *d)
+{
+    driver c;
+    int64_t t0 = cab_now_ns();
+    CAB_TRY(start(&c, a, p, o, d));
+    int64_t t1 = cab_now_ns();
+    batch_list *l = CAB_NEW(a, batch_list);
+    CAB_TRY(compile(&c, l));
+    int64_t t2 = cab_now_ns();
+    cab_image image = { .code = cab_buf_on(a) };
+    for (int i = 0; i < l->n; i++)
+        CAB_TRY(cab_link_object(a, &image, l->b[i].object.elf, l->b[i].object.n, d));
+    cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, &image,
+                            isa_of(&c.target) };
+    CAB_TRY(cab_plan_write(a, &src, out_fd, out_size, d));
+    cab_log(1, "codegen: %zu kernels for %zu steps: generate %.1f ms, llvm %.1f ms, "
+               "link and write %.1f ms, code %zu bytes", c.units.n, p->steps.n,
+            (double)(t1 - t0) / 1e6, (double)(t2 - t1) / 1e6,
+            (double)(cab_now_ns() - t2) / 1e6, image.code.n);
+    return CAB_OK;
+}
+
+/* ---- text forms ---- */
+
+static cab_status emit_machine(driver *c, bool assembly, cab_buf *out)
+{
+    batch_list *l = CAB_NEW(c->arena, batch_list);
+    CAB_TRY(compile(c, l));
+    for (int i = 0; i < l->n; i++) {
+        const char *text = assembly ? l->b[i].object.assembly : l->b[i].object.ir;
+        cab_buf_str(out, text ? text : "");
+    }
+    return CAB_OK;
+}
+
+static cab_status emit_kernel(driver *c, const cab_unit *u, const char *form, cab_buf *out)
+{
+    if (!strcmp(form, "sched")) {
+        cab_buf_printf(out, "%s: ", u->symbol);
+        cab_sched_print(out, &u->sched);
+    } else if (!strcmp(form, "kir")) {
+        cab_kir_print(out, u->kernel.kir);
+    } else if (!strcmp(form, "c")) {
+        cab_kir_to_c(out, u->kernel.kir);
+    } else if (!strcmp(form, "cuda")) {
+        cab_kernel k;
+        CAB_TRY(cab_generate_cuda(c->arena, u->spec, u->symbol, &k, c->diag));
+        CAB_TRY(cab_kir_to_cuda(out, k.kir, c->diag));
+    } else {
+        return cab_fail(c->diag, CAB_EINVAL, NULL,
+                        "no text form '%s': sched, kir, c, cuda, llvm or asm", form);
+    }
+    cab_buf_char(out, '\n');
+    return CAB_OK;
+}
+
+cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
+                            const char *form, cab_buf *out, cab_diag *d)
+{
+    driver c;
+    CAB_TRY(start(&c, a, p, o, d));
+    if (!strcmp(form, "llvm") || !strcmp(form, "asm"))
+        return emit_machine(&c, form[0] == 'a', out);
+    for (size_t i = 0; i < c.units.n; i++)
+        CAB_TRY(emit_kernel(&c, &c.units.p[i], form, out));
+    return CAB_OK;
+}

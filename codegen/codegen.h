@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * codegen.h - program of Specs -> artifact bytes.
+ *
+ * Schedules every Spec, shares equal kernels, generates KIR, renders machine
+ * code through LLVM, links it into one position-independent image, lays out
+ * constants (packed as the kernels want them), plans lifetimes and writes the
+ * plan (runtime/plan.h).  The same bytes are mapped for a JIT run and written
+ * as a .cab file.
+ */
+#ifndef CAB_CODEGEN_CODEGEN_H
+#define CAB_CODEGEN_CODEGEN_H
+#include "ir/spec.h"
+
+typedef struct cab_codegen_options {
+    bool naive;
+    const char *target;        /* NULL or "native", "x86-64-v3", "x86-64-v4" */
+    int threads;               /* compile threads; 0 = 1 */
+    const char *producer;      /* metadata: "cab 0.1.0" */
+    const char *model_name;
+    const uint8_t *model_hash; /* SHA-256 of the model file, 32 bytes; NULL = zeros */
+} cab_codegen_options;
+
+/* The finished artifact as an anonymous file (memfd): *out_fd is the caller's
+ * to close; *out_size its bytes.  JIT maps it, compile copies it to a path. */
+cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
+                       int *out_fd, uint64_t *out_size, cab_diag *d);
+
+/* Text of every kernel for people and golden tests: "kir", "c", "cuda", "llvm", "asm", "sched". */
+cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
+                            const char *form, cab_buf *out, cab_diag *d);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * codegen_int.h - from kernels to one artifact: the parts of codegen.c.
+ */
+#ifndef CAB_CODEGEN_CODEGEN_INT_H
+#define CAB_CODEGEN_CODEGEN_INT_H
+#include "codegen/codegen.h"
+#include "codegen/gen.h"
+#include "runtime/plan.h"
+
+/* ---- link.c: the only place that knows ELF and relocations ---- */
+typedef struct cab_symbol { const char *name; uint64_t offset, bytes; } cab_symbol;
+typedef struct cab_image {
+    cab_buf code;              /* position-independent, no external symbols */
+    CAB_VEC(cab_symbol) symbols;
+} cab_image;
+/* Appends one x86-64 ELF relocatable object.  Writable data, undefined symbols
+ * and relocations other than PC-relative ones are internal errors. */
+cab_status cab_link_object(cab_arena *a, cab_image *img, const void *elf, size_t n,
+                           cab_diag *d);
+const cab_symbol *cab_image_find(const cab_image *img, const char *name);
+
+/* ---- scalars.c: dimension expressions -> the shape program ---- */
+typedef struct cab_scalars {
+    cab_arena *arena;
+    cab_map *by_dim;           /* cab_dim pointer -> slot + 1 */
+    cab_map *strings;          /* text -> offset + 1 */
+    cab_buf text;              /* the strings section */
+    CAB_VEC(cab_plan_scalar) slots;
+} cab_scalars;
+void cab_scalars_init(cab_scalars *s, cab_arena *a);
+uint32_t cab_scalars_text(cab_scalars *s, const char *text);   /* NULL = "" */
+/* Symbols that are extents of the program's inputs become INPUT_DIM slots. */
+void cab_scalars_bind_inputs(cab_scalars *s, const cab_program *p);
+uint32_t cab_scalars_const(cab_scalars *s, int64_t v);
+/* Slot of an expression; fails when it names a symbol no input binds. */
+cab_status cab_scalars_slot(cab_scalars *s, const cab_dim *x, uint32_t *out, cab_diag *d);
+/* Slot of ceil(elems * bits / 8). */
+cab_status cab_scalars_bytes(cab_scalars *s, cab_dims *dims, const cab_dim *elems,
+                             cab_dtype dt, uint32_t *out, cab_diag *d);
+
+/* ---- constants.c: the weights section ---- */
+typedef struct cab_constant {
+    int buffer;                /* of the program */
+    const cab_pack *pack;      /* NULL = as it is */
+    const cab_blob *blob;
+    uint64_t offset, bytes;    /* in the section; offset is 64-aligned */
+} cab_constant;
+typedef struct cab_constants {
+    cab_arena *arena;
+    CAB_VEC(cab_constant) list;
+    cab_map *by_key;           /* (blob, pack) -> index + 1 */
+    uint64_t bytes;
+} cab_constants;
+void cab_constants_init(cab_constants *c, cab_arena *a);
+/* Index of the constant; equal requests share one. */
+int cab_constants_add(cab_constants *c, int buffer, const cab_blob *blob, const cab_pack *pack);
+/* Writes every constant at base + offset. */
+void cab_constants_write(const cab_constants *c, uint8_t *base);
+
+/* ---- plan_write.c ---- */
+/* A kernel of the artifact and the steps that launch it. */
+typedef struct cab_unit {
+    const cab_spec *spec;
+    const bool *constant;      /* per operand */
+    cab_sched sched;
+    cab_kernel kernel;
+    const char *symbol;
+} cab_unit;
+typedef struct cab_plan_source {
+    const cab_program *program;
+    const cab_codegen_options *options;
+    const cab_unit *units;
+    size_t n_units;
+    const int *unit_of_step;   /* -1 for helpers */
+    const cab_image *image;
+    uint32_t isa;
+} cab_plan_source;
+cab_status cab_plan_write(cab_arena *a, const cab_plan_source *s, int *out_fd,
+                          uint64_t *out_size, cab_diag *d);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * target.c - the machine code is made for: the host, or a named level.
+ *
+ * Names: NULL or "native" (host CPU with its features), "x86-64-v2",
+ * "x86-64-v3", "x86-64-v4" (fixed feature sets, generic cache sizes).
+ * Fills cab_target; creates no code.
+ */
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+#include <string.h>
+#include <unistd.h>
+#include "codegen/gen.h"
+
+typedef struct level {
+    const char *name;
+    int vector_bytes, n_vector_regs;
+    bool fma;
+} level;
+
+static const level levels[] = {
+    { "x86-64-v2", 16, 16, false },
+    { "x86-64-v3", 32, 16, true },
+    { "x86-64-v4", 64, 32, true },
+};
+
+static bool has(const char *features, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (const char *p = strstr(features, name); p; p = strstr(p + 1, name))
+        if (p > features && p[-1] == '+' && (p[n] == ',' || p[n] == 0))
+            return true;
+    return false;
+}
+
+static int64_t cache_bytes(int which, int64_t otherwise)
+{
+    long n = sysconf(which);
+
+    return n >= 4096 ? n : otherwise;
+}
+
+static void take_host(cab_arena *a, cab_target *out)
+{
+    char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+
+    out->cpu = cab_strdup(a, cpu ? cpu : "x86-64");
+    out->features = cab_strdup(a, features ? features : "");
+    LLVMDisposeMessage(cpu);
+    LLVMDisposeMessage(features);
+    out->fma = has(out->features, "fma");
+    if (has(out->features, "avx512f") && has(out->features, "avx512bw") &&
+        has(out->features, "avx512dq") && has(out->features, "avx512vl")) {
+        out->vector_bytes = 64;
+        out->n_vector_regs = 32;
+    } else {
+        out->vector_bytes = has(out->features, "avx2") ? 32 : 16;
+        out->n_vector_regs = 16;
+    }
+    out->l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, out->l1_bytes);
+    out->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, out->l2_bytes);
+}
+
+cab_status cab_target_get(cab_arena *a, const char *name, cab_target *out, cab_diag *d)
+{
+    *out = (cab_target){ .triple = "x86_64-unknown-linux-gnu", .features = "",
+                         .l1_bytes = 32 << 10, .l2_bytes = 1 << 20 };
+    if (!name || !strcmp(name, "native")) {
+        take_host(a, out);
+        return CAB_OK;
+    }
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        if (strcmp(name, levels[i].name))
+            continue;
+        out->cpu = levels[i].name;
+        out->vector_bytes = levels[i].vector_bytes;
+        out->n_vector_regs = levels[i].n_vector_regs;
+        out->fma = levels[i].fma;
+        return CAB_OK;
+    }
+    cab_status s = cab_fail(d, CAB_EUNSUPPORTED, NULL, "no target '%s'", name);
+    cab_note(d, "targets are native, x86-64-v2, x86-64-v3 and x86-64-v4");
+    return s;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gen_int.h - the state of one kernel being generated.
+ *
+ * There is one generator: a loop nest over the Spec's axes whose innermost
+ * body evaluates a small tile of points at once.  A tile is `rows` steps of
+ * one parallel axis times `cols` vectors of `lanes` steps of another (or, for
+ * row reductions, `cols` vectors along a reduction axis).  The naive kernel is
+ * the tile of one point; map, row reduction, window and contraction differ
+ * only in which axes the Sched picked, in loop order and in packed operands.
+ *   gen.c       entry points, parameters, tasks
+ *   gen_nest.c  loops over the parallel axes, tiles and their ragged ends
+ *   gen_red.c   loops over the stages' own axes, reductions
+ *   gen_expr.c  one value at the current point: expressions, loads, stores
+ *   gen_contract.c  recognising sums of products; packed operands
+ */
+#ifndef CAB_CODEGEN_GEN_INT_H
+#define CAB_CODEGEN_GEN_INT_H
+#include "codegen/gen.h"
+
+enum {
+    CAB_GEN_TILE = 64,         /* most points x vectors of a tile */
+    CAB_GEN_LEVELS = CAB_SPEC_AXES
+};
+
+/* Where an axis stands: base + off, plus the lane number on the vector axis. */
+typedef struct cab_gen_axis { cab_kv base; int64_t off; } cab_gen_axis;
+
+/* An affine function whose value at the axes' bases is kept up to date, so
+ * that each loop adds its own term once.  step: coefficient of the base when
+ * it differs from the one of off and lanes (packed operands). */
+typedef struct cab_gen_affine {
+    const cab_affine *f;
+    const cab_dim *const *step;
+    cab_kv sum;
+} cab_gen_affine;
+
+/* A load that may be used again at the same address. */
+typedef struct cab_gen_load { cab_kv ptr, index, mask, value; int lanes; } cab_gen_load;
+
+/* Parallel axes in loop order; the first ones may be split over tasks. */
+typedef struct cab_gen_level {
+    int axis;
+    int64_t block;             /* steps per task; 0 = every task runs all */
+} cab_gen_level;
+
+typedef struct cab_gen {
+    cab_arena *arena;
+    const cab_spec *s;
+    const cab_sched *sched;
+    const cab_target *target;
+    cab_dims *dims;
+    cab_diag *diag;
+    cab_kir *k;
+    bool masks;                /* ragged vectors by masks (else scalar loops) */
+    CAB_VEC(const cab_dim *) params;
+    cab_kv *bufs;              /* per operand */
+    cab_gen_axis at[CAB_SPEC_AXES];
+    int n_affines;
+    cab_gen_affine *affines;   /* per view: address, then its guards */
+    int *view_affine;          /* view -> its address in affines */
+    /* the tile */
+    int lanes, vec;            /* vec: axis along the lanes, -1 = scalar */
+    cab_kv tail;               /* lanes of the last column that exist, -1 = all */
+    cab_kv mask;               /* the same for the point being evaluated */
+    int rows, cols, row, col;  /* row, col: the point being evaluated */
+    cab_kv (*results)[CAB_GEN_TILE]; /* per stage and point of the tile */
+    CAB_VEC(cab_gen_load) loads;
+    size_t loads_from;         /* older entries belong to another tile shape */
+    int n_levels;
+    cab_gen_level level[CAB_GEN_LEVELS];
+    cab_kv lo[CAB_GEN_LEVELS], hi[CAB_GEN_LEVELS]; /* this task's range of each level */
+    cab_affine packed;         /* address of the packed operand */
+    const cab_dim *packed_step[CAB_SPEC_AXES];
+} cab_gen;
+
+/* ---- gen_expr.c ---- */
+cab_kv cab_gen_dim(cab_gen *g, const cab_dim *x);
+/* Value of e at the current point: lanes 1 when it is the same on all lanes. */
+cab_kv cab_gen_value(cab_gen *g, const cab_expr *e);
+void cab_gen_store(cab_gen *g, int view, cab_kv value);
+/* Index of the axis as i64: a vector on the vector axis. */
+cab_kv cab_gen_index(cab_gen *g, int axis);
+/* Type values of dt are computed in. */
+cab_dtype cab_gen_type(cab_dtype dt);
+cab_kv cab_gen_const(cab_gen *g, cab_dtype dt, double f, int64_t i);
+/* Axes the view's address, guards or loaded indices depend on. */
+uint32_t cab_gen_view_axes(const cab_spec *s, int view);
+uint32_t cab_gen_expr_axes(const cab_spec *s, const cab_expr *e);
+
+/* ---- gen_nest.c ---- */
+/* Puts the axis at `base` (a scalar i64) for everything generated until the
+ * state is restored. */
+void cab_gen_bind(cab_gen *g, int axis, cab_kv base);
+/* hi - lo when that is constant. */
+bool cab_gen_distance(const cab_gen *g, cab_kv lo, cab_kv hi, int64_t *out);
+/* Lanes below hi - at, for at most a tile's steps of difference. */
+cab_kv cab_gen_tail(cab_gen *g, int lanes, cab_kv at, cab_kv hi);
+/* Moves to one point of the tile. */
+void cab_gen_point(cab_gen *g, int row, int col);
+/* All levels and stages, inside the current task. */
+void cab_gen_nest(cab_gen *g, int level);
+
+/* ---- gen_red.c ---- */
+/* Loops over the stage's axes for all points of the tile. */
+void cab_gen_stage(cab_gen *g, int stage);
+
+/* What enclosing loops changed, to be put back. */
+typedef struct cab_gen_state {
+    cab_gen_axis at[CAB_SPEC_AXES];
+    cab_kv *sums;
+    int lanes, vec, rows, cols;
+    cab_kv tail, mask;
+    size_t loads, loads_from;
+} cab_gen_state;
+cab_gen_state cab_gen_save(cab_gen *g);
+void cab_gen_restore(cab_gen *g, const cab_gen_state *st);
+
+/* ---- gen_contract.c ---- */
+/* A sum of products: stage 0 is the sum over RED axes of a * b. */
+typedef struct cab_contraction {
+    int a, b;                  /* views */
+    uint32_t batch, m, n, free, k; /* axes in both, a alone, b alone, neither; reduced */
+} cab_contraction;
+/* False when the Spec has another form.  a is the first factor. */
+bool cab_contraction_find(const cab_spec *s, cab_contraction *out);
+/* Exchanges the roles of a and b. */
+void cab_contraction_swap(const cab_spec *s, cab_contraction *c);
+/* The packed form of view b for a tile of `width` columns of n_axis; false
+ * when it cannot be packed (being constant is the caller's knowledge). */
+bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis, int width,
+                          cab_pack *out);
+/* Makes g read view b from its packed form; before anything is emitted. */
+void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const cab_pack *p);
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gen_nest.c - loops over the parallel axes, tiles and their ragged ends.
+ *
+ * Each level of the nest is one parallel axis.  The row axis advances by whole
+ * tiles of rows, the vector axis by whole tiles of vectors; what is left over
+ * runs in bodies of the exact remaining size where that is known, else in
+ * smaller bodies, masked vectors or single elements.
+ */
+#include <string.h>
+#include "codegen/gen_int.h"
+
+/* Form of the tile inside a level. */
+typedef struct shape { int rows, cols, lanes; bool masked; } shape;
+
+static cab_kv i64(cab_gen *g, int64_t v) { return cab_k_i64(g->k, v); }
+static cab_kv add(cab_gen *g, cab_kv x, cab_kv y) { return cab_k_op2(g->k, CAB_K_add, x, y); }
+
+cab_gen_state cab_gen_save(cab_gen *g)
+{
+    cab_gen_state st = { .lanes = g->lanes, .vec = g->vec, .rows = g->rows, .cols = g->cols,
+                         .tail = g->tail, .mask = g->mask, .loads = g->loads.n,
+                         .loads_from = g->loads_from };
+
+    memcpy(st.at, g->at, sizeof st.at);
+    st.sums = CAB_NEW_N(g->arena, cab_kv, g->n_affines);
+    for (int i = 0; i < g->n_affines; i++)
+        st.sums[i] = g->affines[i].sum;
+    return st;
+}
+
+void cab_gen_restore(cab_gen *g, const cab_gen_state *st)
+{
+    memcpy(g->at, st->at, sizeof st->at);
+    for (int i = 0; i < g->n_affines; i++)
+        g->affines[i].sum = st->sums[i];
+    g->lanes = st->lanes;
+    g->vec = st->vec;
+    g->rows = st->rows;
+    g->cols = st->cols;
+    g->tail = st->tail;
+    g->mask = st->mask;
+    g->loads.n = st->loads;
+    g->loads_from = st->loads_from;
+}
+
+void cab_gen_bind(cab_gen *g, int axis, cab_kv base)
+{
+    g->at[axis] = (cab_gen_axis){ base, 0 };
+    for (int i = 0; i < g->n_affines; i++) {
+        cab_gen_affine *f = &g->affines[i];
+        const cab_dim *c = f->step ? f->step[axis] : f->f->coef[axis];
+        if (c)
+            f->sum = add(g, f->sum, cab_k_op2(g->k, CAB_K_mul, base, cab_gen_dim(g, c)));
+    }
+}
+
+bool cab_gen_distance(const cab_gen *g, cab_kv lo, cab_kv hi, int64_t *out)
+{
+    const cab_kins *l = cab_k_ins(g->k, lo), *h = cab_k_ins(g->k, hi);
+    int64_t x, y;
+
+    if (lo == hi) {
+        *out = 0;
+        return true;
+    }
+    if (cab_k_is_const(g->k, lo, &x) && cab_k_is_const(g->k, hi, &y)) {
+        *out = y - x;
+        return true;
+    }
+    /* lo = base + x, hi = base + y */
+    if (l->op == CAB_K_add && h->op == CAB_K_add && l->a == h->a &&
+        cab_k_is_const(g->k, l->b, &x) && cab_k_is_const(g->k, h->b, &y)) {
+        *out = y - x;
+        return true;
+    }
+    return h->op == CAB_K_add && h->a == lo && cab_k_is_const(g->k, h->b, out);
+}
+
+cab_kv cab_gen_tail(cab_gen *g, int lanes, cab_kv at, cab_kv hi)
+{
+    cab_kv left = cab_k_cast(g->k, CAB_DT_i32, cab_k_op2(g->k, CAB_K_sub, hi, at));
+
+    return cab_k_cmp(g->k, CAB_KC_LT, cab_k_iota(g->k, CAB_DT_i32, lanes),
+                     cab_k_splat(g->k, left, lanes));
+}
+
+void cab_gen_point(cab_gen *g, int row, int col)
+{
+    g->row = row;
+    g->col = col;
+    if (g->sched->mr > 1)
+        g->at[g->sched->m_axis].off = row;
+    if (g->vec < 0 || g->s->axis[g->vec].kind == CAB_AXIS_RED)
+        return;
+    g->at[g->vec].off = (int64_t)col * g->lanes;
+    g->mask = col == g->cols - 1 ? g->tail : -1;
+}
+
+/* Runs the level's axis from lo to hi by step with that tile inside. */
+static void span(cab_gen *g, int d, cab_kv lo, cab_kv hi, int64_t step, shape t)
+{
+    int axis = g->level[d].axis;
+    int64_t distance = INT64_MAX;
+    bool known = cab_gen_distance(g, lo, hi, &distance), loop = !known || distance > step;
+    cab_gen_state st = cab_gen_save(g);
+
+    if (known && distance <= 0)
+        return;
+    cab_gen_bind(g, axis, loop ? cab_k_loop(g->k, lo, hi, step, 0, NULL, NULL) : lo);
+    if (t.rows != g->rows || t.cols != g->cols || t.lanes != g->lanes || t.masked)
+        g->loads_from = g->loads.n;
+    g->rows = t.rows;
+    g->cols = t.cols;
+    g->lanes = t.lanes;
+    g->vec = t.lanes > 1 ? g->sched->vec_axis : -1;
+    if (t.masked)
+        g->tail = cab_gen_tail(g, t.lanes,
+                               add(g, g->at[axis].base, i64(g, (t.cols - 1) * t.lanes)), hi);
+    cab_gen_nest(g, d + 1);
+    if (loop)
+        cab_k_end(g->k, 0, NULL, NULL);
+    cab_gen_restore(g, &st);
+}
+
+/* lo + the multiple of step that fits below hi. */
+static cab_kv whole(cab_gen *g, cab_kv lo, cab_kv hi, int64_t step)
+{
+    cab_kv n = cab_k_op2(g->k, CAB_K_div, cab_k_op2(g->k, CAB_K_sub, hi, lo), i64(g, step));
+
+    return add(g, lo, cab_k_op2(g->k, CAB_K_mul, n, i64(g, step)));
+}
+
+/* hi - lo modulo tile, if every task's range has that or 0; -1 when unknown. */
+static int64_t remainder_of(const cab_gen *g, int d, int64_t tile)
+{
+    const cab_dim *e = g->s->axis[g->level[d].axis].extent;
+
+    if (g->level[d].block % tile)
+        return -1;
+    if (e->divisor % tile == 0)
+        return 0;
+    return cab_dim_is_const(e) ? e->value % tile : -1;
+}
+
+/* ---- rows ---- */
+
+static void rows_of(cab_gen *g, int d, cab_kv lo, cab_kv hi, int rows)
+{
+    span(g, d, lo, hi, rows, (shape){ rows, g->cols, g->lanes, false });
+}
+
+static void row_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
+{
+    int mr = g->sched->mr, small = mr > 4 ? 4 : 1;
+    int64_t n, left = remainder_of(g, d, mr);
+    cab_kv mid;
+
+    if (cab_gen_distance(g, lo, hi, &n)) {   /* balanced: two sizes at most */
+        if (n <= 0)
+            return;
+        int64_t tiles = (n + mr - 1) / mr, size = n / tiles, more = n % tiles;
+        mid = add(g, lo, i64(g, more * (size + 1)));
+        rows_of(g, d, lo, mid, (int)size + 1);
+        rows_of(g, d, mid, add(g, lo, i64(g, n)), (int)size);
+        return;
+    }
+    mid = whole(g, lo, hi, mr);
+    rows_of(g, d, lo, mid, mr);
+    if (left > 0)
+        rows_of(g, d, mid, hi, (int)left);
+    if (left >= 0)
+        return;
+    if (small > 1)
+        rows_of(g, d, mid, whole(g, mid, hi, small), small);
+    rows_of(g, d, small > 1 ? whole(g, mid, hi, small) : mid, hi, 1);
+}
+
+/* ---- vectors ---- */
+
+/* The last `left` (< tile) steps, from lo. */
+static void known_rest(cab_gen *g, int d, cab_kv lo, cab_kv hi, int64_t left)
+{
+    int lanes = g->sched->lanes, full = (int)(left / lanes);
+    bool ragged = left % lanes != 0;
+    cab_kv mid = add(g, lo, i64(g, full * lanes));
+
+    if (!ragged || g->masks) {
+        int cols = full + ragged;
+        span(g, d, lo, hi, (int64_t)cols * lanes, (shape){ g->rows, cols, lanes, ragged });
+        return;
+    }
+    if (full)
+        span(g, d, lo, mid, (int64_t)full * lanes, (shape){ g->rows, full, lanes, false });
+    span(g, d, mid, hi, 1, (shape){ g->rows, 1, 1, false });
+}
+
+static void unknown_rest(cab_gen *g, int d, cab_kv lo, cab_kv hi)
+{
+    int lanes = g->sched->lanes;
+    cab_kv mid = lo;
+
+    if (g->masks) {
+        span(g, d, lo, hi, lanes, (shape){ g->rows, 1, lanes, true });
+        return;
+    }
+    if (g->sched->nv > 1) {
+        mid = whole(g, lo, hi, lanes);
+        span(g, d, lo, mid, lanes, (shape){ g->rows, 1, lanes, false });
+    }
+    span(g, d, mid, hi, 1, (shape){ g->rows, 1, 1, false });
+}
+
+static void vector_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
+{
+    int cols = g->sched->nv > 1 ? g->sched->nv : 1, lanes = g->sched->lanes;
+    int64_t tile = (int64_t)cols * lanes, n, left = remainder_of(g, d, tile);
+    bool known = cab_gen_distance(g, lo, hi, &n);
+    cab_kv mid = known ? add(g, lo, i64(g, n / tile * tile)) : whole(g, lo, hi, tile);
+
+    left = known ? n % tile : left;
+    span(g, d, lo, left == 0 ? hi : mid, tile, (shape){ g->rows, cols, lanes, false });
+    if (left > 0)
+        known_rest(g, d, mid, hi, left);
+    else if (left < 0)
+        unknown_rest(g, d, mid, hi);
+}
+
+void cab_gen_nest(cab_gen *g, int d)
+{
+    const cab_sched *c = g->sched;
+    int axis;
+
+    if (d == g->n_levels) {
+        for (size_t i = 0; i < g->s->stages.n; i++)
+            cab_gen_stage(g, (int)i);
+        return;
+    }
+    axis = g->level[d].axis;
+    if (c->lanes > 1 && axis == c->vec_axis)
+        vector_level(g, d, g->lo[d], g->hi[d]);
+    else if (c->mr > 1 && axis == c->m_axis)
+        row_level(g, d, g->lo[d], g->hi[d]);
+    else
+        span(g, d, g->lo[d], g->hi[d], 1,
+             (shape){ g->rows, g->cols, g->lanes, false });
+}

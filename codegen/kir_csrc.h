@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kir_csrc.h - what the C and the CUDA renderer share: the body of a kernel.
+ *
+ * Both languages spell types f32, i64, u8, .. and values v0, v1, ..; what an
+ * operator of C does not mean exactly goes through a small function, of which
+ * only those used are written.
+ */
+#ifndef CAB_CODEGEN_KIR_CSRC_H
+#define CAB_CODEGEN_KIR_CSRC_H
+#include "codegen/kir_int.h"
+
+typedef struct cab_ksrc {
+    cab_buf *b;
+    const cab_kir *k;
+    bool cuda;
+    int depth;                 /* of indentation */
+    int32_t *match;            /* cab_kir_match */
+} cab_ksrc;
+
+/* ---- kir_csrc_expr.c ---- */
+/* "f32", "i64", "b8", ..; halves are their bits, f16 and bf16. */
+const char *cab_ksrc_type(cab_dtype dt);
+/* The functions the kernel's text calls, in a fixed order. */
+void cab_ksrc_functions(cab_ksrc *c);
+/* One lane of a class A instruction; lane is an index expression. */
+void cab_ksrc_expr(cab_ksrc *c, const cab_kins *i, const char *lane);
+/* One lane of the value x. */
+void cab_ksrc_value(cab_ksrc *c, int x, const char *lane);
+
+/* ---- kir_csrc_body.c ---- */
+/* One line at the current depth, newline included. */
+void cab_ksrc_line(cab_ksrc *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Every instruction as statements at the current depth. */
+void cab_ksrc_body(cab_ksrc *c);
+
+#endif

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan_write.c - program + kernels + image -> the bytes of a .cab file.
+ *
+ * Turns buffers into plan values with their lifetimes, steps into
+ * instructions, dimension expressions into slots, and lays out the sections
+ * in an anonymous file.  Offsets of arena buffers are not decided here: the
+ * runtime packs them per shape from the lifetimes.
+ */
+#include "codegen/codegen_int.h"
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGE 4096u
+
+typedef struct planner {
+    cab_arena *arena;
+    const cab_plan_source *src;
+    const cab_program *p;
+    cab_diag *diag;
+    cab_scalars scalars;
+    cab_constants constants;
+    CAB_VEC(cab_plan_value) values;
+    CAB_VEC(int) constant_of;          /* value -> index in constants, -1 */
+    CAB_VEC(cab_plan_instr) instrs;
+    CAB_VEC(uint32_t) words;
+    CAB_VEC(cab_plan_kernel) kernels;
+    CAB_VEC(cab_plan_check) checks;
+    uint32_t *value_of;                /* buffer -> value, CAB_PLAN_NONE until made */
+    uint8_t *zero_done;                /* buffer was cleared */
+} planner;
+
+/* ---- values ---- */
+
+static cab_status fill_type(planner *w, cab_plan_value *v, const cab_buffer *b)
+{
+    v->kind = (uint8_t)b->type.kind;
+    v->dtype = (uint8_t)cab_dtype_onnx(b->type.dtype);
+    v->rank = (uint8_t)b->type.rank;
+    v->name = cab_scalars_text(&w->scalars, b->name);
+    for (int i = 0; i < b->type.rank; i++)
+        CAB_TRY(cab_scalars_slot(&w->scalars, b->type.dims[i], &v->dims[i], w->diag));
+    return cab_scalars_bytes(&w->scalars, w->p->dims, b->elems, b->type.dtype,
+                             &v->slot_bytes, w->diag);
+}
+
+static uint32_t index_in(const int *list, size_t n, int buffer)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == buffer)
+            return (uint32_t)i;
+    return CAB_PLAN_NONE;
+}
+
+static uint32_t push_value(planner *w, cab_plan_value v, int constant)
+{
+    v.first = CAB_PLAN_NONE;
+    cab_vec_push(w->arena, &w->values, v);
+    cab_vec_push(w->arena, &w->constant_of, constant);
+    return (uint32_t)w->values.n - 1;
+}
+
+static cab_status value_of(planner *w, int buffer, uint32_t *out);
+
+static cab_status classify(planner *w, cab_plan_value *v, int buffer, int *constant)
+{
+    const cab_buffer *b = &w->p->buffers.p[buffer];
+    uint32_t at;
+    switch (b->kind) {
+    case CAB_BUFFER_INPUT:
+        v->cls = CAB_V_INPUT;
+        v->index = index_in(w->p->inputs.p, w->p->inputs.n, buffer);
+        if (b->blob) {
+            v->flags |= CAB_V_FIXED;
+            *constant = cab_constants_add(&w->constants, buffer, b->blob, NULL);
+        }
+        return CAB_OK;
+    case CAB_BUFFER_CONST:
+        v->cls = CAB_V_CONST;
+        *constant = cab_constants_add(&w->constants, buffer, b->blob, NULL);
+        return CAB_OK;
+    case CAB_BUFFER_OUTPUT:
+    case CAB_BUFFER_TEMP:
+        break;
+    }
+    if (b->alias_of >= 0) {
+        v->cls = CAB_V_ALIAS;
+        CAB_TRY(value_of(w, b->alias_of, &at));
+        v->index = at;
+        return cab_scalars_bytes(&w->scalars, w->p->dims, b->alias_at, b->type.dtype,
+                                 &v->slot_offset, w->diag);
+    }
+    v->cls = b->kind == CAB_BUFFER_OUTPUT ? CAB_V_OUTPUT : CAB_V_ARENA;
+    if (b->kind == CAB_BUFFER_OUTPUT)
+        v->index = index_in(w->p->outputs.p, w->p->outputs.n, buffer);
+    if (b->zeroed)
+        v->flags |= CAB_V_ZEROED;
+    return CAB_OK;
+}
+
+static cab_status value_of(planner *w, int buffer, uint32_t *out)
+{
+    if (w->value_of[buffer] == CAB_PLAN_NONE) {
+        cab_plan_value v = { 0 };
+        int constant = -1;
+        CAB_TRY(classify(w, &v, buffer, &constant));
+        CAB_TRY(fill_type(w, &v, &w->p->buffers.p[buffer]));
+        w->value_of[buffer] = push_value(w, v, constant);
+    }
+    *out = w->value_of[buffer];
+    return CAB_OK;
+}
+
+/* A value that exists for one launch only: packed constant or scratch. */
+static cab_status packed_value(planner *w, int buffer, const cab_pack *pack, uint32_t *out)
+{
+    const cab_buffer *b = &w->p->buffers.p[buffer];
+    int c = cab_constants_add(&w->constants, buffer, b->blob, pack);
+    for (size_t i = 0; i < w->values.n; i++)
+        if (w->constant_of.p[i] == c && w->values.p[i].cls == CAB_V_CONST) {
+            *out = (uint32_t)i;
+            return CAB_OK;
+        }
+    cab_plan_value v = { .cls = CAB_V_CONST, .dtype = (uint8_t)cab_dtype_onnx(b->type.dtype),
+                         .name = cab_scalars_text(&w->scalars, b->name) };
+    v.slot_bytes = cab_scalars_const(&w->scalars, (int64_t)w->constants.list.p[c].bytes);
+    *out = push_value(w, v, c);
+    return CAB_OK;
+}
+
+static cab_status scratch_value(planner *w, const cab_dim *bytes, uint32_t *out)
+{
+    cab_plan_value v = { .cls = CAB_V_ARENA, .dtype = (uint8_t)cab_dtype_onnx(CAB_DT_u8),
+                         .name = cab_scalars_text(&w->scalars, "scratch") };
+    CAB_TRY(cab_scalars_slot(&w->scalars, bytes, &v.slot_bytes, w->diag));
+    *out = push_value(w, v, -1);
+    return CAB_OK;
+}
+
+/* Widens the lifetime of a value and of what it lives in. */
+static void touch(planner *w, uint32_t value)
+{
+    uint32_t now = (uint32_t)w->instrs.n;
+    for (;;) {
+        cab_plan_value *v = &w->values.p[value];
+        if (v->first == CAB_PLAN_NONE)
+            v->first = now;
+        v->last = now;
+        if (v->cls != CAB_V_ALIAS)
+            return;
+        value = v->index;
+    }
+}
+
+/* ---- instructions ---- */
+
+static void word(planner *w, uint32_t x) { cab_vec_push(w->arena, &w->words, x); }
+
+/* A zeroed buffer is cleared just before the first step that touches it. */
+static cab_status clear_first(planner *w, const cab_step *s)
+{
+    for (int i = 0; i < s->n_args; i++) {
+        int b = s->args[i];
+        while (w->p->buffers.p[b].alias_of >= 0)
+            b = w->p->buffers.p[b].alias_of;
+        if (!w->p->buffers.p[b].zeroed || w->zero_done[b])
+            continue;
+        w->zero_done[b] = 1;
+        uint32_t v;
+        CAB_TRY(value_of(w, b, &v));
+        touch(w, v);
+        cab_vec_push(w->arena, &w->instrs, ((cab_plan_instr){ .op = CAB_I_ZERO, .a = v }));
+    }
+    return CAB_OK;
+}
+
+static const cab_pack *pack_of(const cab_kernel *k, int operand)
+{
+    for (int i = 0; i < k->n_packs; i++)
+        if (k->packs[i].operand == operand)
+            return &k->packs[i];
+    return NULL;
+}
+
+static cab_status arguments(planner *w, const cab_step *s, const cab_kernel *k)
+{
+    uint32_t v;
+    word(w, (uint32_t)(s->n_args + (k ? k->n_scratch : 0)));
+    for (int i = 0; i < s->n_args; i++) {
+        const cab_pack *pack = k ? pack_of(k, i) : NULL;
+        CAB_TRY(pack ? packed_value(w, s->args[i], pack, &v) : value_of(w, s->args[i], &v));
+        touch(w, v);
+        word(w, v);
+    }
+    for (int i = 0; k && i < k->n_scratch; i++) {
+        CAB_TRY(scratch_value(w, k->scratch[i], &v));
+        touch(w, v);
+        word(w, v);
+    }
+    int n = k ? k->n_params : s->n_params;
+    const cab_dim *const *params = k ? k->params : s->params;
+    word(w, (uint32_t)n);
+    for (int i = 0; i < n; i++) {
+        CAB_TRY(cab_scalars_slot(&w->scalars, params[i], &v, w->diag));
+        word(w, v);
+    }
+    return CAB_OK;
+}
+
+static uint32_t helper_number(const char *name)
+{
+#define HELPER(number, id, nv, np) if (!strcmp(name, #id)) return number;
+    CAB_HELPERS(HELPER)
+#undef HELPER
+    return CAB_PLAN_NONE;
+}
+
+static cab_status write_step(planner *w, size_t i)
+{
+    const cab_step *s = &w->p->steps.p[i];
+    CAB_TRY(clear_first(w, s));
+    cab_plan_instr x = { .b = (uint32_t)w->words.n, .d = cab_scalars_text(&w->scalars, s->loc),
+                         .e = cab_scalars_text(&w->scalars, s->what) };
+    if (s->kind == CAB_STEP_HELPER) {
+        x.op = CAB_I_HELPER;
+        x.a = helper_number(s->helper);
+        if (x.a == CAB_PLAN_NONE)
+            return cab_fail(w->diag, CAB_EINTERNAL, NULL, "no helper '%s'", s->helper);
+        CAB_TRY(arguments(w, s, NULL));
+    } else {
+        int unit = w->src->unit_of_step[i];
+        const cab_kernel *k = &w->src->units[unit].kernel;
+        x.op = CAB_I_LAUNCH;
+        x.a = (uint32_t)unit;
+        CAB_TRY(arguments(w, s, k));
+        CAB_TRY(cab_scalars_slot(&w->scalars, k->n_tasks, &x.c, w->diag));
+    }
+    cab_vec_push(w->arena, &w->instrs, x);
+    return CAB_OK;
+}
+
+static cab_status write_kernels(planner *w)
+{
+    for (size_t i = 0; i < w->src->n_units; i++) {
+        const cab_symbol *y = cab_image_find(w->src->image, w->src->units[i].symbol);
+        if (!y)
+            return cab_fail(w->diag, CAB_EINTERNAL, NULL, "kernel %s was not linked",
+                            w->src->units[i].symbol);
+        cab_plan_kernel k = { cab_scalars_text(&w->scalars, y->name), 0, y->offset, y->bytes };
+        cab_vec_push(w->arena, &w->kernels, k);
+    }
+    return CAB_OK;
+}
+
+static cab_status write_checks(planner *w)
+{
+    for (size_t i = 0; i < w->p->guards.n; i++) {
+        const cab_guard_eq *g = &w->p->guards.p[i];
+        cab_plan_check c = { 0 };
+        CAB_TRY(cab_scalars_slot(&w->scalars, g->lhs, &c.a, w->diag));
+        CAB_TRY(cab_scalars_slot(&w->scalars, g->rhs, &c.b, w->diag));
+        c.why = cab_scalars_text(&w->scalars, g->why);
+        cab_vec_push(w->arena, &w->checks, c);
+    }
+    return CAB_OK;
+}
+
+/* Inputs and outputs live for the whole run. */
+static cab_status write_io(planner *w, const int *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t v;
+        CAB_TRY(value_of(w, list[i], &v));
+    }
+    return CAB_OK;
+}
+
+static cab_status plan(planner *w)
+{
+    const cab_program *p = w->p;
+    cab_scalars_bind_inputs(&w->scalars, p);
+    CAB_TRY(write_io(w, p->inputs.p, p->inputs.n));
+    CAB_TRY(write_io(w, p->outputs.p, p->outputs.n));
+    CAB_TRY(write_checks(w));
+    for (size_t i = 0; i < p->steps.n; i++)
+        CAB_TRY(write_step(w, i));
+    cab_vec_push(w->arena, &w->instrs, ((cab_plan_instr){ .op = CAB_I_END }));
+    CAB_TRY(write_kernels(w));
+    for (size_t i = 0; i < w->values.n; i++) {
+        cab_plan_value *v = &w->values.p[i];
+        if (v->first == CAB_PLAN_NONE)
+            v->first = v->last = 0;
+        if (w->constant_of.p[i] >= 0)
+            v->offset = w->constants.list.p[w->constant_of.p[i]].offset;
+    }
+    return CAB_OK;
+}
+
+/* ---- the file ---- */
+
+static void plan_section(planner *w, cab_buf *b)
+{
+    const cab_program *p = w->p;
+    cab_plan_header h = {
+        (uint32_t)w->scalars.slots.n, (uint32_t)w->checks.n, (uint32_t)w->values.n,
+        (uint32_t)w->kernels.n, (uint32_t)w->instrs.n, (uint32_t)w->words.n,
+        (uint32_t)p->inputs.n, (uint32_t)p->outputs.n,
+        cab_scalars_text(&w->scalars, w->src->options->model_name),
+        cab_scalars_text(&w->scalars, w->src->options->producer), { 0 }
+    };
+    if (w->src->options->model_hash)
+        memcpy(h.model_hash, w->src->options->model_hash, sizeof h.model_hash);
+    cab_buf_bytes(b, &h, sizeof h);
+    cab_buf_bytes(b, w->scalars.slots.p, w->scalars.slots.n * sizeof *w->scalars.slots.p);
+    cab_buf_bytes(b, w->checks.p, w->checks.n * sizeof *w->checks.p);
+    cab_buf_bytes(b, w->values.p, w->values.n * sizeof *w->values.p);
+    cab_buf_bytes(b, w->kernels.p, w->kernels.n * sizeof *w->kernels.p);
+    cab_buf_bytes(b, w->instrs.p, w->instrs.n * sizeof *w->instrs.p);
+    cab_buf_bytes(b, w->words.p, w->words.n * sizeof *w->words.p);
+    for (size_t i = 0; i < p->inputs.n; i++)
+        cab_buf_bytes(b, &w->value_of[p->inputs.p[i]], 4);
+    for (size_t i = 0; i < p->outputs.n; i++)
+        cab_buf_bytes(b, &w->value_of[p->outputs.p[i]], 4);
+}
+
+static uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
+
+static cab_status write_file(planner *w, int *out_fd, uint64_t *out_size)
+{
+    cab_buf plan_bytes = cab_buf_on(w->arena);
+    plan_section(w, &plan_bytes);
+    const cab_buf *code = &w->src->image->code;
+    cab_file_section sec[4] = {
+        { CAB_SEC_PLAN, 0, 0, plan_bytes.n }, { CAB_SEC_STRINGS, 0, 0, w->scalars.text.n },
+        { CAB_SEC_CODE, 0, 0, code->n }, { CAB_SEC_WEIGHTS, 0, 0, w->constants.bytes }
+    };
+    uint64_t at = sizeof(cab_file_header) + sizeof sec;
+    for (int i = 0; i < 4; i++) {
+        at = round_up(at, i < 2 ? 64 : PAGE);
+        sec[i].offset = at;
+        at += sec[i].bytes;
+    }
+    cab_file_header h = { CAB_PLAN_MAGIC, CAB_PLAN_VERSION, 4, round_up(at, PAGE), { 0 },
+                          w->src->isa, 0 };
+    cab_sha256 sha;
+    cab_sha256_init(&sha);
+    cab_sha256_add(&sha, plan_bytes.p, plan_bytes.n);
+    cab_sha256_add(&sha, w->scalars.text.p, w->scalars.text.n);
+    cab_sha256_add(&sha, code->p, code->n);
+    cab_sha256_done(&sha, h.sha256);
+
+    int fd = cab_memfd("cabochon", h.file_bytes);
+    if (fd < 0)
+        return cab_fail(w->diag, CAB_ENOMEM, NULL,
+                        "no room for an artifact of %llu bytes", (unsigned long long)h.file_bytes);
+    uint8_t *m = mmap(NULL, h.file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (m == MAP_FAILED) {
+        close(fd);
+        return cab_fail(w->diag, CAB_ENOMEM, NULL, "cannot map the artifact");
+    }
+    memcpy(m, &h, sizeof h);
+    memcpy(m + sizeof h, sec, sizeof sec);
+    memcpy(m + sec[0].offset, plan_bytes.p, plan_bytes.n);
+    memcpy(m + sec[1].offset, w->scalars.text.p, w->scalars.text.n);
+    if (code->n)
+        memcpy(m + sec[2].offset, code->p, code->n);
+    cab_constants_write(&w->constants, m + sec[3].offset);
+    munmap(m, h.file_bytes);
+    *out_fd = fd;
+    *out_size = h.file_bytes;
+    return CAB_OK;
+}
+
+cab_status cab_plan_write(cab_arena *a, const cab_plan_source *s, int *out_fd,
+                          uint64_t *out_size, cab_diag *d)
+{
+    planner w = { .arena = a, .src = s, .p = s->program, .diag = d };
+    cab_scalars_init(&w.scalars, a);
+    cab_constants_init(&w.constants, a);
+    w.value_of = CAB_NEW_N(a, uint32_t, w.p->buffers.n);
+    w.zero_done = CAB_NEW_N(a, uint8_t, w.p->buffers.n);
+    for (size_t i = 0; i < w.p->buffers.n; i++)
+        w.value_of[i] = CAB_PLAN_NONE;
+    CAB_TRY(plan(&w));
+    return write_file(&w, out_fd, out_size);
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sched.c - how a Spec runs: the cost model that picks a cab_sched.
+ *
+ * Costs are counted in vector instructions per call.  Sums of products go to
+ * sched_contract.c; for the rest the model tries every axis as the vector
+ * axis, prefers unit strides, and cuts the outer axes into tasks of a few
+ * microseconds.  Unknown extents count as SYMBOLIC steps.  The choice depends
+ * only on the Spec, the target and what is constant.
+ */
+#include <string.h>
+#include "codegen/sched_int.h"
+
+enum { TASK_COST = 20000 };    /* vector instructions worth a task */
+
+double cab_sched_extent(const cab_spec *s, int axis)
+{
+    const cab_dim *e = s->axis[axis].extent;
+
+    if (cab_dim_is_const(e))
+        return (double)e->value;
+    return e->hi < SYMBOLIC ? (double)e->hi : SYMBOLIC;
+}
+
+double cab_sched_points(const cab_spec *s, uint32_t axes)
+{
+    double n = 1;
+
+    for (int i = 0; i < s->n_axes; i++)
+        if (axes >> i & 1)
+            n *= cab_sched_extent(s, i);
+    return n;
+}
+
+uint32_t cab_sched_par(const cab_spec *s)
+{
+    uint32_t m = 0;
+
+    for (int i = 0; i < s->n_axes; i++)
+        m |= (uint32_t)(s->axis[i].kind == CAB_AXIS_PAR) << i;
+    return m;
+}
+
+/* ---- expressions: weight, widths, accesses ---- */
+
+typedef struct survey {
+    const cab_spec *s;
+    cab_map *seen;
+    int axis;                  /* the vector axis asked about */
+    double weight;             /* arithmetic per point */
+    double unit, strided;      /* accesses by kind, per point */
+    int bytes;                 /* widest value computed */
+} survey;
+
+static double weight_of(cab_expr_op op)
+{
+    if (op >= CAB_EX_exp && op <= CAB_EX_erf)
+        return 12;
+    if (op == CAB_EX_pow || op == CAB_EX_mod || op == CAB_EX_rem)
+        return 40;
+    return op >= CAB_EX_SCALAR_ ? 1 : 0;
+}
+
+static void survey_expr(survey *v, const cab_expr *e);
+
+static void survey_view(survey *v, int view)
+{
+    const cab_view *w = &v->s->views.p[view];
+    const cab_dim *c = w->at.coef[v->axis];
+    bool strided = c && !cab_dim_is(c, 1);
+
+    v->weight += 2 * w->n_guards;
+    for (int i = 0; i < w->n_loaded; i++)
+        strided |= cab_gen_expr_axes(v->s, w->loaded[i].index) >> v->axis & 1;
+    *(strided ? &v->strided : &v->unit) += 1;
+}
+
+static void survey_expr(survey *v, const cab_expr *e)
+{
+    int bytes = cab_dtype_bits(cab_gen_type(e->dtype)) / 8;
+
+    if (cab_map_getu(v->seen, (uint64_t)(uintptr_t)e))
+        return;
+    cab_map_setu(v->seen, (uint64_t)(uintptr_t)e, v->seen);
+    v->weight += weight_of(e->op);
+    if (e->dtype != CAB_DT_bool && bytes > v->bytes)
+        v->bytes = bytes;
+    if (e->op == CAB_EX_LOAD)
+        survey_view(v, e->u.index);
+    for (int i = 0; i < 3 && e->arg[i]; i++)
+        survey_expr(v, e->arg[i]);
+}
+
+static survey survey_stage(const cab_spec *s, int stage, int axis)
+{
+    const cab_stage *st = &s->stages.p[stage];
+    survey v = { .s = s, .seen = cab_map_create(s->arena), .axis = axis, .bytes = 1 };
+
+    survey_expr(&v, st->value);
+    if (st->kind == CAB_STAGE_STORE) {
+        survey_view(&v, st->view);
+    } else if (st->red >= CAB_RED_ARGMAX_FIRST) {
+        v.weight += 6;
+        v.bytes = 8;
+    } else {
+        int bytes = cab_dtype_bits(cab_gen_type(st->acc)) / 8;
+        v.weight += 1;
+        v.bytes = bytes > v.bytes ? bytes : v.bytes;
+    }
+    return v;
+}
+
+/* ---- the vector axis ---- */
+
+static int lanes_for(const cab_spec *s, const cab_target *t, int axis)
+{
+    int bytes = 1, lanes;
+    const cab_dim *e = s->axis[axis].extent;
+
+    for (size_t i = 0; i < s->stages.n; i++) {
+        survey v = survey_stage(s, (int)i, axis);
+        bytes = v.bytes > bytes ? v.bytes : bytes;
+    }
+    lanes = t->vector_bytes / bytes;
+    while (cab_dim_is_const(e) && lanes / 2 >= e->value && lanes > 2)
+        lanes /= 2;
+    return lanes > CAB_KIR_MAX_LANES ? CAB_KIR_MAX_LANES : lanes;
+}
+
+/* Cost of all stages with that axis along the lanes; axis -1 is scalar. */
+static double cost(const cab_spec *s, int axis, int lanes)
+{
+    double total = 0, extent = axis >= 0 ? cab_sched_extent(s, axis) : 1;
+    bool red = axis >= 0 && s->axis[axis].kind == CAB_AXIS_RED;
+    double rounds = axis >= 0 ? (double)(((int64_t)extent + lanes - 1) / lanes) : 1;
+    double full = axis >= 0 && extent > 0 ? extent / rounds : 1;   /* lanes in use */
+
+    for (size_t i = 0; i < s->stages.n; i++) {
+        const cab_stage *st = &s->stages.p[i];
+        survey v = survey_stage(s, (int)i, axis < 0 ? 0 : axis);
+        double points = cab_sched_points(s, cab_sched_par(s) | st->axes);
+        bool arg = st->kind == CAB_STAGE_REDUCE && st->red >= CAB_RED_ARGMAX_FIRST;
+        double each = v.weight + v.unit + v.strided;
+        if (axis >= 0 && !(red && (arg || !(st->axes >> axis & 1)))) {
+            each = (v.weight + v.unit) / full + v.strided * 1.6;
+            if (red && st->kind == CAB_STAGE_REDUCE)
+                points += cab_sched_points(s, cab_sched_par(s)) * 10 / (each > 0 ? each : 1);
+        }
+        total += points * each;
+    }
+    return total;
+}
+
+static int best_axis(const cab_spec *s, const cab_target *t, double *best)
+{
+    int found = -1;
+
+    *best = cost(s, -1, 1) * 0.8;
+    for (int i = 0; i < s->n_axes; i++) {
+        double c = cost(s, i, lanes_for(s, t, i));
+        if (c < *best) {
+            *best = c;
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* ---- tiles ---- */
+
+static double stage_weight(const cab_spec *s)
+{
+    double w = 0;
+
+    for (size_t i = 0; i < s->stages.n; i++) {
+        survey v = survey_stage(s, (int)i, 0);
+        w = v.weight > w ? v.weight : w;
+    }
+    return w;
+}
+
+static int64_t static_red(const cab_spec *s)
+{
+    int64_t n = 1;
+
+    for (int i = 0; i < s->n_axes; i++) {
+        const cab_dim *e = s->axis[i].extent;
+        if (s->axis[i].kind == CAB_AXIS_PAR)
+            continue;
+        if (!cab_dim_is_const(e) || e->value <= 0 || e->value > 64)
+            return 0;
+        n *= e->value;
+        if (n > 64)
+            return 0;
+    }
+    return n;
+}
+
+/* Several neighbours of a sliding window share its loads: pick the axis that
+ * walks the window together with a reduction axis. */
+static int window_axis(const cab_spec *s, int vec)
+{
+    int found = -1;
+
+    for (size_t i = 0; i < s->views.n; i++) {
+        const cab_affine *f = &s->views.p[i].at;
+        uint32_t red = cab_gen_view_axes(s, (int)i) & ~cab_sched_par(s);
+        for (int a = 0; red && a < s->n_axes; a++)
+            if (a != vec && s->axis[a].kind == CAB_AXIS_PAR && f->coef[a] &&
+                cab_sched_extent(s, a) >= 2)
+                found = a;
+    }
+    return found;
+}
+
+static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
+{
+    double tiles = cab_sched_extent(s, axis) / c->lanes, w = stage_weight(s);
+    int64_t window = static_red(s);
+    bool reduces = s->stages.p[0].kind == CAB_STAGE_REDUCE;
+    int m;
+
+    if (s->axis[axis].kind == CAB_AXIS_RED) {
+        c->unroll = tiles >= 8 && w < 10 ? 4 : tiles >= 2 ? 2 : 1;
+        return;
+    }
+    if (reduces && window > 1 && window <= 32 && (m = window_axis(s, axis)) >= 0) {
+        c->ku = (int)window;
+        c->m_axis = m;
+        c->mr = cab_sched_extent(s, m) >= 4 && w < 12 ? 4 : 2;
+        c->nv = tiles >= 2 && window <= 9 ? 2 : 1;
+        return;
+    }
+    c->nv = tiles >= 4 && reduces && s->stages.n == 2 && w < 10 ? 4
+          : tiles >= 4 && w < 10 ? 2 : 1;
+}
+
+/* ---- tasks ---- */
+
+static int64_t round_up(double x, int64_t to)
+{
+    int64_t n = x < 1 ? 1 : x > 1e9 ? 1000000000 : (int64_t)x;
+
+    return (n + to - 1) / to * to;
+}
+
+/* Cuts the levels (in nest order: other axes, rows, vectors) so that a task
+ * costs about TASK_COST. */
+static void choose_tasks(const cab_spec *s, cab_sched *c, double total)
+{
+    int order[CAB_SPEC_AXES], n = 0, row = c->mr > 1 ? c->m_axis : -1;
+    int vec = c->lanes > 1 ? c->vec_axis : -1;
+
+    for (int i = 0; i < s->n_axes; i++)
+        if (s->axis[i].kind == CAB_AXIS_PAR && i != row && i != vec)
+            order[n++] = i;
+    if (row >= 0)
+        order[n++] = row;
+    if (vec >= 0 && s->axis[vec].kind == CAB_AXIS_PAR)
+        order[n++] = vec;
+    c->task_axes = 1;
+    for (int d = 0; d < n; d++) {
+        double steps = cab_sched_extent(s, order[d]), each = total / (steps > 0 ? steps : 1);
+        int64_t tile = order[d] == vec ? (int64_t)c->lanes * (c->nv > 1 ? c->nv : 1)
+                     : order[d] == row ? c->mr : 1;
+        c->task_axes = d + 1;
+        if (each * (double)tile <= TASK_COST || d == n - 1) {
+            c->task_block = (int)round_up(TASK_COST / (each > 0 ? each : 1), tile);
+            return;
+        }
+        total = each;
+    }
+}
+
+/* Too little to do for wider code to pay. */
+static bool tiny(const cab_spec *s)
+{
+    double n = 0;
+
+    for (int i = 0; i < s->n_axes; i++)
+        if (!cab_dim_is_const(s->axis[i].extent))
+            return false;
+    for (size_t i = 0; i < s->stages.n; i++)
+        n += cab_sched_points(s, cab_sched_par(s) | s->stages.p[i].axes);
+    return n <= 64;
+}
+
+cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *constant, bool naive)
+{
+    cab_sched c = { 0 };
+    cab_mark m = cab_arena_mark(s->arena);
+    double total;
+    int axis;
+
+    if (naive || tiny(s))
+        return c;
+    if (!cab_sched_contract(s, t, constant, &c)) {
+        axis = best_axis(s, t, &total);
+        if (axis >= 0) {
+            c.vec_axis = axis;
+            c.lanes = lanes_for(s, t, axis);
+            choose_tile(s, &c, axis);
+        }
+        choose_tasks(s, &c, total);
+    }
+    cab_arena_release(s->arena, m);
+    return c;
+}
+
+void cab_sched_print(cab_buf *b, const cab_sched *s)
+{
+    const struct { const char *name; int v; } rows[] = {
+        { "mr", s->mr }, { "nv", s->nv }, { "ku", s->ku }, { "kc", s->kc },
+        { "lanes", s->lanes }, { "vec_axis", s->vec_axis }, { "unroll", s->unroll },
+        { "m_axis", s->m_axis }, { "n_axis", s->n_axis }, { "task_axes", s->task_axes },
+        { "task_block", s->task_block }, { "n_block", s->n_block }, { "swap", s->swap },
+        { "pack_b", s->pack_b }, { "stage_rows", s->stage_rows }, { "ir_passes", s->ir_passes },
+    };
+
+    cab_buf_str(b, "sched {");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].v)
+            cab_buf_printf(b, " %s=%d", rows[i].name, rows[i].v);
+    cab_buf_str(b, " }");
+}

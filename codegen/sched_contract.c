@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sched_contract.c - tiles for sums of products.
+ *
+ * The columns (n) need unit stride in the result, and in b unless b is
+ * constant and can be packed.  The tile minimises modelled cycles over the
+ * exact row and column counts; its accumulators, one row of b and one
+ * broadcast of a fit the vector registers.  Blocks keep the panels of b that a
+ * task walks in half of L2.
+ */
+#include "codegen/sched_int.h"
+
+/* Work of a task: enough to reuse a panel of b, small enough to balance. */
+#define TASK_FLOPS 4e6
+#define MIN_TASKS 24
+#define MIN_TASK_FLOPS 4e5
+
+static bool unit(const cab_affine *f, int axis)
+{
+    return f->coef[axis] && cab_dim_is(f->coef[axis], 1);
+}
+
+static bool all_stores_unit(const cab_spec *s, int axis)
+{
+    for (size_t i = 1; i < s->stages.n; i++)
+        if (!unit(&s->views.p[s->stages.p[i].view].at, axis))
+            return false;
+    return true;
+}
+
+/* The column axis of that orientation; -1 = none serves. */
+static int find_n(const cab_spec *s, const cab_contraction *c, bool constant_b, bool *pack)
+{
+    const cab_view *b = &s->views.p[c->b];
+    cab_pack p;
+    int found = -1;
+
+    for (int i = 0; i < s->n_axes; i++) {
+        bool packs;
+        if (!(c->n >> i & 1) || !all_stores_unit(s, i))
+            continue;
+        packs = constant_b && cab_contraction_pack(s, c, i, 16, &p);
+        if (!packs && (!unit(&b->at, i) || b->n_loaded))
+            continue;
+        if (found < 0 || cab_sched_extent(s, i) > cab_sched_extent(s, found)) {
+            found = i;
+            *pack = packs;
+        }
+    }
+    return found;
+}
+
+/* The row axis: the innermost one with enough steps. */
+static int find_m(const cab_spec *s, const cab_contraction *c)
+{
+    int found = -1;
+
+    for (int i = 0; i < s->n_axes; i++)
+        if ((c->m >> i & 1) && (found < 0 || cab_sched_extent(s, i) >= 6 ||
+                                cab_sched_extent(s, i) > cab_sched_extent(s, found)))
+            found = i;
+    return found;
+}
+
+/* Cycles of one reduction step of an r x v tile, in units of one FMA. */
+static double step_cost(int r, int v)
+{
+    double fma = (double)r * v, loads = r + v, latency = 8;
+    double most = fma > loads ? fma : loads;
+
+    return (most > latency ? most : latency) + 0.3;
+}
+
+/* All tiles over m rows and n vectors; two sizes of rows, one ragged column. */
+static double tile_cost(int64_t m, int64_t n, int mr, int nv, bool aliases)
+{
+    int64_t tiles = (m + mr - 1) / mr, more = m % tiles, rows = m / tiles;
+    int64_t whole = n / nv, rest = n % nv;
+    double cols_big = 0, cols_small = 0, bodies = (more > 0) + (rest > 0), cost;
+
+    cols_small = (double)whole * step_cost((int)rows, nv) +
+                 (rest ? step_cost((int)rows, (int)rest) : 0);
+    if (more)
+        cols_big = (double)whole * step_cost((int)rows + 1, nv) +
+                   (rest ? step_cost((int)rows + 1, (int)rest) : 0);
+    cost = (double)(tiles - more) * cols_small + (double)more * cols_big;
+    if (aliases && rows > 8)
+        cost *= 1.5;
+    return cost * (1 + 0.02 * bodies);
+}
+
+/* Do consecutive rows of a fall on the same cache sets? */
+static bool rows_alias(const cab_spec *s, int a, int m_axis)
+{
+    const cab_view *v = &s->views.p[a];
+    const cab_dim *c = m_axis >= 0 ? v->at.coef[m_axis] : NULL;
+
+    return c && cab_dim_is_const(c) && c->value &&
+           c->value * cab_dtype_bits(v->dtype) / 8 % 2048 == 0;
+}
+
+static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contraction *c,
+                        cab_sched *out)
+{
+    int64_t n = (int64_t)(cab_sched_extent(s, out->n_axis) + out->lanes - 1) / out->lanes;
+    bool has_m = c->m != 0;
+    int64_t m = has_m ? (int64_t)cab_sched_extent(s, out->m_axis) : 1;
+    bool symbolic = has_m && !cab_dim_is_const(s->axis[out->m_axis].extent);
+    bool aliases = has_m && rows_alias(s, c->a, out->m_axis);
+    int most = symbolic ? 8 : 28;
+    double best = 1e300;
+
+    m = m < 1 ? 1 : m;
+    n = n < 1 ? 1 : n;
+    for (int nv = 1; nv <= 8 && nv <= n; nv++)
+        for (int mr = 1; mr <= most && mr <= m; mr++) {
+            double cost = tile_cost(m, n, mr, nv, aliases);
+            if (mr * nv + nv + 1 > t->n_vector_regs)
+                break;
+            /* Later and larger wins ties only by more than noise. */
+            if (cost < best * 0.995) {
+                best = cost;
+                out->mr = mr;
+                out->nv = nv;
+            }
+        }
+}
+
+/* Unroll of the innermost reduction: enough work per round, exact if possible. */
+static int choose_ku(const cab_spec *s, const cab_contraction *c, const cab_sched *o)
+{
+    int inner = -1, most, tile = o->mr * o->nv;
+    const cab_dim *e;
+
+    for (int i = 0; i < s->n_axes; i++)
+        if (c->k >> i & 1)
+            inner = i;
+    if (inner < 0)
+        return 1;
+    most = tile >= 24 ? 4 : tile >= 12 ? 6 : 8;
+    e = s->axis[inner].extent;
+    if (cab_dim_is_const(e) && e->value <= most)
+        return (int)e->value;
+    for (int u = most; u > most / 2; u--)
+        if (e->divisor % u == 0)
+            return u;
+    return most > 4 ? 4 : most;
+}
+
+static int64_t multiple(double x, int64_t of)
+{
+    int64_t n = x > 1e9 ? 1000000000 : (int64_t)x;
+
+    n = n / of * of;
+    return n < of ? of : n;
+}
+
+/* Steps per block, near `wish`, so that blocks of n steps come out even. */
+static int64_t even_blocks(double n, double wish, int64_t of)
+{
+    double blocks = wish > 0 ? n / wish : 1;
+    int64_t count = blocks < 1 ? 1 : (int64_t)(blocks + 0.5);
+
+    return multiple((n + (double)count - 1) / (double)count + (double)of - 1, of);
+}
+
+static double task_flops(double total)
+{
+    double f = total / MIN_TASKS;
+
+    return f > TASK_FLOPS ? TASK_FLOPS : f < MIN_TASK_FLOPS ? MIN_TASK_FLOPS : f;
+}
+
+/* Row blocks: of the outermost row axis. */
+static void choose_row_blocks(const cab_spec *s, const cab_contraction *c, cab_sched *o,
+                              double flops)
+{
+    int first = o->m_axis;
+    double steps, per_step, rows, k = cab_sched_points(s, c->k);
+
+    for (int i = s->n_axes - 1; i >= 0; i--)
+        if ((c->m >> i & 1) && i != o->m_axis)
+            first = i;
+    steps = cab_sched_extent(s, first);
+    per_step = cab_sched_points(s, c->m) / (steps > 0 ? steps : 1);
+    rows = flops / (2 * k * (double)o->n_block);
+    rows = rows < 4 * o->mr ? 4 * o->mr : rows;
+    o->task_block = (int)even_blocks(steps, rows / (per_step > 0 ? per_step : 1),
+                                     first == o->m_axis ? o->mr : 1);
+}
+
+static void choose_blocks(const cab_spec *s, const cab_target *t, const cab_contraction *c,
+                          cab_sched *o)
+{
+    int64_t width = (int64_t)o->nv * o->lanes;
+    double k = cab_sched_points(s, c->k), n = cab_sched_extent(s, o->n_axis), panels;
+    double m = c->m ? cab_sched_points(s, c->m) : 1, batch, flops;
+    uint32_t outer = cab_sched_par(s) & ~c->m & ~(1u << o->n_axis);
+    int n_outer = __builtin_popcount(outer);
+
+    k = k < 1 ? 1 : k;
+    batch = cab_sched_points(s, outer);
+    flops = task_flops(2 * k * n * m * batch);
+    if (n_outer && 2 * k * n * m <= flops) {   /* whole batches per task */
+        o->task_axes = n_outer;
+        o->task_block = (int)multiple(flops / (2 * k * n * m + 1), 1);
+        o->n_block = (int)multiple(n + (double)width - 1, width);
+        return;
+    }
+    o->task_axes = n_outer + (c->m ? 2 : 1);
+    panels = (double)t->l2_bytes / 2 / (k * (double)width * 4);
+    if (!c->m) {
+        panels = flops / (2 * k * (double)width);
+        panels = panels < 1 ? 1 : panels;
+    }
+    o->n_block = (int)even_blocks(n, (panels < 1 ? 1 : panels) * (double)width, width);
+    o->task_block = o->n_block;
+    if (c->m)
+        choose_row_blocks(s, c, o, flops);
+}
+
+static bool both_unit_in_k(const cab_spec *s, const cab_contraction *c)
+{
+    for (int i = 0; i < s->n_axes; i++)
+        if ((c->k >> i & 1) && unit(&s->views.p[c->a].at, i) && unit(&s->views.p[c->b].at, i))
+            return true;
+    return false;
+}
+
+bool cab_sched_contract(const cab_spec *s, const cab_target *t, const bool *constant,
+                        cab_sched *out)
+{
+    cab_contraction c;
+    cab_dtype acc;
+    bool pack = false;
+
+    if (!cab_contraction_find(s, &c))
+        return false;
+    acc = cab_gen_type(s->stages.p[0].acc);
+    if (cab_dtype_bits(acc) < 32)
+        return false;
+    *out = (cab_sched){ 0 };
+    for (out->swap = 0; out->swap < 2; out->swap++) {
+        int b = s->views.p[c.b].operand;
+        out->n_axis = find_n(s, &c, constant && constant[b], &pack);
+        if (out->n_axis >= 0)
+            break;
+        cab_contraction_swap(s, &c);
+    }
+    if (out->swap == 2)
+        return false;
+    out->lanes = t->vector_bytes / (cab_dtype_bits(acc) / 8);
+    while (out->lanes > 2 && out->lanes / 2 >= (int)cab_sched_extent(s, out->n_axis))
+        out->lanes /= 2;
+    if (cab_sched_extent(s, out->n_axis) * 2 < t->vector_bytes / 8 && both_unit_in_k(s, &c))
+        return false;
+    out->pack_b = pack;
+    out->vec_axis = out->n_axis;
+    out->m_axis = c.m ? find_m(s, &c) : 0;
+    choose_tile(s, t, &c, out);
+    out->ku = choose_ku(s, &c, out);
+    choose_blocks(s, t, &c, out);
+    return true;
+}

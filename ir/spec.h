@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * spec.h - what a kernel computes, and the program made of such kernels.
+ *
+ * A Spec is a loop nest without an order: iteration axes, operand views that
+ * are affine in the axes (plus loaded indices and guards), and a list of
+ * stages that share the parallel axes.  How it runs (tiles, vectors, tasks) is
+ * a Sched and belongs to codegen; the naive kernel is the same Spec with the
+ * empty Sched.  Extents, strides and bases are dimension expressions: codegen
+ * prints constants as such and passes the rest as kernel parameters.
+ *
+ * Meaning: for every point p of the parallel axes, run the stages in order.
+ *   REDUCE  result[i] = fold of red over the stage's axes of value, in acc
+ *           dtype, in row-major order of the axes (a Sched may use several
+ *           partial sums; the order never depends on the thread count)
+ *   STORE   for every point of the stage's axes: view <- value, converted to
+ *           the view's dtype
+ * A stage may read results of earlier REDUCE stages.  Several STORE stages are
+ * several outputs.  No stage reads what another point writes, so points and
+ * parallel axes may run in any order.
+ *
+ * Softmax is: reduce max over k; reduce sum over k of exp(x - r0); store over
+ * k of exp(x - r0) / r1.  A convolution is one REDUCE over (kh, kw, c) and a
+ * STORE with the epilogue.
+ *
+ * Specs, programs and their text live in one arena with their dims pool.
+ */
+#ifndef CAB_IR_SPEC_H
+#define CAB_IR_SPEC_H
+#include "ir/ir.h"
+
+#define CAB_SPEC_AXES 12
+#define CAB_SPEC_GUARDS 4
+#define CAB_SPEC_LOADED 2
+
+typedef enum cab_axis_kind { CAB_AXIS_PAR, CAB_AXIS_RED } cab_axis_kind;
+typedef struct cab_axis {
+    cab_axis_kind kind;        /* RED axes are looped inside stages */
+    const cab_dim *extent;
+    const char *name;          /* unique in the Spec: "m", "k", "oh" */
+} cab_axis;
+
+/* base + sum coef[i] * axis[i]; NULL coefficients are 0. */
+typedef struct cab_affine {
+    const cab_dim *base;
+    const cab_dim *coef[CAB_SPEC_AXES];
+} cab_affine;
+
+/* The access happens only where 0 <= at < extent; a guarded load gives fill. */
+typedef struct cab_spec_guard { cab_affine at; const cab_dim *extent; } cab_spec_guard;
+
+typedef struct cab_expr cab_expr;
+
+typedef struct cab_view {
+    int operand;               /* index into cab_spec.operands */
+    cab_dtype dtype;           /* as stored */
+    cab_affine at;             /* offset in elements */
+    int n_loaded;              /* + value(index) * stride: gather, paged caches */
+    struct { const cab_expr *index; const cab_dim *stride; } loaded[CAB_SPEC_LOADED];
+    int n_guards;
+    cab_spec_guard guard[CAB_SPEC_GUARDS];
+    double fill;
+} cab_view;
+
+typedef enum cab_expr_op {
+    CAB_EX_CONST,              /* u.f (floats) or u.i (ints, bools) */
+    CAB_EX_DIM,                /* u.dim as i64 */
+    CAB_EX_AXIS,               /* index of axis u.index as i64 */
+    CAB_EX_LOAD,               /* view u.index */
+    CAB_EX_RESULT,             /* result of REDUCE stage u.index */
+    CAB_EX_SCALAR_,            /* the scalar functions follow, in row order */
+    CAB_EX_before_scalar_ = CAB_EX_SCALAR_ - 1,
+#define SCALAR(id, arity, rule, traits, doc) CAB_EX_##id,
+#include "ir/scalar.def"
+    CAB_EX_COUNT
+} cab_expr_op;
+
+/* A scalar expression; shared nodes make it a DAG.  dtype is the value's
+ * type; f16 and bf16 values are computed in f32 and rounded only by cast and
+ * by stores. */
+struct cab_expr {
+    cab_expr_op op;
+    cab_dtype dtype;
+    const cab_expr *arg[3];
+    union { double f; int64_t i; const cab_dim *dim; int index; } u;
+};
+
+typedef enum cab_red {
+    CAB_RED_SUM, CAB_RED_PROD, CAB_RED_MAX, CAB_RED_MIN,
+    CAB_RED_ARGMAX_FIRST, CAB_RED_ARGMAX_LAST,  /* result: i64 row-major index over the stage's axes */
+    CAB_RED_ARGMIN_FIRST, CAB_RED_ARGMIN_LAST
+} cab_red;
+
+typedef enum cab_stage_kind { CAB_STAGE_REDUCE, CAB_STAGE_STORE } cab_stage_kind;
+typedef struct cab_stage {
+    cab_stage_kind kind;
+    uint32_t axes;             /* bit mask of RED axes this stage loops over */
+    cab_red red;
+    cab_dtype acc;             /* REDUCE: type of accumulation and result (ARG*: type compared; the result is i64) */
+    const cab_expr *value;
+    int view;                  /* STORE: target */
+} cab_stage;
+
+/* What the Spec was made from: which generator family fits.  A hint for
+ * schedules only; the meaning is in the stages. */
+typedef enum cab_spec_kind {
+    CAB_SPEC_MAP, CAB_SPEC_ROWRED, CAB_SPEC_CONTRACT, CAB_SPEC_WINDOW
+} cab_spec_kind;
+
+typedef struct cab_spec {
+    cab_arena *arena;
+    cab_dims *dims;
+    const char *name;          /* "conv_3": kind of root and number */
+    cab_spec_kind kind;
+    int n_axes;
+    cab_axis axis[CAB_SPEC_AXES];
+    int n_operands;
+    struct cab_operand { cab_dtype dtype; bool written; const cab_dim *elems; } *operands;
+    CAB_VEC(cab_view) views;
+    CAB_VEC(cab_stage) stages;
+} cab_spec;
+
+/* ---- spec.c: builders ---- */
+cab_spec *cab_spec_create(cab_arena *a, cab_dims *d, const char *name, cab_spec_kind k);
+int cab_spec_axis(cab_spec *s, cab_axis_kind k, const cab_dim *extent, const char *name);
+int cab_spec_operand(cab_spec *s, cab_dtype dt, bool written, const cab_dim *elems);
+int cab_spec_view(cab_spec *s, const cab_view *v);
+int cab_spec_reduce(cab_spec *s, uint32_t axes, cab_red red, cab_dtype acc, const cab_expr *value);
+void cab_spec_store(cab_spec *s, uint32_t axes, int view, const cab_expr *value);
+const cab_expr *cab_ex_const(cab_spec *s, cab_dtype dt, double v);
+const cab_expr *cab_ex_int(cab_spec *s, cab_dtype dt, int64_t v);
+const cab_expr *cab_ex_dim(cab_spec *s, const cab_dim *x);
+const cab_expr *cab_ex_axis(cab_spec *s, int axis);
+const cab_expr *cab_ex_load(cab_spec *s, int view);
+const cab_expr *cab_ex_result(cab_spec *s, int stage);
+/* Scalar function; CAB_EX_x and CAB_OP_x have the same order. */
+const cab_expr *cab_ex_scalar(cab_spec *s, cab_expr_op op, cab_dtype dt,
+                              const cab_expr *a, const cab_expr *b, const cab_expr *c);
+const cab_expr *cab_ex_cast(cab_spec *s, cab_dtype dt, const cab_expr *x); /* x itself when equal */
+cab_expr_op cab_ex_from_op(cab_op_id op);   /* CAB_EX_COUNT when not scalar */
+cab_affine cab_affine_zero(cab_dims *d);
+/* f += coef * axis; axis -1: f += coef. */
+void cab_affine_add(cab_dims *d, cab_affine *a, int axis, const cab_dim *coef);
+/* Drops axes of extent 1, merges neighbouring axes that every view and guard
+ * walks as one, and orders nothing: same meaning, fewer axes. */
+void cab_spec_simplify(cab_spec *s);
+/* Structural equality up to names and operand binding, and a hash of it: equal
+ * kernels are generated once. */
+bool cab_spec_equal(const cab_spec *a, const cab_spec *b);
+uint64_t cab_spec_hash(const cab_spec *s);
+cab_status cab_spec_verify(const cab_spec *s, cab_diag *d);
+
+/* ---- programs: the result of lowering, the input of codegen ---- */
+typedef enum cab_buffer_kind {
+    CAB_BUFFER_INPUT, CAB_BUFFER_OUTPUT, CAB_BUFFER_CONST, CAB_BUFFER_TEMP
+} cab_buffer_kind;
+
+typedef struct cab_buffer {
+    cab_buffer_kind kind;
+    cab_type type;             /* logical type (io: what the caller sees) */
+    const cab_dim *elems;      /* elements to allocate, halo included */
+    const char *name;          /* io name, or the value's name */
+    const cab_blob *blob;      /* CONST (maybe unaligned); INPUT: bytes the code holds for, or NULL */
+    int alias_of;              /* TEMP, OUTPUT: lives inside that buffer; -1 = its own */
+    const cab_dim *alias_at;   /* element offset there */
+    bool zeroed;               /* bytes not written by steps must be zero (halo) */
+} cab_buffer;
+
+typedef enum cab_step_kind { CAB_STEP_LAUNCH, CAB_STEP_HELPER } cab_step_kind;
+typedef struct cab_step {
+    cab_step_kind kind;
+    const cab_spec *spec;      /* LAUNCH */
+    const char *helper;        /* HELPER: name in the runtime's table */
+    int n_args;
+    const int *args;           /* buffer per operand (LAUNCH) or argument (HELPER) */
+    int n_params;
+    const cab_dim *const *params;  /* HELPER: integer arguments */
+    const char *loc;           /* ONNX node names */
+    const char *what;          /* "conv+add+relu": ops inside, for traces */
+} cab_step;
+
+typedef struct cab_program {
+    cab_arena *arena;
+    cab_dims *dims;
+    const char *name;
+    CAB_VEC(cab_buffer) buffers;
+    CAB_VEC(cab_step) steps;
+    CAB_VEC(int) inputs;       /* buffer of each graph input, in order */
+    CAB_VEC(int) outputs;
+    CAB_VEC(cab_guard_eq) guards;
+} cab_program;
+
+cab_program *cab_program_create(cab_arena *a, cab_dims *d, const char *name);
+int cab_program_buffer(cab_program *p, const cab_buffer *b);
+void cab_program_step(cab_program *p, const cab_step *s);
+cab_status cab_program_verify(const cab_program *p, cab_diag *d);
+
+/* ---- spec_text.c: print(parse(t)) == t ---- */
+void cab_spec_print(cab_buf *b, const cab_spec *s);
+void cab_program_print(cab_buf *b, const cab_program *p);
+cab_status cab_program_parse(cab_arena *a, const char *text, size_t n, const char *file,
+                             cab_program **out, cab_diag *d);
+/* One Spec alone, as cab_spec_print writes it; its dims go to that pool. */
+cab_status cab_spec_parse(cab_arena *a, cab_dims *dims, const char *text, size_t n,
+                          const char *file, cab_spec **out, cab_diag *d);
+
+/* ---- spec_eval.c: reference meaning of a Spec and a program.  bufs[i] is the
+ * data of operand/buffer i; every access is bounds-checked against elems ---- */
+cab_status cab_spec_eval(cab_arena *scratch, const cab_spec *s, void *const *bufs,
+                         cab_env *env, cab_diag *d);
+cab_status cab_program_eval(cab_arena *a, const cab_program *p, const cab_tensor *in,
+                            cab_tensor *out, cab_diag *d);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * decompose_int.h - what the decomposition functions share.
+ *
+ * A decomposition is one function, cab_dec_Op, named in decompose.def.  It
+ * reads the ONNX node d->n, builds CORE nodes through d->b and returns the
+ * value of output 0; further outputs go to d->out[i].  Failures latch in
+ * d->b.status (cab_dec_unsupported, cab_dec_bad): every helper accepts NULL
+ * values after one, so the functions are written straight down.
+ */
+#ifndef CAB_PASSES_DECOMPOSE_INT_H
+#define CAB_PASSES_DECOMPOSE_INT_H
+#include "passes/pass_int.h"
+
+#define CAB_DEC_OUTS 32
+
+typedef struct cab_dec {
+    cab_graph *g;
+    cab_node *n;               /* the ONNX node */
+    cab_builder b;             /* inserts before n */
+    cab_arena *tmp;            /* dropped after the pass */
+    int n_out;
+    cab_value **out;           /* results by output index, n_out of them */
+} cab_dec;
+
+#define DECOMPOSE(op) cab_value *cab_dec_##op(cab_dec *d);
+#include "passes/decompose.def"
+
+/* ---- reading the node ---- */
+/* Operand i, NULL when absent. */
+cab_value *cab_dec_in(const cab_dec *d, int i);
+/* Output i is wanted by someone. */
+bool cab_dec_wants(const cab_dec *d, int i);
+int cab_dec_rank(const cab_value *v);
+cab_dtype cab_dec_dtype(const cab_value *v);
+/* Extent i (negative counts from the end); 1 for a NULL value. */
+const cab_dim *cab_dec_dim(const cab_dec *d, const cab_value *v, int i);
+/* Extent i when it is constant, else -1 and unsupported. */
+int64_t cab_dec_extent(cab_dec *d, const cab_value *v, int i);
+/* Normalises axis into [0, rank); a bad one is an invalid model. */
+int cab_dec_axis(cab_dec *d, int64_t axis, int rank);
+/* The elements of a shape-like operand; false (and unsupported) when they
+ * depend on data. */
+bool cab_dec_dims(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n);
+bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n);
+/* One known number: computed from constants, offered inputs and extents. */
+bool cab_dec_number(cab_dec *d, cab_value *v, double *out);
+/* axes operand (or attribute when there is none): sorted as given, checked;
+ * all axes when absent.  The number of axes, -1 after a failure. */
+int cab_dec_axes(cab_dec *d, cab_value *v, int rank, int64_t axes[CAB_MAX_RANK]);
+/* Attribute list of n integers, def repeated when absent; false on a wrong
+ * length. */
+bool cab_dec_list(cab_dec *d, const char *name, int n, int64_t def, int64_t *out);
+
+/* ---- failing ---- */
+/* Both return NULL. */
+cab_value *cab_dec_unsupported(cab_dec *d, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+cab_value *cab_dec_bad(cab_dec *d, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static inline bool cab_dec_failed(const cab_dec *d) { return d->b.status != CAB_OK; }
+
+/* ---- building ---- */
+cab_value *cab_dec_un(cab_dec *d, cab_op_id op, cab_value *x);
+cab_value *cab_dec_bin(cab_dec *d, cab_op_id op, cab_value *x, cab_value *y);
+/* Scalar of like's dtype. */
+cab_value *cab_dec_num(cab_dec *d, const cab_value *like, double v);
+cab_value *cab_dec_int(cab_dec *d, const cab_value *like, int64_t v);
+cab_value *cab_dec_cast(cab_dec *d, cab_value *x, cab_dtype to);
+/* op is sum, prod, max or min. */
+cab_value *cab_dec_reduce(cab_dec *d, cab_value *x, const char *op,
+                          const int64_t *axes, int n, bool keep);
+/* Number of elements along those axes as a scalar of dtype dt. */
+cab_value *cab_dec_count(cab_dec *d, const cab_value *x, const int64_t *axes,
+                         int n, cab_dtype dt);
+cab_value *cab_dec_mean(cab_dec *d, cab_value *x, const int64_t *axes, int n,
+                        bool keep);
+/* i64 vector of the dims. */
+cab_value *cab_dec_vector(cab_dec *d, const cab_dim *const *dims, int64_t n);
+/* Tensor of rank with all extents 1 but `axis`, holding 0, 1, ... n-1. */
+cab_value *cab_dec_iota(cab_dec *d, int rank, int axis, const cab_dim *n,
+                        cab_dtype dt);
+/* A 1-D (or scalar) value reshaped so that it broadcasts along axis of rank. */
+cab_value *cab_dec_along(cab_dec *d, cab_value *v, int axis, int rank);
+cab_value *cab_dec_reshape(cab_dec *d, cab_value *x, int rank,
+                           const cab_dim *const *dims);
+/* Extents of x with axis removed / an extent put in at axis. */
+cab_value *cab_dec_squeeze(cab_dec *d, cab_value *x, int axis);
+cab_value *cab_dec_unsqueeze(cab_dec *d, cab_value *x, int axis);
+/* x[start : start + n] along one axis. */
+cab_value *cab_dec_cut(cab_dec *d, cab_value *x, int axis, const cab_dim *start,
+                       const cab_dim *n);
+cab_value *cab_dec_flip(cab_dec *d, cab_value *x, int axis);
+cab_value *cab_dec_gather(cab_dec *d, cab_value *x, cab_value *index, int axis);
+cab_value *cab_dec_concat(cab_dec *d, cab_value **x, int n, int axis);
+cab_value *cab_dec_transpose(cab_dec *d, cab_value *x, const int64_t *perm);
+/* Pads with a scalar value (NULL = 0); negative amounts cut. */
+cab_value *cab_dec_pad(cab_dec *d, cab_value *x, const cab_dim *const *lo,
+                       const cab_dim *const *hi, cab_value *value);
+/* numpy matrix product of two values of rank >= 1; acc: dtype of the result
+ * (CAB_DT_none = that of a). */
+cab_value *cab_dec_matmul(cab_dec *d, cab_value *a, cab_value *b, cab_dtype acc);
+/* Softmax pieces along one axis: e = exp(x - max), *sum = sum of e. */
+cab_value *cab_dec_softmax(cab_dec *d, cab_value *x, int axis);
+/* f32 for f16 and bf16, else the dtype itself. */
+cab_dtype cab_dec_wide(cab_dtype dt);
+/* Window geometry of pools and convolutions. */
+typedef struct cab_dec_window {
+    int n;                     /* spatial axes */
+    int64_t kernel[CAB_MAX_RANK], stride[CAB_MAX_RANK], dilation[CAB_MAX_RANK];
+    int64_t lo[CAB_MAX_RANK], hi[CAB_MAX_RANK];
+    const cab_dim *out[CAB_MAX_RANK];  /* extents of the result */
+    bool padded, overhang;     /* any padding; ceil_mode may reach outside */
+} cab_dec_window;
+/* From kernel_shape (or w's extents), strides, dilations, pads, auto_pad and
+ * ceil_mode; false after a failure. */
+bool cab_dec_window_read(cab_dec *d, const cab_value *x, const cab_value *w,
+                         cab_dec_window *out);
+cab_value *cab_dec_conv(cab_dec *d, cab_value *x, cab_value *w,
+                        const cab_dec_window *win, int64_t group, cab_dtype acc);
+/* dims of the constant integer c. */
+const cab_dim *cab_dec_c(const cab_dec *d, int64_t c);
+
+#endif

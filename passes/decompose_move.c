@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * decompose_move.c - ops that only move elements.
+ *
+ * Extents, starts and pads may be symbolic; where a result needs the sign of
+ * a symbolic number and its interval does not tell, the op is unsupported.
+ */
+#include "passes/decompose_int.h"
+#include <limits.h>
+#include <string.h>
+
+/* ---- other extents ---- */
+
+/* Resolves 0 (copy) and -1 (what remains) in the wanted extents. */
+static bool resolve(cab_dec *d, cab_value *x, const cab_dim **dims, int64_t n)
+{
+    bool zero_is_zero = cab_attr_int(d->n, "allowzero") != 0;
+    const cab_dim *rest = cab_type_numel(d->g, &x->type), *known = cab_dec_c(d, 1), *q;
+    int open = -1;
+
+    for (int i = 0; i < n; i++) {
+        if (cab_dim_is(dims[i], 0) && !zero_is_zero) {
+            if (i >= x->type.rank) {
+                cab_dec_bad(d, "extent %d is 0 but the operand has rank %d", i, x->type.rank);
+                return false;
+            }
+            dims[i] = x->type.dims[i];
+        }
+        if (cab_dim_is(dims[i], -1)) {
+            if (open >= 0) {
+                cab_dec_bad(d, "two extents are -1");
+                return false;
+            }
+            open = i;
+            continue;
+        }
+        if (dims[i]->hi < 0) {
+            cab_dec_bad(d, "extent %d is negative", i);
+            return false;
+        }
+        known = cab_dim_mul(d->g->dims, known, dims[i]);
+    }
+    if (open < 0)
+        return true;
+    q = cab_dim_is(known, 0) ? NULL : cab_dim_divexact(d->g->dims, rest, known);
+    if (!q && cab_dim_is_const(rest) && cab_dim_is_const(known)) {
+        cab_dec_bad(d, "%lld elements do not divide into the given extents",
+                    (long long)rest->value);
+        return false;
+    }
+    dims[open] = q ? q : cab_dim_floordiv(d->g->dims, rest, known);
+    return true;
+}
+
+cab_value *cab_dec_Reshape(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0);
+    const cab_dim **want, *dims[CAB_MAX_RANK];
+    int64_t n;
+
+    if (!cab_dec_dims(d, cab_dec_in(d, 1), &want, &n))
+        return NULL;
+    if (n > CAB_MAX_RANK)
+        return cab_dec_unsupported(d, "a result of rank %lld; the limit is %d",
+                                   (long long)n, CAB_MAX_RANK);
+    memcpy(dims, want, (size_t)n * sizeof *dims);
+    return resolve(d, x, dims, n) ? cab_dec_reshape(d, x, (int)n, dims) : NULL;
+}
+
+static const cab_dim *product(cab_dec *d, const cab_value *x, int from, int to)
+{
+    const cab_dim *p = cab_dec_c(d, 1);
+
+    for (int i = from; i < to; i++)
+        p = cab_dim_mul(d->g->dims, p, cab_dec_dim(d, x, i));
+    return p;
+}
+
+cab_value *cab_dec_Flatten(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0);
+    int rank = cab_dec_rank(x);
+    int64_t a = cab_attr_int(d->n, "axis");
+    int axis = a == rank ? rank : cab_dec_axis(d, a, rank ? rank : 1);
+    const cab_dim *dims[2];
+
+    if (!rank)
+        axis = 0;
+    dims[0] = product(d, x, 0, axis);
+    dims[1] = product(d, x, axis, rank);
+    return cab_dec_failed(d) ? NULL : cab_dec_reshape(d, x, 2, dims);
+}
+
+cab_value *cab_dec_Squeeze(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *list = cab_dec_in(d, 1);
+    const cab_dim *dims[CAB_MAX_RANK];
+    int64_t axes[CAB_MAX_RANK];
+    bool drop[CAB_MAX_RANK] = { false };
+    int n = 0, rank = cab_dec_rank(x), k = 0;
+
+    if (list || cab_attr_find(d->n, "axes")) {
+        k = cab_dec_axes(d, list, rank, axes);
+        for (int i = 0; i < k; i++)
+            drop[axes[i]] = true;
+    } else {
+        for (int i = 0; i < rank; i++)
+            drop[i] = cab_dim_is(x->type.dims[i], 1);
+    }
+    if (k < 0)
+        return NULL;
+    for (int i = 0; i < rank; i++) {
+        if (drop[i] && cab_dim_eq(x->type.dims[i], cab_dec_c(d, 1)) == 0)
+            return cab_dec_bad(d, "axis %d is squeezed but is not 1", i);
+        if (!drop[i])
+            dims[n++] = x->type.dims[i];
+    }
+    return cab_dec_reshape(d, x, n, dims);
+}
+
+cab_value *cab_dec_Unsqueeze(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *list = cab_dec_in(d, 1);
+    const cab_dim *dims[2 * CAB_MAX_RANK];
+    int64_t axes[CAB_MAX_RANK], *v = NULL, extra = 0;
+    bool put[2 * CAB_MAX_RANK] = { false };
+    int rank = cab_dec_rank(x), k;
+
+    if (list && !cab_dec_ints(d, list, &v, &extra))
+        return NULL;
+    if (!list)
+        extra = cab_attr_ints(d->n, "axes", NULL);
+    if (extra < 0 || rank + extra > CAB_MAX_RANK)
+        return cab_dec_unsupported(d, "a result of rank %lld", (long long)(rank + extra));
+    k = cab_dec_axes(d, list, (int)(rank + extra), axes);
+    if (k < 0)
+        return NULL;
+    for (int i = 0; i < k; i++)
+        put[axes[i]] = true;
+    for (int i = 0, j = 0; i < rank + k; i++)
+        dims[i] = put[i] ? cab_dec_c(d, 1) : x->type.dims[j++];
+    return cab_dec_reshape(d, x, rank + k, dims);
+}
+
+cab_value *cab_dec_Expand(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0);
+    cab_type want = { 0 }, out;
+    cab_where w = cab_node_where(d->n);
+    const cab_dim **dims;
+    int64_t n;
+
+    if (!cab_dec_dims(d, cab_dec_in(d, 1), &dims, &n))
+        return NULL;
+    if (n > CAB_MAX_RANK)
+        return cab_dec_unsupported(d, "a result of rank %lld", (long long)n);
+    want = cab_type_tensor(x->type.dtype, (int)n, dims);
+    d->b.status = cab_broadcast(d->g, &x->type, &want, &out, &w, d->b.diag);
+    return cab_dec_failed(d) ? NULL : cab_b_expand(&d->b, x, out.rank, out.dims);
+}
+
+cab_value *cab_dec_Transpose(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0);
+    int rank = cab_dec_rank(x);
+    int64_t perm[CAB_MAX_RANK];
+    uint32_t seen = 0;
+
+    if (!cab_attr_find(d->n, "perm") || cab_attr_ints(d->n, "perm", NULL) < 0) {
+        for (int i = 0; i < rank; i++)
+            perm[i] = rank - 1 - i;
+        return cab_dec_transpose(d, x, perm);
+    }
+    if (!cab_dec_list(d, "perm", rank, 0, perm))
+        return NULL;
+    for (int i = 0; i < rank; i++) {
+        perm[i] = cab_dec_axis(d, perm[i], rank);
+        seen |= 1u << perm[i];
+    }
+    if (seen + 1 != 1u << rank)
+        return cab_dec_bad(d, "perm is no permutation");
+    return cab_dec_transpose(d, x, perm);
+}
+
+/* ---- joining and cutting ---- */
+cab_value *cab_dec_Concat(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0);
+    int axis = cab_dec_axis(d, cab_attr_int(d->n, "axis"), cab_dec_rank(x));
+
+    for (int i = 0; i < d->n->n_in; i++)
+        if (!d->n->in[i])
+            return cab_dec_bad(d, "operand %d is missing", i);
+    return cab_dec_failed(d) ? NULL : cab_dec_concat(d, d->n->in, d->n->n_in, axis);
+}
+
+cab_value *cab_dec_Split(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *sizes = cab_dec_in(d, 1);
+    int axis = cab_dec_axis(d, cab_attr_int(d->n, "axis"), cab_dec_rank(x));
+    int64_t parts = d->n->n_out, n = 0;
+    const cab_dim **v = NULL, *at = cab_dec_c(d, 0), *total, *chunk;
+
+    if (cab_dec_failed(d) || (sizes && !cab_dec_dims(d, sizes, &v, &n)))
+        return NULL;
+    if (sizes && n != parts)
+        return cab_dec_bad(d, "%lld sizes for %lld outputs", (long long)n, (long long)parts);
+    total = cab_dec_dim(d, x, axis);
+    chunk = cab_dim_ceildiv(d->g->dims, total, cab_dec_c(d, parts));
+    for (int i = 0; i < parts; i++) {
+        const cab_dim *size = sizes ? v[i] : chunk;
+
+        if (!sizes && i == parts - 1)
+            size = cab_dim_sub(d->g->dims, total, at);
+        if (size->hi < 0)
+            return cab_dec_bad(d, "part %d has a negative size", i);
+        if (cab_dec_wants(d, i))
+            d->out[i] = cab_dec_cut(d, x, axis, at, size);
+        at = cab_dim_add(d->g->dims, at, size);
+    }
+    return d->out[0];
+}
+
+/* numpy's clamp of one bound: negative counts from the end. */
+static const cab_dim *bound(cab_dec *d, const cab_dim *v, const cab_dim *n,
+                            int64_t low, int64_t top)
+{
+    cab_dims *ds = d->g->dims;
+
+    if (v->lo < 0 && v->hi >= 0) {
+        cab_dec_unsupported(d, "a slice bound of unknown sign");
+        return n;
+    }
+    if (v->hi < 0)
+        v = cab_dim_is_const(v) && v->value < -(int64_t)INT32_MAX - 1
+                ? cab_dec_c(d, low) : cab_dim_add(ds, v, n);
+    v = cab_dim_max(ds, v, cab_dec_c(d, low));
+    if (cab_dim_is_const(v) && v->value > INT32_MAX)
+        return cab_dim_add(ds, n, cab_dec_c(d, top));
+    return cab_dim_min(ds, v, cab_dim_add(ds, n, cab_dec_c(d, top)));
+}
+
+static void slice_axis(cab_dec *d, const cab_dim *n, const cab_dim *from,
+                       const cab_dim *to, int64_t step, const cab_dim **start,
+                       const cab_dim **size)
+{
+    cab_dims *ds = d->g->dims;
+    const cab_dim *zero = cab_dec_c(d, 0), *span;
+    int64_t low = step > 0 ? 0 : -1, top = step > 0 ? 0 : -1;
+
+    *start = bound(d, from, n, low, top);
+    to = bound(d, to, n, low, top);
+    span = step > 0 ? cab_dim_sub(ds, to, *start) : cab_dim_sub(ds, *start, to);
+    span = cab_dim_max(ds, span, zero);
+    *size = cab_dim_ceildiv(ds, span, cab_dec_c(d, step > 0 ? step : -step));
+    /* Nothing is read then, but the start must stay inside. */
+    if (cab_dim_is(*size, 0))
+        *start = zero;
+}
+
+cab_value *cab_dec_Slice(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *step_v = cab_dec_in(d, 4);
+    const cab_dim **from, **to, *starts[CAB_MAX_RANK], *sizes[CAB_MAX_RANK];
+    int64_t n, m, axes[CAB_MAX_RANK], steps[CAB_MAX_RANK], *given = NULL, k = 0;
+    int rank = cab_dec_rank(x), na;
+
+    if (!cab_dec_dims(d, cab_dec_in(d, 1), &from, &n) ||
+        !cab_dec_dims(d, cab_dec_in(d, 2), &to, &m) ||
+        (step_v && !cab_dec_ints(d, step_v, &given, &k)))
+        return NULL;
+    na = cab_dec_axes(d, cab_dec_in(d, 3), rank, axes);
+    if (na < 0)
+        return NULL;
+    if (n != m || (step_v && k != n) || n > na || (cab_dec_in(d, 3) && n != na))
+        return cab_dec_bad(d, "starts, ends, axes and steps differ in length");
+    for (int i = 0; i < rank; i++) {
+        starts[i] = cab_dec_c(d, 0);
+        sizes[i] = x->type.dims[i];
+        steps[i] = 1;
+    }
+    for (int i = 0; i < n; i++) {
+        int a = (int)axes[i];
+        int64_t s = given ? given[i] : 1;
+
+        if (!s)
+            return cab_dec_bad(d, "a step of 0");
+        if (s > INT32_MAX || s < -INT32_MAX)
+            s = s > 0 ? INT32_MAX : -INT32_MAX;
+        steps[a] = s;
+        slice_axis(d, x->type.dims[a], from[i], to[i], s, &starts[a], &sizes[a]);
+    }
+    return cab_dec_failed(d) ? NULL : cab_b_slice(&d->b, x, starts, steps, sizes);
+}
+
+cab_value *cab_dec_Tile(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0);
+    int rank = cab_dec_rank(x);
+    const cab_dim **times, *dims[CAB_MAX_RANK + 1];
+    int64_t n;
+
+    if (!cab_dec_dims(d, cab_dec_in(d, 1), &times, &n))
+        return NULL;
+    if (n != rank)
+        return cab_dec_bad(d, "%lld repeats for rank %d", (long long)n, rank);
+    for (int a = 0; a < rank && x; a++) {
+        const cab_dim *was = x->type.dims[a];
+
+        if (cab_dim_is(times[a], 1))
+            continue;
+        if (!cab_dim_is(was, 1)) {
+            x = cab_dec_unsqueeze(d, x, a);
+            if (!x)
+                return NULL;
+        }
+        memcpy(dims, x->type.dims, sizeof x->type.dims);
+        dims[a] = times[a];
+        x = cab_b_expand(&d->b, x, x->type.rank, dims);
+        if (!x || cab_dim_is(was, 1))
+            continue;
+        dims[a] = cab_dim_mul(d->g->dims, was, times[a]);
+        for (int i = a + 1; i < rank; i++)
+            dims[i] = x->type.dims[i + 1];
+        x = cab_dec_reshape(d, x, rank, dims);
+    }
+    return x;
+}
+
+/* ---- blocks of space in channels ---- */
+static cab_value *shuffle(cab_dec *d, cab_value *x, const cab_dim *const split[6],
+                          const int64_t perm[6], const cab_dim *const join[4])
+{
+    x = cab_dec_reshape(d, x, 6, split);
+    return cab_dec_reshape(d, cab_dec_transpose(d, x, perm), 4, join);
+}
+
+static bool four_axes(cab_dec *d, const cab_value *x, int64_t b)
+{
+    if (cab_dec_rank(x) != 4)
+        cab_dec_bad(d, "the operand has rank %d, expected 4", cab_dec_rank(x));
+    else if (b < 1 || b > INT32_MAX)
+        cab_dec_bad(d, "block size %lld", (long long)b);
+    return !cab_dec_failed(d);
+}
+
+cab_value *cab_dec_DepthToSpace(cab_dec *d)
+{
+    static const int64_t dcr[] = { 0, 3, 4, 1, 5, 2 }, crd[] = { 0, 1, 4, 2, 5, 3 };
+    cab_value *x = cab_dec_in(d, 0);
+    cab_dims *ds = d->g->dims;
+    int64_t bs = cab_attr_int(d->n, "blocksize");
+    const char *mode = cab_attr_str(d->n, "mode");
+    bool is_crd = mode && !strcmp(mode, "CRD");
+    const cab_dim *b, *n, *c, *h, *w;
+
+    if (!four_axes(d, x, bs))
+        return NULL;
+    b = cab_dec_c(d, bs);
+    n = x->type.dims[0];
+    h = x->type.dims[2];
+    w = x->type.dims[3];
+    c = cab_dim_divexact(ds, x->type.dims[1], cab_dim_mul(ds, b, b));
+    if (!c)
+        return cab_dec_bad(d, "the block size does not divide the channels");
+    return shuffle(d, x, is_crd ? (const cab_dim *[]){ n, c, b, b, h, w }
+                                : (const cab_dim *[]){ n, b, b, c, h, w },
+                   is_crd ? crd : dcr,
+                   (const cab_dim *[]){ n, c, cab_dim_mul(ds, h, b), cab_dim_mul(ds, w, b) });
+}
+
+cab_value *cab_dec_SpaceToDepth(cab_dec *d)
+{
+    static const int64_t dcr[] = { 0, 3, 5, 1, 2, 4 }, crd[] = { 0, 1, 3, 5, 2, 4 };
+    cab_value *x = cab_dec_in(d, 0);
+    cab_dims *ds = d->g->dims;
+    int64_t bs = cab_attr_int(d->n, "blocksize");
+    const char *mode = cab_attr_str(d->n, "mode");
+    const cab_dim *b, *n, *c, *h, *w;
+
+    if (!four_axes(d, x, bs))
+        return NULL;
+    b = cab_dec_c(d, bs);
+    n = x->type.dims[0];
+    c = x->type.dims[1];
+    h = cab_dim_divexact(ds, x->type.dims[2], b);
+    w = cab_dim_divexact(ds, x->type.dims[3], b);
+    if (!h || !w)
+        return cab_dec_bad(d, "the block size does not divide the spatial axes");
+    return shuffle(d, x, (const cab_dim *[]){ n, c, h, b, w, b },
+                   mode && !strcmp(mode, "CRD") ? crd : dcr,
+                   (const cab_dim *[]){ n, cab_dim_mul(ds, c, cab_dim_mul(ds, b, b)), h, w });
+}
+
+/* ---- Pad ---- */
+
+/* Index vector of the padded axis of extent n into the operand. */
+static cab_value *source(cab_dec *d, const char *mode, const cab_dim *n,
+                         const cab_dim *lo, const cab_dim *total)
+{
+    cab_dims *ds = d->g->dims;
+    cab_value *i = cab_dec_iota(d, 1, 0, total, CAB_DT_i64), *p, *m;
+    const cab_dim *one = cab_dec_c(d, 1), *zero = cab_dec_c(d, 0);
+    const cab_dim *last = cab_dim_max(ds, cab_dim_sub(ds, n, one), zero), *period;
+
+    i = cab_dec_bin(d, CAB_OP_sub, i, cab_b_dim(&d->b, lo));
+    if (!strcmp(mode, "edge")) {
+        i = cab_dec_bin(d, CAB_OP_max, i, cab_dec_int(d, i, 0));
+        return cab_dec_bin(d, CAB_OP_min, i, cab_b_dim(&d->b, last));
+    }
+    if (!strcmp(mode, "wrap"))
+        return cab_dec_bin(d, CAB_OP_mod, i, cab_b_dim(&d->b, n));
+    period = cab_dim_max(ds, cab_dim_mul(ds, last, cab_dec_c(d, 2)), one);
+    p = cab_b_dim(&d->b, period);
+    m = cab_dec_bin(d, CAB_OP_mod, i, p);
+    return cab_dec_bin(d, CAB_OP_min, m, cab_dec_bin(d, CAB_OP_sub, p, m));
+}
+
+static cab_value *pad_by_index(cab_dec *d, cab_value *x, const char *mode,
+                               const cab_dim *const *lo, const cab_dim *const *hi)
+{
+    cab_dims *ds = d->g->dims;
+
+    for (int a = 0; a < cab_dec_rank(x); a++) {
+        const cab_dim *n = x->type.dims[a];
+        const cab_dim *total = cab_dim_add(ds, n, cab_dim_add(ds, lo[a], hi[a]));
+
+        if (cab_dim_is(lo[a], 0) && cab_dim_is(hi[a], 0))
+            continue;
+        if (cab_dim_is(n, 0) && !cab_dim_is(total, 0))
+            return cab_dec_bad(d, "an empty axis cannot be padded by mode %s", mode);
+        x = cab_dec_gather(d, x, source(d, mode, n, lo[a], total), a);
+    }
+    return x;
+}
+
+cab_value *cab_dec_Pad(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *value = cab_dec_in(d, 2);
+    const char *mode = cab_attr_str(d->n, "mode");
+    const cab_dim **pads, *lo[CAB_MAX_RANK], *hi[CAB_MAX_RANK];
+    int64_t n, axes[CAB_MAX_RANK];
+    int na;
+
+    na = cab_dec_axes(d, cab_dec_in(d, 3), cab_dec_rank(x), axes);
+    if (na < 0 || !cab_dec_dims(d, cab_dec_in(d, 1), &pads, &n))
+        return NULL;
+    if (n != 2 * (int64_t)na)
+        return cab_dec_bad(d, "%lld pads for %d axes", (long long)n, na);
+    for (int i = 0; i < cab_dec_rank(x); i++)
+        lo[i] = hi[i] = cab_dec_c(d, 0);
+    for (int i = 0; i < na; i++) {
+        lo[axes[i]] = pads[i];
+        hi[axes[i]] = pads[i + na];
+    }
+    if (mode && *mode && strcmp(mode, "constant"))
+        return pad_by_index(d, x, mode, lo, hi);
+    if (value && cab_dec_rank(value) == 1)
+        value = cab_dec_squeeze(d, value, 0);
+    return cab_dec_pad(d, x, lo, hi, value);
+}
+
+cab_value *cab_dec_CenterCropPad(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0);
+    cab_dims *ds = d->g->dims;
+    const cab_dim **shape, *lo[CAB_MAX_RANK], *hi[CAB_MAX_RANK], *two = cab_dec_c(d, 2);
+    int64_t n, axes[CAB_MAX_RANK];
+    int na = cab_dec_axes(d, NULL, cab_dec_rank(x), axes);
+
+    if (na < 0 || !cab_dec_dims(d, cab_dec_in(d, 1), &shape, &n))
+        return NULL;
+    if (n != na)
+        return cab_dec_bad(d, "%lld extents for %d axes", (long long)n, na);
+    for (int i = 0; i < cab_dec_rank(x); i++)
+        lo[i] = hi[i] = cab_dec_c(d, 0);
+    for (int i = 0; i < na; i++) {
+        const cab_dim *have = x->type.dims[axes[i]], *more = cab_dim_sub(ds, shape[i], have);
+        const cab_dim *less = cab_dim_sub(ds, have, shape[i]), *zero = cab_dec_c(d, 0);
+
+        if (!cab_dim_is_const(more))
+            return cab_dec_unsupported(d, "axis %lld has no known extent", (long long)axes[i]);
+        lo[axes[i]] = more->value >= 0 ? cab_dim_floordiv(ds, more, two)
+                    : cab_dim_sub(ds, zero, cab_dim_floordiv(ds, less, two));
+        hi[axes[i]] = cab_dim_sub(ds, more, lo[axes[i]]);
+    }
+    return cab_dec_pad(d, x, lo, hi, NULL);
+}

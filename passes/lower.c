@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lower.c - the pass that turns a CORE graph into a program of Specs.
+ *
+ * First a walk from the outputs backwards marks what must be stored (the
+ * boundaries of groups; without groups, of nodes) and which values can be
+ * produced inside the storage of others.  Then a walk forwards emits one step
+ * per needed kernel.  A group that does not fit one Spec falls back to one
+ * kernel per member.  The graph is not changed.
+ */
+#include "passes/lower_int.h"
+#include <string.h>
+
+/* ---- state ---- */
+static void find_members(cab_lower *l)
+{
+    int n = l->g->n_groups;
+    for (const cab_node *x = l->g->first; x; x = x->next)
+        n = x->group > n ? x->group : n;
+    l->groups = CAB_NEW_N(l->c->scratch, cab_members, n + 1);
+    for (cab_node *x = l->g->first; x; x = x->next) {
+        x->mark = 0;
+        if (x->group > 0)
+            cab_vec_push(l->c->scratch, &l->groups[x->group].v, x);
+    }
+}
+
+/* The step of n's kernel stands where its last member does. */
+static bool is_launch(const cab_lower *l, const cab_node *n)
+{
+    if (n->group <= 0)
+        return true;
+    const cab_members *m = &l->groups[n->group];
+    return m->v.p[m->v.n - 1] == n;
+}
+
+static bool is_leaf(const cab_value *v)
+{
+    return !v->def || cab_const_node(v) || cab_value_is_expr(v);
+}
+
+static bool needed(const cab_lower *l, const cab_node *n)
+{
+    for (int i = 0; i < n->n_out; i++)
+        if (cab_lower_info(l, n->out[i])->need)
+            return true;
+    return false;
+}
+
+/* Has a destination that is not its own buffer. */
+static bool has_host(const cab_vinfo *i)
+{
+    return i->output >= 0 || i->inside != CAB_INSIDE_NONE;
+}
+
+/* A reshape outside groups is another view of its operand's storage. */
+static bool may_alias(const cab_lower *l, const cab_node *n)
+{
+    return n->op->id == CAB_OP_reshape && n->group <= 0 && !is_leaf(n->in[0]) &&
+           !n->in[0]->type.layout && !n->out[0]->type.layout &&
+           !has_host(cab_lower_info(l, n->out[0]));
+}
+
+/* ---- backwards: what is stored, and where ---- */
+/* Marks what the expression of v needs stored, v being computed in a kernel
+ * of that group or of that node. */
+static void need_leaves(cab_lower *l, cab_value *v, int group, const cab_node *only, uint32_t stamp)
+{
+    CAB_VEC(cab_value *) todo = { 0 };
+    cab_arena *tmp = l->c->scratch;
+    cab_vec_push(tmp, &todo, v);
+    while (todo.n) {
+        cab_value *x = todo.p[--todo.n];
+        cab_node *n = x->def;
+        if (cab_value_is_expr(x))
+            continue;
+        if (!n || cab_const_node(x))
+            continue;
+        bool member = group > 0 ? n->group == group : n == only;
+        if (!member && n->group != CAB_GROUP_INLINE) {
+            cab_lower_info(l, x)->need = true;
+            continue;
+        }
+        if (n->mark == stamp)
+            continue;
+        n->mark = stamp;
+        for (int i = 0; i < n->n_in; i++)
+            if (n->in[i])
+                cab_vec_push(tmp, &todo, n->in[i]);
+    }
+}
+
+/* The operand of a concat can be computed into its part of the result. */
+static bool fits_part(const cab_lower *l, const cab_value *u)
+{
+    const cab_vinfo *i = cab_lower_info(l, u);
+    return !is_leaf(u) && !has_host(i) && u->def->group != CAB_GROUP_INLINE &&
+           !(u->def->op->traits & CAB_T_HELPER) && !cab_value_has_halo(&u->type);
+}
+
+static void mark_concat(cab_lower *l, cab_node *n, uint32_t stamp)
+{
+    int64_t axis = cab_attr_int(n, "axis");
+    const cab_dim *at = cab_dim_const(l->d, 0);
+    axis += axis < 0 ? n->out[0]->type.rank : 0;
+    for (int i = 0; i < n->n_in; i++) {
+        cab_value *u = n->in[i];
+        if (fits_part(l, u)) {
+            cab_vinfo *x = cab_lower_info(l, u);
+            x->inside = CAB_INSIDE_PART;
+            x->host = n->out[0];
+            x->part_at = at;
+            x->need = true;
+        } else {
+            need_leaves(l, u, -1, NULL, stamp);
+        }
+        at = cab_dim_add(l->d, at, u->type.dims[axis]);
+    }
+}
+
+/* A graph output that reshapes x: x is computed in the output's buffer. */
+static bool mark_whole(cab_lower *l, cab_node *n)
+{
+    if (n->op->id != CAB_OP_reshape || n->group > 0)
+        return false;
+    cab_value *x = n->in[0], *y = n->out[0];
+    const cab_vinfo *host = cab_lower_info(l, y);
+    cab_vinfo *i = cab_lower_info(l, x);
+    const cab_dim *in[CAB_MAX_RANK], *out[CAB_MAX_RANK];
+    if (is_leaf(x) || has_host(i) || x->type.layout || y->type.layout || (x->def->op->traits & CAB_T_HELPER) ||
+        x->def->group == CAB_GROUP_INLINE || (host->output < 0 && host->inside != CAB_INSIDE_WHOLE))
+        return false;
+    cab_type_strides(l->g, &y->type, in, NULL, NULL);
+    if (!cab_strides_reshape(l->d, &y->type, in, &x->type, out))
+        return false;
+    i->inside = CAB_INSIDE_WHOLE;
+    i->host = y;
+    i->need = true;
+    return true;
+}
+
+static void mark_needs(cab_lower *l)
+{
+    uint32_t stamp = 0;
+    for (cab_node *n = l->g->last; n; n = n->prev) {
+        if (!is_launch(l, n) || !needed(l, n))
+            continue;
+        stamp++;
+        if (n->op->id == CAB_OP_concat)
+            mark_concat(l, n, stamp);
+        else if (n->op->traits & CAB_T_HELPER)
+            need_leaves(l, n->in[0], -1, NULL, stamp);
+        else if (!mark_whole(l, n))
+            need_leaves(l, n->out[0], n->group, n, stamp);
+    }
+}
+
+/* ---- forwards: steps ---- */
+static cab_status refuse(cab_lower *l, const cab_node *n, const char *why)
+{
+    cab_where w = cab_node_where(n);
+    return cab_fail(l->c->diag, CAB_EUNSUPPORTED, &w, "%s of %s: %s", n->op->name,
+                    cab_dtype_name(n->out[0]->type.dtype), why && *why ? why : "no kernel");
+}
+
+/* Writes v, wherever it comes from, to a place. */
+static cab_status copy_to(cab_lower *l, cab_value *v, const cab_place *to, const cab_node *by)
+{
+    const char *why;
+    if (cab_lower_launch(l, v, -1, NULL, to, &why))
+        return CAB_OK;
+    if (by)
+        return refuse(l, by, why);
+    return cab_fail(l->c->diag, CAB_EUNSUPPORTED, NULL, "an output cannot be copied: %s", why);
+}
+
+static cab_status emit_concat(cab_lower *l, cab_node *n)
+{
+    cab_value *y = n->out[0];
+    const cab_place *host = cab_place_of(l, y);
+    int64_t axis = cab_attr_int(n, "axis");
+    cab_place part = *host;
+    const cab_dim *at = cab_dim_const(l->d, 0);
+    axis += axis < 0 ? y->type.rank : 0;
+    for (int i = 0; i < n->n_in; i++) {
+        cab_value *u = n->in[i];
+        const cab_vinfo *x = cab_lower_info(l, u);
+        bool there = x->inside == CAB_INSIDE_PART && x->host == y && x->part_at == at;
+        if (!there && !cab_dim_is(u->type.dims[axis], 0))
+            CAB_TRY(copy_to(l, u, &part, n));
+        const cab_dim *step = cab_dim_mul(l->d, host->stride[axis], u->type.dims[axis]);
+        part.base = cab_dim_add(l->d, part.base, step);
+        at = cab_dim_add(l->d, at, u->type.dims[axis]);
+    }
+    return CAB_OK;
+}
+
+/* A buffer that holds v alone, row-major, for a helper. */
+static cab_status dense_buffer(cab_lower *l, cab_value *v, const cab_node *by, int *out)
+{
+    cab_place at;
+    cab_type plain = v->type;
+    plain.layout = NULL;
+    if (cab_place_view(l, v, &at) && cab_place_is_dense(l, &at, &v->type)) {
+        *out = at.buffer;
+        return CAB_OK;
+    }
+    at.buffer = *out = cab_place_temp(l, &plain, NULL);
+    cab_type_strides(l->g, &plain, at.stride, &at.base, NULL);
+    return copy_to(l, v, &at, by);
+}
+
+static cab_status emit_topk(cab_lower *l, cab_node *n)
+{
+    cab_value *x = n->in[0];
+    const cab_type *t = &x->type;
+    const cab_dim *const *k;
+    const cab_dim *one = cab_dim_const(l->d, 1), *outer = one, *inner = one;
+    int64_t axis = cab_attr_int(n, "axis");
+    int args[3];
+    axis += axis < 0 ? t->rank : 0;
+    for (int i = 0; i < t->rank; i++) {
+        const cab_dim **p = i < axis ? &outer : &inner;
+        if (i != axis)
+            *p = cab_dim_mul(l->d, *p, t->dims[i]);
+    }
+    CAB_TRY(dense_buffer(l, x, n, &args[0]));
+    for (int i = 0; i < 2; i++)
+        args[i + 1] = cab_place_of(l, n->out[i])->buffer;
+    cab_attr_dims(n, "k", &k);
+    const cab_dim *params[] = {
+        outer, t->dims[axis], inner, k[0],
+        cab_dim_const(l->d, cab_attr_int(n, "largest") != 0),
+        cab_dim_const(l->d, cab_dtype_onnx(t->dtype))
+    };
+    cab_step s = { .kind = CAB_STEP_HELPER, .helper = "topk", .n_args = 3, .args = args,
+                   .n_params = 6, .params = params, .loc = n->loc, .what = n->op->name };
+    cab_program_step(l->p, &s);
+    return CAB_OK;
+}
+
+/* One kernel per member: what did not fit one Spec together. */
+static cab_status emit_members(cab_lower *l, int group)
+{
+    const cab_members *m = &l->groups[group];
+    const char *why;
+    for (size_t i = 0; i < m->v.n; i++) {
+        cab_node *n = m->v.p[i];
+        if (cab_value_is_expr(n->out[0]))
+            continue;
+        if (!cab_lower_launch(l, n->out[0], -1, n, cab_place_of(l, n->out[0]), &why))
+            return refuse(l, n, why);
+    }
+    return CAB_OK;
+}
+
+static cab_status emit_node(cab_lower *l, cab_node *n)
+{
+    cab_value *v = n->out[0];
+    cab_vinfo *i = cab_lower_info(l, v);
+    const char *why = NULL;
+    cab_place at;
+    if (n->op->id == CAB_OP_concat)
+        return emit_concat(l, n);
+    if (n->op->traits & CAB_T_HELPER)
+        return emit_topk(l, n);
+    cab_vinfo *x = n->n_in ? cab_lower_info(l, n->in[0]) : NULL;
+    if (x && x->inside == CAB_INSIDE_WHOLE && x->host == v) {
+        cab_place_of(l, v);
+        return CAB_OK;
+    }
+    if (may_alias(l, n) && cab_place_view(l, v, &at)) {
+        i->at = at;
+        return CAB_OK;
+    }
+    const cab_place *to = cab_place_of(l, v);
+    if (cab_lower_launch(l, v, n->group, n, to, &why))
+        return CAB_OK;
+    if (n->group <= 0)
+        return refuse(l, n, why);
+    cab_log(2, "group %d lowered node by node: %s", n->group, why);
+    return emit_members(l, n->group);
+}
+
+/* ---- inputs and outputs ---- */
+static void make_inputs(cab_lower *l)
+{
+    for (size_t k = 0; k < l->g->inputs.n; k++) {
+        cab_value *v = l->g->inputs.p[k];
+        cab_buffer b = { .kind = CAB_BUFFER_INPUT, .type = v->type, .name = v->name,
+                         .alias_of = -1, .elems = cab_type_numel(l->g, &v->type),
+                         .blob = v->hint_used ? v->hint : NULL };
+        cab_place *at = &cab_lower_info(l, v)->at;
+        at->buffer = cab_program_buffer(l->p, &b);
+        cab_type_strides(l->g, &v->type, at->stride, &at->base, NULL);
+        cab_vec_push(l->a, &l->p->inputs, at->buffer);
+    }
+}
+
+static void make_outputs(cab_lower *l)
+{
+    for (size_t k = 0; k < l->g->outputs.n; k++) {
+        cab_value *v = l->g->outputs.p[k];
+        cab_vinfo *i = cab_lower_info(l, v);
+        cab_buffer b = { .kind = CAB_BUFFER_OUTPUT, .type = v->type, .alias_of = -1,
+                         .name = l->g->output_names.p[k],
+                         .elems = cab_type_numel(l->g, &v->type) };
+        b.type.layout = NULL;
+        cab_vec_push(l->a, &l->p->outputs, cab_program_buffer(l->p, &b));
+        if (is_leaf(v))
+            continue;
+        i->need = true;
+        if (i->output < 0 && !v->type.layout)
+            i->output = (int)k;
+    }
+}
+
+/* Outputs that are inputs, constants or outputs already. */
+static cab_status copy_outputs(cab_lower *l)
+{
+    for (size_t k = 0; k < l->g->outputs.n; k++) {
+        cab_value *v = l->g->outputs.p[k];
+        cab_place to = { .buffer = l->p->outputs.p[k] };
+        if (cab_lower_info(l, v)->output == (int)k)
+            continue;
+        cab_type plain = v->type;
+        plain.layout = NULL;
+        cab_type_strides(l->g, &plain, to.stride, &to.base, NULL);
+        CAB_TRY(copy_to(l, v, &to, v->def));
+    }
+    return CAB_OK;
+}
+
+/* ---- the pass ---- */
+static cab_status check_kinds(cab_lower *l)
+{
+    for (size_t k = 0; k < l->g->inputs.n; k++)
+        if (l->g->inputs.p[k]->type.kind != CAB_KIND_tensor ||
+            cab_dtype_bits(l->g->inputs.p[k]->type.dtype) == 0)
+            return cab_fail(l->c->diag, CAB_EUNSUPPORTED, NULL,
+                            "input '%s' is no tensor of numbers", l->g->inputs.p[k]->name);
+    for (size_t k = 0; k < l->g->outputs.n; k++)
+        if (l->g->outputs.p[k]->type.kind != CAB_KIND_tensor ||
+            cab_dtype_bits(l->g->outputs.p[k]->type.dtype) == 0)
+            return cab_fail(l->c->diag, CAB_EUNSUPPORTED, NULL,
+                            "output '%s' is no tensor of numbers", l->g->output_names.p[k]);
+    return CAB_OK;
+}
+
+cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c)
+{
+    cab_lower l = { .g = g, .c = c, .a = g->arena, .d = g->dims };
+    CAB_TRY(check_kinds(&l));
+    l.p = cab_program_create(g->arena, g->dims, g->name ? g->name : "main");
+    l.info = CAB_NEW_N(c->scratch, cab_vinfo, g->next_id + 1);
+    for (uint32_t i = 0; i <= g->next_id; i++) {
+        l.info[i].at.buffer = -1;
+        l.info[i].output = -1;
+    }
+    find_members(&l);
+    make_inputs(&l);
+    make_outputs(&l);
+    mark_needs(&l);
+    for (cab_node *n = g->first; n; n = n->next)
+        if (is_launch(&l, n) && !is_leaf(n->out[0]) && needed(&l, n))
+            CAB_TRY(emit_node(&l, n));
+    CAB_TRY(copy_outputs(&l));
+    for (size_t i = 0; i < g->guards.n; i++)
+        cab_vec_push(g->arena, &l.p->guards, g->guards.p[i]);
+    c->n_changes = l.p->steps.n;
+    c->program = l.p;
+    return c->o->verify ? cab_program_verify(l.p, c->diag) : CAB_OK;
+}

@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# check-sample.sh BUILD: the shipped digits network in every mode gives right answers, and the
+# same bytes as JIT and as artifact, with one thread and with two.
+build=$1
+top=$(cd "$(dirname "$0")/.." && pwd)
+d=$top/samples/digits
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0
+is() {          # is NAME COMMAND...: the command succeeds
+    name=$1; shift
+    if "$@" >"$tmp/log" 2>&1; then passed=$((passed + 1))
+    else failed=$((failed + 1)); echo "FAILED: $name"; tail -5 "$tmp/log"; fi
+}
+run() {         # run DIR FLAGS...
+    out=$tmp/$1; shift; mkdir -p "$out"
+    "$build/cab" run "$d/digits.onnx" --input "image=$d/images.npy" --output-dir "$out" "$@"
+}
+for mode in opt naive; do
+    flag=; [ $mode = naive ] && flag=--naive
+    is "$mode: compile" "$build/cab" compile "$d/digits.onnx" -o "$tmp/$mode.cab" $flag
+    is "$mode: answers" "$build/samples/digits/digits" "$tmp/$mode.cab" "$d/images.npy" "$d/labels.txt"
+    is "$mode: run, 1 thread" run "$mode-1" --threads 1 $flag
+    is "$mode: run, 2 threads" run "$mode-2" --threads 2 $flag
+    is "$mode: same bytes for both" cmp "$tmp/$mode-1/output_0.pb" "$tmp/$mode-2/output_0.pb"
+    mkdir -p "$tmp/$mode-rt"
+    is "$mode: cab-rt" "$build/cab-rt" "$tmp/$mode.cab" --input "$d/images.npy" --output-dir "$tmp/$mode-rt"
+    is "$mode: JIT = artifact" cmp "$tmp/$mode-1/output_0.pb" "$tmp/$mode-rt/output_0.pb"
+done
+is "check" "$build/cab" check "$d/digits.onnx"
+is "inspect" "$build/cab" inspect "$tmp/opt.cab"
+is "seeded run" "$build/cab" run "$d/digits.onnx" --seed 3
+is "bench" "$build/cab" bench "$d/digits.onnx" --runs 3 --layers
+is "compile is reproducible" "$build/cab" compile "$d/digits.onnx" -o "$tmp/again.cab"
+is "... bit for bit" cmp "$tmp/opt.cab" "$tmp/again.cab"
+# Bad calls answer in words and with their exit status, never with a signal.
+status() {      # status WANT NAME COMMAND...
+    want=$1 name=$2; shift 2
+    "$@" >"$tmp/log" 2>&1; got=$?
+    if [ $got = "$want" ] && [ -s "$tmp/log" ]; then passed=$((passed + 1))
+    else failed=$((failed + 1)); echo "FAILED: $name: exit $got, expected $want"; tail -3 "$tmp/log"; fi
+}
+head -c 5000 "$d/digits.onnx" >"$tmp/cut.onnx"
+head -c 5000 "$tmp/opt.cab" >"$tmp/cut.cab"
+status 2 "no command" "$build/cab"
+status 2 "unknown flag" "$build/cab" run "$d/digits.onnx" --frobnicate
+status 1 "missing file" "$build/cab" run "$tmp/none.onnx"
+status 1 "cut model" "$build/cab" run "$tmp/cut.onnx"
+status 1 "cut artifact" "$build/cab-rt" "$tmp/cut.cab" --input "$d/images.npy"
+status 1 "artifact as model" "$build/cab" run "$tmp/opt.cab"
+status 1 "labels as input" "$build/cab" run "$d/digits.onnx" --input "$d/labels.txt"
+echo "sample: $passed passed, $failed failed"
+[ $failed = 0 ]

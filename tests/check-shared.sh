@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# check-shared.sh BUILD SHARED CACHE: official node tests with the ratchet, and real models.
+build=$1 shared=$2 cache=$3
+tests=$(cd "$(dirname "$0")" && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0
+add() {         # add NAME LOG STATUS
+    p=$(sed -n 's/.*\b\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed.*/\1/p' "$2" | tail -1)
+    f=$(sed -n 's/.*\b\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed.*/\2/p' "$2" | tail -1)
+    passed=$((passed + ${p:-0})); failed=$((failed + ${f:-1}))
+    if [ "$3" != 0 ] && [ "${f:-1}" = 0 ]; then failed=$((failed + 1)); fi
+    echo "$1: $(tail -1 "$2")"
+    [ "$3" = 0 ] || grep -E '^(mismatch|crash|timeout|error|failed|REGRESSION)' "$2" | head -20
+}
+
+mkdir -p "$cache"
+corpus=$cache/corpus
+python=$corpus/.venv/bin/python
+if ! "$python" "$shared/models/fetch.py" --out "$corpus" >"$tmp/fetch" 2>&1 &&
+   ! python3 "$shared/models/fetch.py" --out "$corpus" >"$tmp/fetch" 2>&1; then
+    tail -5 "$tmp/fetch"
+    echo "the corpus could not be made: 0 passed, 1 failed"
+    exit 1
+fi
+suite=$cache/suite-1.23.2
+if [ ! -f "$suite/.done" ]; then
+    venv=$cache/venv-onnx1232
+    { [ -x "$venv/bin/python" ] || python3 -m venv "$venv"; } &&
+    "$venv/bin/pip" install -q onnx==1.23.2 numpy==2.4.6 &&
+    "$venv/bin/python" "$shared/conformance/gen_node_tests.py" "$suite" --kinds node >"$tmp/gen" 2>&1 &&
+    touch "$suite/.done"
+fi
+
+node() {        # node NAME FLAGS MIN: nothing may be wrong; what does not pass says unsupported
+    "$python" "$shared/conformance/run_node_tests.py" "$suite/node" --server --cmd "$build/cab run --lines $2" \
+        -j2 --timeout 60 --list-failures --min-pass "$3" --expect "$tests/ratchet-$1.txt" >"$tmp/$1.log" 2>&1
+    add "node tests, $1" "$tmp/$1.log" $?
+}
+node optimised "" 450
+node naive "--naive" 450
+
+models() {      # models NAME COMMAND MIN
+    "$python" "$shared/models/check.py" "$corpus" --only digits_cnn,minilm_l3,resnet50 --cmd "$2" \
+        --min-pass 4 >"$tmp/models" 2>&1
+    add "models, $1" "$tmp/models" $?
+}
+run="$build/cab run {model} {inputs} --output-dir {outdir}"
+models "JIT, 1 thread" "$run --threads 1"
+models "JIT, 2 threads" "$run --threads 2"
+models "naive" "$run --naive --threads 2"
+models "artifact" "sh $tests/compile-and-run.sh $build {model} {outdir} {inputs}"
+
+sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1
+add "same bytes, other lengths" "$tmp/same" $?
+echo "shared: $passed passed, $failed failed"
+[ $failed = 0 ]

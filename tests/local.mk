@@ -1,0 +1,83 @@
+# One line per test program; all may use every floor of the house.
+unit_tests = \
+	tests/test_base \
+	tests/test_dim \
+	tests/test_ir \
+	tests/test_eval \
+	tests/test_spec \
+	tests/test_frontend \
+	tests/test_frontend_hostile \
+	tests/test_tensor_io \
+	tests/test_rules \
+	tests/test_lower \
+	tests/test_kir \
+	tests/test_math \
+	tests/test_cuda \
+	tests/test_gen \
+	tests/test_runtime
+check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
+TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh
+tests_libs = $(compiler_ldadd)
+
+tests_test_base_SOURCES = tests/test_base.c tests/test.h
+tests_test_base_LDADD = $(tests_libs)
+tests_test_dim_SOURCES = tests/test_dim.c
+tests_test_dim_LDADD = $(tests_libs)
+tests_test_ir_SOURCES = tests/test_ir.c
+tests_test_ir_LDADD = $(tests_libs)
+tests_test_eval_SOURCES = tests/test_eval.c
+tests_test_eval_LDADD = $(tests_libs)
+tests_test_spec_SOURCES = tests/test_spec.c
+tests_test_spec_LDADD = $(tests_libs)
+tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
+tests_test_frontend_LDADD = $(tests_libs)
+tests_test_frontend_hostile_SOURCES = tests/test_frontend_hostile.c
+tests_test_frontend_hostile_LDADD = $(tests_libs)
+tests_test_tensor_io_SOURCES = tests/test_tensor_io.c
+tests_test_tensor_io_LDADD = $(tests_libs)
+tests_test_rules_SOURCES = tests/test_rules.c
+tests_test_rules_LDADD = $(tests_libs)
+tests_test_lower_SOURCES = tests/test_lower.c
+tests_test_lower_LDADD = $(tests_libs)
+tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
+tests_test_kir_LDADD = $(tests_libs)
+tests_test_math_SOURCES = tests/test_math.c
+tests_test_math_LDADD = $(tests_libs)
+tests_test_cuda_SOURCES = tests/test_cuda.c
+tests_test_cuda_LDADD = $(tests_libs)
+tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
+tests_test_gen_LDADD = $(tests_libs)
+tests_test_runtime_SOURCES = tests/test_runtime.c
+tests_test_runtime_LDADD = $(tests_libs)
+tests_test_text_SOURCES = tests/test_text.c
+tests_test_text_LDADD = $(tests_libs)
+tests_test_passes_SOURCES = tests/test_passes.c
+tests_test_passes_LDADD = $(tests_libs)
+
+# Measurements: built by hand, `make tests/bench/bench_contract`.
+EXTRA_PROGRAMS = tests/bench/bench_contract tests/eval_suite
+tests_bench_bench_contract_SOURCES = tests/bench/bench_contract.c
+tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
+tests_bench_bench_contract_LDADD = $(tests_libs) $(OPENBLAS_LIBS)
+tests_eval_suite_SOURCES = tests/eval_suite.c
+tests_eval_suite_LDADD = $(tests_libs)
+CLEANFILES += $(EXTRA_PROGRAMS)
+
+EXTRA_DIST += \
+	tests/README.md \
+	tests/golden-text.sh \
+	tests/golden-passes.sh \
+	tests/golden-docs.sh \
+	tests/check-models.sh \
+	tests/check-rt-symbols.sh \
+	tests/check-sample.sh \
+	tests/check-shared.sh \
+	tests/check-shared-asan.sh \
+	tests/compile-and-run.sh \
+	tests/minilm_lengths.py \
+	tests/ratchet-optimised.txt \
+	tests/ratchet-naive.txt \
+	tests/ir \
+	tests/verify \
+	tests/passes \
+	tests/kir

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_gen.c - random Specs: reference, interpreter and machine code agree.
+ *
+ * Every Spec runs naive and with the schedule of several targets; results are
+ * compared with cab_spec_eval.  usage: test_gen [seed [count]]
+ */
+#include <math.h>
+#include "tests/test.h"
+#include "tests/kernel_run.h"
+
+enum { MAX_OPERANDS = 8, GUARD = 64 };
+
+static cab_rng rng;
+static cab_arena *arena;
+static cab_dims *dims;
+static cab_env env;
+static cab_spec *spec;
+
+static int64_t pick(int64_t lo, int64_t hi) { return cab_rng_i64(&rng, lo, hi); }
+static const cab_dim *cst(int64_t v) { return cab_dim_const(dims, v); }
+
+/* An extent: constant or a symbol bound to v. */
+static const cab_dim *extent(int64_t v)
+{
+    static int n;
+    const cab_dim *s;
+
+    if (pick(0, 3))
+        return cst(v);
+    s = cab_dim_sym(dims, cab_printf(arena, "S%d", n++));
+    cab_env_set(&env, s->name, v);
+    return s;
+}
+
+/* ---- buffers ---- */
+
+typedef struct memory { char *p; uint64_t elems, bytes; cab_dtype dt; } memory;
+
+static uint64_t bytes_of(cab_dtype dt, uint64_t n) { return n * (uint64_t)cab_dtype_bits(dt) / 8; }
+
+static void fill(memory *m)
+{
+    for (uint64_t i = 0; i < m->elems; i++) {
+        double f = cab_rng_f64(&rng, -2, 2);
+        int64_t v = pick(-3, 9);
+        cab_kraw r = cab_dtype_is_float(m->dt) ? cab_kraw_of_f64(m->dt, f)
+                   : m->dt == CAB_DT_bool ? (cab_kraw)(v & 1) : cab_kraw_of_int(m->dt, v);
+        cab_kraw_store(m->dt, m->p + bytes_of(m->dt, i), r);
+    }
+}
+
+static memory create_memory(cab_dtype dt, uint64_t elems)
+{
+    memory m = { NULL, elems, bytes_of(dt, elems), dt };
+
+    m.p = (char *)cab_alloc(arena, m.bytes + 2 * GUARD) + GUARD;
+    memset(m.p - GUARD, 0xa5, m.bytes + 2 * GUARD);
+    fill(&m);
+    return m;
+}
+
+static memory copy_of(const memory *m)
+{
+    memory c = *m;
+
+    c.p = (char *)cab_alloc(arena, m->bytes + 2 * GUARD) + GUARD;
+    memcpy(c.p - GUARD, m->p - GUARD, m->bytes + 2 * GUARD);
+    return c;
+}
+
+static bool guards_hold(const memory *m)
+{
+    for (int i = 0; i < GUARD; i++)
+        if ((unsigned char)m->p[-1 - i] != 0xa5 || (unsigned char)m->p[m->bytes + (uint64_t)i] != 0xa5)
+            return false;
+    return true;
+}
+
+static bool close_enough(cab_dtype dt, double x, double y)
+{
+    double tol = dt == CAB_DT_f16 ? 4e-3 : dt == CAB_DT_bf16 ? 3e-2 : dt == CAB_DT_f64 ? 1e-4 : 1e-4;
+
+    if (isnan(x) || isnan(y))
+        return isnan(x) && isnan(y);
+    if (isinf(x) || isinf(y))
+        return x == y;
+    if (!cab_dtype_is_float(dt))
+        return x == y;
+    return fabs(x - y) <= tol * (1 + fabs(y));
+}
+
+static bool same_contents(const memory *got, const memory *want, uint64_t *where)
+{
+    for (uint64_t i = 0; i < got->elems; i++)
+        if (!close_enough(got->dt, cab_elem_f64(got->dt, got->p, i), cab_elem_f64(want->dt, want->p, i))) {
+            *where = i;
+            return false;
+        }
+    return true;
+}
+
+/* ---- building Specs ---- */
+
+static int axes_par, axes_red;
+
+static void open_spec(cab_spec_kind kind)
+{
+    spec = cab_spec_create(arena, dims, "t", kind);
+    axes_par = axes_red = 0;
+}
+
+static int par(int64_t n) { return cab_spec_axis(spec, CAB_AXIS_PAR, extent(n), cab_printf(arena, "p%d", axes_par++)); }
+static int red(int64_t n) { return cab_spec_axis(spec, CAB_AXIS_RED, extent(n), cab_printf(arena, "r%d", axes_red++)); }
+
+static int64_t value(int axis) { return dim_value(spec->axis[axis].extent, &env); }
+
+static const cab_dtype all_types[] = { CAB_DT_f32, CAB_DT_f64, CAB_DT_i32, CAB_DT_i64, CAB_DT_u8,
+                                       CAB_DT_bool, CAB_DT_f16, CAB_DT_bf16, CAB_DT_i8, CAB_DT_u32 };
+
+static cab_dtype any_type(void)
+{
+    return pick(0, 1) ? CAB_DT_f32 : all_types[pick(0, 9)];
+}
+
+/* Row-major strides of those axes (in a random order when shuffled); returns
+ * the elements it spans.  pad: extra elements per row. */
+static const cab_dim *strides(cab_affine *f, uint32_t axes, bool shuffled, int64_t *elems)
+{
+    int order[CAB_SPEC_AXES], n = 0;
+    const cab_dim *stride = cst(1);
+
+    *f = cab_affine_zero(dims);
+    for (int i = 0; i < spec->n_axes; i++)
+        if (axes >> i & 1)
+            order[n++] = i;
+    for (int i = n - 1; shuffled && i > 0; i--) {
+        int j = (int)pick(0, i), x = order[i];
+        order[i] = order[j];
+        order[j] = x;
+    }
+    for (int i = n - 1; i >= 0; i--) {
+        f->coef[order[i]] = stride;
+        stride = cab_dim_mul(dims, stride, spec->axis[order[i]].extent);
+    }
+    *elems = dim_value(stride, &env);
+    return stride;
+}
+
+static int view_of(cab_dtype dt, uint32_t axes, bool shuffled, bool written)
+{
+    cab_view v = { .dtype = dt };
+    int64_t n;
+    const cab_dim *e = strides(&v.at, axes, shuffled, &n);
+
+    v.operand = cab_spec_operand(spec, dt, written, e);
+    return cab_spec_view(spec, &v);
+}
+
+static uint32_t axes_of(cab_axis_kind kind)
+{
+    uint32_t m = 0;
+    for (int i = 0; i < spec->n_axes; i++)
+        m |= (uint32_t)(spec->axis[i].kind == kind) << i;
+    return m;
+}
+
+static const cab_expr *op1(cab_expr_op op, const cab_expr *x) { return cab_ex_scalar(spec, op, x->dtype, x, NULL, NULL); }
+static const cab_expr *op2(cab_expr_op op, const cab_expr *x, const cab_expr *y) { return cab_ex_scalar(spec, op, x->dtype, x, y, NULL); }
+
+static const cab_expr *random_expr(cab_dtype dt, const cab_expr *const *leaf, int n, int depth)
+{
+    static const cab_expr_op floats[] = { CAB_EX_add, CAB_EX_sub, CAB_EX_mul, CAB_EX_min, CAB_EX_max };
+    static const cab_expr_op ints[] = { CAB_EX_add, CAB_EX_sub, CAB_EX_mul, CAB_EX_min, CAB_EX_max,
+                                        CAB_EX_and, CAB_EX_or, CAB_EX_xor, CAB_EX_div, CAB_EX_rem,
+                                        CAB_EX_mod, CAB_EX_shl, CAB_EX_shr };
+    static const cab_expr_op bools[] = { CAB_EX_and, CAB_EX_or, CAB_EX_xor };
+    static const cab_expr_op unary[] = { CAB_EX_neg, CAB_EX_abs, CAB_EX_tanh, CAB_EX_erf, CAB_EX_floor, CAB_EX_rint };
+    bool f = cab_dtype_is_float(dt), b = dt == CAB_DT_bool;
+    const cab_expr *x, *y, *c;
+
+    if (depth == 0 || !pick(0, 4))
+        return cab_ex_cast(spec, dt, leaf[pick(0, n - 1)]);
+    x = random_expr(dt, leaf, n, depth - 1);
+    if (f && !pick(0, 2))
+        return op1(unary[pick(0, 5)], x);
+    if (!f && !pick(0, 6))
+        return op1(b ? CAB_EX_not : CAB_EX_neg, x);
+    y = random_expr(dt, leaf, n, depth - 1);
+    if (!pick(0, 5)) {
+        c = cab_ex_scalar(spec, pick(0, 1) ? CAB_EX_lt : CAB_EX_eq, CAB_DT_bool, x, y, NULL);
+        return cab_ex_scalar(spec, CAB_EX_select, dt, c, x, y);
+    }
+    return op2(f ? floats[pick(0, 4)] : b ? bools[pick(0, 2)] : ints[pick(0, 12)], x, y);
+}
+
+static const cab_expr *leaves(uint32_t axes, const cab_expr **leaf, int n)
+{
+    for (int i = 0; i < n; i++) {
+        uint32_t some = axes & (pick(0, 2) ? ~0u : (uint32_t)pick(0, 255));
+        leaf[i] = cab_ex_load(spec, view_of(any_type(), some, pick(0, 2) == 0, false));
+    }
+    return leaf[0];
+}
+
+static void make_map(void)
+{
+    const cab_expr *leaf[4];
+    int n = (int)pick(1, 3), n_in = (int)pick(1, 3);
+    cab_dtype dt = any_type();
+
+    open_spec(CAB_SPEC_MAP);
+    for (int i = 0; i < n; i++)
+        par(pick(1, i == n - 1 ? 70 : 7));
+    leaves(axes_of(CAB_AXIS_PAR), leaf, n_in);
+    leaf[n_in] = cab_ex_axis(spec, (int)pick(0, n - 1));
+    cab_spec_store(spec, 0, view_of(dt, axes_of(CAB_AXIS_PAR), pick(0, 4) == 0, true),
+                   random_expr(dt, leaf, n_in + 1, (int)pick(1, 3)));
+}
+
+/* y[i, j] = x[clamp(index[i]), j] with a guarded neighbour. */
+static void make_gather(void)
+{
+    open_spec(CAB_SPEC_MAP);
+    int i = par(pick(1, 9)), j = par(pick(1, 40));
+    int64_t rows = pick(1, 6);
+    int index = view_of(pick(0, 1) ? CAB_DT_i64 : CAB_DT_i32, pick(0, 1) ? 1u << i : 3u, false, false);
+    const cab_expr *at = cab_ex_cast(spec, CAB_DT_i64, cab_ex_load(spec, index));
+    cab_view v = { .dtype = any_type(), .n_loaded = 1 };
+
+    at = op2(CAB_EX_max, at, cab_ex_int(spec, CAB_DT_i64, 0));
+    at = op2(CAB_EX_min, at, cab_ex_int(spec, CAB_DT_i64, rows - 1));
+    v.at = cab_affine_zero(dims);
+    cab_affine_add(dims, &v.at, j, cst(1));
+    v.loaded[0].index = at;
+    v.loaded[0].stride = spec->axis[j].extent;
+    v.operand = cab_spec_operand(spec, v.dtype, false, cab_dim_mul(dims, cst(rows), spec->axis[j].extent));
+    if (pick(0, 1)) {          /* x[.., j + d] where that exists */
+        int64_t d = pick(-2, 2);
+        v.n_guards = 1;
+        v.fill = 3;
+        v.guard[0].at = cab_affine_zero(dims);
+        v.guard[0].at.base = cst(d);
+        cab_affine_add(dims, &v.guard[0].at, j, cst(1));
+        v.guard[0].extent = spec->axis[j].extent;
+        v.at.base = cst(d);
+    }
+    const cab_expr *x = cab_ex_load(spec, cab_spec_view(spec, &v));
+    cab_spec_store(spec, 0, view_of(v.dtype, 3, pick(0, 1), true), x);
+}
+
+static const cab_expr *sum_of(uint32_t axes, cab_dtype acc, cab_red r, const cab_expr *x)
+{
+    return cab_ex_result(spec, cab_spec_reduce(spec, axes, r, acc, x));
+}
+
+static void make_softmax(void)
+{
+    open_spec(CAB_SPEC_ROWRED);
+    par(pick(1, 9));
+    if (pick(0, 1))
+        par(pick(1, 20));
+    int k = red(pick(1, 90));
+    uint32_t all = axes_of(CAB_AXIS_PAR) | 1u << k;
+    const cab_expr *x = cab_ex_load(spec, view_of(pick(0, 2) ? CAB_DT_f32 : CAB_DT_f16, all, pick(0, 2) == 0, false));
+    x = cab_ex_cast(spec, CAB_DT_f32, x);
+    const cab_expr *max = sum_of(1u << k, CAB_DT_f32, CAB_RED_MAX, x);
+    const cab_expr *e = op1(CAB_EX_exp, op2(CAB_EX_sub, x, max));
+    const cab_expr *sum = sum_of(1u << k, CAB_DT_f32, CAB_RED_SUM, e);
+    cab_spec_store(spec, 1u << k, view_of(CAB_DT_f32, all, false, true), op2(CAB_EX_div, e, sum));
+}
+
+static void make_reduce(void)
+{
+    const cab_expr *leaf[3], *x;
+    cab_dtype dt = any_type(), acc;
+    cab_red r = (cab_red)pick(0, 7);
+    int n = (int)pick(0, 2), m = (int)pick(1, 2);
+
+    open_spec(CAB_SPEC_ROWRED);
+    for (int i = 0; i < n; i++)
+        par(pick(1, i ? 40 : 6));
+    for (int i = 0; i < m; i++)
+        red(pick(1, i ? 50 : 5));
+    leaves(axes_of(CAB_AXIS_PAR) | axes_of(CAB_AXIS_RED), leaf, 2);
+    if (r == CAB_RED_PROD)
+        dt = CAB_DT_f64;
+    x = random_expr(dt, leaf, 2, (int)pick(0, 2));
+    acc = dt == CAB_DT_bool && r < CAB_RED_MAX ? CAB_DT_i32 : dt;
+    x = sum_of(axes_of(CAB_AXIS_RED), acc, r, cab_ex_cast(spec, acc, x));
+    cab_spec_store(spec, 0, view_of(x->dtype, axes_of(CAB_AXIS_PAR), false, true), x);
+}
+
+static const cab_expr *epilogue(const cab_expr *x, uint32_t n_axes, uint32_t all)
+{
+    if (pick(0, 1))
+        x = op2(CAB_EX_add, x, cab_ex_cast(spec, x->dtype, cab_ex_load(spec, view_of(CAB_DT_f32, n_axes, false, false))));
+    if (pick(0, 1))
+        x = op2(CAB_EX_max, x, cab_ex_int(spec, x->dtype, 0));
+    if (!pick(0, 2))
+        x = op2(CAB_EX_add, x, cab_ex_cast(spec, x->dtype, cab_ex_load(spec, view_of(x->dtype, all, false, false))));
+    return x;
+}
+
+static void make_dot(void)
+{
+    static const cab_dtype types[] = { CAB_DT_f32, CAB_DT_f32, CAB_DT_f64, CAB_DT_i32, CAB_DT_f16, CAB_DT_bf16 };
+    cab_dtype dt = types[pick(0, 5)], acc = cab_dtype_bits(dt) == 16 ? CAB_DT_f32 : dt;
+    uint32_t batch = 0, m = 0, n = 0, k = 0;
+    const cab_expr *a, *b, *x;
+
+    open_spec(CAB_SPEC_CONTRACT);
+    if (!pick(0, 2))
+        batch |= 1u << par(pick(1, 3));
+    if (pick(0, 6))
+        m |= 1u << par(pick(1, 33));
+    if (!pick(0, 3))
+        n |= 1u << par(pick(1, 3));
+    n |= 1u << par(pick(1, 70));
+    if (!pick(0, 3))
+        k |= 1u << red(pick(1, 3));
+    k |= 1u << red(pick(1, 40));
+    a = cab_ex_load(spec, view_of(dt, batch | m | k, pick(0, 4) == 0, false));
+    b = cab_ex_load(spec, view_of(dt, (pick(0, 3) ? 0 : batch) | n | k, pick(0, 1) == 0, false));
+    a = cab_ex_cast(spec, acc, a);
+    b = cab_ex_cast(spec, acc, b);
+    x = pick(0, 3) ? op2(CAB_EX_mul, a, b) : op2(CAB_EX_mul, b, a);
+    x = sum_of(k, acc, CAB_RED_SUM, x);
+    x = epilogue(x, n, batch | m | n);
+    cab_spec_store(spec, 0, view_of(dt, batch | m | n, pick(0, 4) == 0, true), x);
+}
+
+/* conv (groups of a map when depthwise) or pooling over [h, w, c], stride s. */
+static void make_window(bool conv)
+{
+    cab_view v = { .dtype = CAB_DT_f32 };
+    int64_t s = pick(1, 2), pad = pick(0, 1), kh = pick(1, 3), kw = pick(1, 3);
+    int h, w, c, o = -1, i, j;
+
+    open_spec(conv ? CAB_SPEC_CONTRACT : CAB_SPEC_WINDOW);
+    h = par(pick(1, 7));
+    w = par(pick(1, 9));
+    c = conv ? -1 : par(pick(1, 40));
+    o = conv ? par(pick(1, 40)) : -1;
+    i = cab_spec_axis(spec, CAB_AXIS_RED, cst(kh), "kh");
+    j = cab_spec_axis(spec, CAB_AXIS_RED, cst(kw), "kw");
+    if (conv)
+        c = red(pick(1, 20));
+    const cab_dim *C = spec->axis[c].extent;
+    int64_t ih = (value(h) - 1) * s + kh - 2 * pad, iw = (value(w) - 1) * s + kw - 2 * pad;
+    if (ih < 1 || iw < 1 || conv)
+        ih += 2 * pad, iw += 2 * pad, pad = 0;
+    const cab_dim *row = cab_dim_mul(dims, cst(iw), C);
+    v.at = cab_affine_zero(dims);
+    v.at.base = cab_dim_mul(dims, cst(-pad), cab_dim_add(dims, row, C));
+    cab_affine_add(dims, &v.at, h, cab_dim_mul(dims, cst(s), row));
+    cab_affine_add(dims, &v.at, i, row);
+    cab_affine_add(dims, &v.at, w, cab_dim_mul(dims, cst(s), C));
+    cab_affine_add(dims, &v.at, j, C);
+    cab_affine_add(dims, &v.at, c, cst(1));
+    for (int g = 0; pad && g < 2; g++) {
+        v.guard[g].at = cab_affine_zero(dims);
+        v.guard[g].at.base = cst(-pad);
+        cab_affine_add(dims, &v.guard[g].at, g ? w : h, cst(s));
+        cab_affine_add(dims, &v.guard[g].at, g ? j : i, cst(1));
+        v.guard[g].extent = cst(g ? iw : ih);
+        v.n_guards = 2;
+    }
+    v.fill = conv ? 0 : -INFINITY;
+    v.operand = cab_spec_operand(spec, CAB_DT_f32, false, cab_dim_mul(dims, cst(ih), row));
+    const cab_expr *x = cab_ex_load(spec, cab_spec_view(spec, &v));
+    uint32_t k = axes_of(CAB_AXIS_RED), all = axes_of(CAB_AXIS_PAR);
+    if (conv || pick(0, 1)) {
+        uint32_t weights = conv ? 1u << o | k : 1u << c | k;
+        if (v.n_guards)
+            spec->views.p[0].fill = 0;
+        x = op2(CAB_EX_mul, x, cab_ex_load(spec, view_of(CAB_DT_f32, weights, conv, false)));
+        x = sum_of(k, CAB_DT_f32, CAB_RED_SUM, x);
+        x = epilogue(x, conv ? 1u << o : 1u << c, all);
+    } else {
+        x = sum_of(k, CAB_DT_f32, CAB_RED_MAX, x);
+    }
+    cab_spec_store(spec, 0, view_of(CAB_DT_f32, all, false, true), x);
+}
+
+static void make_spec(void)
+{
+    switch (pick(0, 7)) {
+    case 0: case 1: make_map(); break;
+    case 2: make_gather(); break;
+    case 3: make_softmax(); break;
+    case 4: make_reduce(); break;
+    case 5: make_window(false); break;
+    case 6: make_window(true); break;
+    default: make_dot(); break;
+    }
+}
+
+/* ---- running ---- */
+
+static cab_diag diag;
+
+static void complain(const char *what, const cab_kernel *k, const cab_sched *sched, uint64_t seed)
+{
+    cab_buf b = cab_buf_on(arena);
+
+    cab_spec_print(&b, spec);
+    cab_sched_print(&b, sched);
+    if (k && cab_debug_level() >= 4) {
+        cab_buf_char(&b, '\n');
+        cab_kir_print(&b, k->kir);
+    }
+    fprintf(stderr, "seed %" PRIu64 ": %s\n%s\n", seed, what, cab_buf_cstr(&b));
+    for (size_t i = 0; i < diag.n; i++)
+        fprintf(stderr, "  %s\n", diag.entries[i].text);
+    cab_diag_clear(&diag);
+    test_failed++;
+}
+
+/* Runs the kernel by interpreter or code on copies of mem; compares. */
+static void run_kernel(const cab_kernel *k, kernel_fn f, const memory *mem, const memory *want,
+                       const cab_sched *sched, uint64_t seed)
+{
+    memory got[MAX_OPERANDS];
+    void *ptr[MAX_OPERANDS];
+    cab_kir_buf bufs[MAX_OPERANDS];
+    int64_t *ints = CAB_NEW_N(arena, int64_t, k->n_params + 1);
+    int64_t tasks = dim_value(k->n_tasks, &env), half = f && tasks > 1 ? tasks / 2 : tasks;
+    uint64_t at = 0;
+
+    for (int i = 0; i < spec->n_operands; i++) {
+        got[i] = copy_of(&mem[i]);
+        for (int j = 0; j < k->n_packs; j++)
+            if (k->packs[j].operand == i) {
+                got[i] = create_memory(mem[i].dt, packed_elems(&k->packs[j]));
+                pack_operand(&k->packs[j], mem[i].p, got[i].p);
+            }
+        ptr[i] = got[i].p;
+        bufs[i] = (cab_kir_buf){ got[i].p, got[i].elems };
+    }
+    for (int i = 0; i < k->n_params; i++)
+        ints[i] = dim_value(k->params[i], &env);
+    if (f) {
+        f(ptr, ints, half, tasks);
+        f(ptr, ints, 0, half);
+    } else if (cab_kir_run(arena, k->kir, bufs, ints, 0, tasks, &diag) != CAB_OK) {
+        complain("the interpreter refuses", k, sched, seed);
+        return;
+    }
+    for (int i = 0; i < spec->n_operands; i++) {
+        if (!guards_hold(&got[i])) {
+            complain(cab_printf(arena, "%s: wrote outside operand %d", f ? "code" : "interpreter", i), k, sched, seed);
+            return;
+        }
+        if (spec->operands[i].written && !same_contents(&got[i], &want[i], &at)) {
+            complain(cab_printf(arena, "%s: operand %d differs at %" PRIu64 ": %g, expected %g",
+                                f ? "code" : "interpreter", i, at,
+                                cab_elem_f64(got[i].dt, got[i].p, at),
+                                cab_elem_f64(want[i].dt, want[i].p, at)), k, sched, seed);
+            return;
+        }
+    }
+    test_passed++;
+}
+
+static void check_target(const cab_target *t, bool naive, const memory *mem, const memory *want,
+                         uint64_t seed)
+{
+    bool constant[MAX_OPERANDS];
+    cab_sched sched;
+    cab_kernel k;
+    loaded l;
+    const cab_kir *kirs[1];
+
+    for (int i = 0; i < spec->n_operands; i++)
+        constant[i] = !spec->operands[i].written && pick(0, 1);
+    sched = cab_sched_choose(spec, t, constant, naive);
+    if (cab_generate(arena, spec, &sched, t, "kernel", &k, &diag) != CAB_OK ||
+        cab_kir_verify(k.kir, &diag) != CAB_OK) {
+        complain("not generated", &k, &sched, seed);
+        return;
+    }
+    run_kernel(&k, NULL, mem, want, &sched, seed);
+    kirs[0] = k.kir;
+    if (load_kernels(arena, kirs, 1, t, &l, &diag) != CAB_OK) {
+        complain("not compiled", &k, &sched, seed);
+        return;
+    }
+    run_kernel(&k, loaded_find(&l, "kernel"), mem, want, &sched, seed);
+    unload(&l);
+}
+
+static void check_seed(const cab_target *targets, int n_targets, uint64_t seed)
+{
+    memory mem[MAX_OPERANDS], want[MAX_OPERANDS];
+    void *ptr[MAX_OPERANDS];
+    int failed = test_failed;
+
+    cab_rng_seed(&rng, seed);
+    dims = cab_dims_create(arena);
+    env = (cab_env){ .arena = arena };
+    make_spec();
+    if (pick(0, 1))
+        cab_spec_simplify(spec);
+    CHECK(spec->n_operands <= MAX_OPERANDS);
+    for (int i = 0; i < spec->n_operands; i++) {
+        mem[i] = create_memory(spec->operands[i].dtype, (uint64_t)dim_value(spec->operands[i].elems, &env));
+        want[i] = copy_of(&mem[i]);
+        ptr[i] = want[i].p;
+    }
+    if (cab_spec_eval(arena, spec, ptr, &env, &diag) != CAB_OK) {
+        static const cab_sched none;
+        complain("the reference refuses", NULL, &none, seed);
+        return;
+    }
+    check_target(&targets[pick(0, n_targets - 1)], true, mem, want, seed);
+    for (int i = 0; i < n_targets && failed == test_failed; i++)
+        check_target(&targets[i], false, mem, want, seed);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+    uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : 60;
+    static cab_job job;
+    cab_target targets[3];
+    cab_mark mark;
+    int n = 0;
+
+    if (CAB_JOB_ENTER(&job))
+        return EXIT_FAILURE;
+    arena = cab_arena_create(&job);
+    cab_diag_init(&diag);
+    CHECK_EQ(cab_target_get(arena, NULL, &targets[n++], &diag), CAB_OK);
+    CHECK_EQ(cab_target_get(arena, "x86-64-v2", &targets[n++], &diag), CAB_OK);
+    if (targets[0].vector_bytes >= 32)
+        CHECK_EQ(cab_target_get(arena, "x86-64-v3", &targets[n++], &diag), CAB_OK);
+    mark = cab_arena_mark(arena);
+    for (uint64_t i = 0; i < count && test_failed < 10; i++) {
+        check_seed(targets, n, seed + i);
+        cab_arena_release(arena, mark);
+    }
+    cab_arena_destroy(arena);
+    cab_diag_fini(&diag);
+    TEST_END();
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cab.c - the command: picks a subcommand.
+ */
+#include "tools/tool.h"
+#include <stdio.h>
+#include <string.h>
+
+static const struct command {
+    const char *name, *doc;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    { "run", "compile a model in this process, run it, show or write its outputs", cmd_run },
+    { "compile", "compile a model ahead of time into one .cab file", cmd_compile },
+    { "bench", "time a model: optimised and naive, whole or per layer", cmd_bench },
+    { "check", "say whether every node of a model is supported", cmd_check },
+    { "inspect", "show what a .cab file holds and whether it loads here", cmd_inspect },
+};
+
+static void usage(FILE *f)
+{
+    fprintf(f, "Cabochon " CAB_VERSION ", an ONNX compiler\n\nusage: cab COMMAND ...\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(f, "  %-8s  %s\n", commands[i].name, commands[i].doc);
+    fprintf(f, "\nflags of run:      [--input [NAME=]FILE.pb|.npy]... [--output NAME]... [--output-dir DIR]\n"
+               "                   [--naive] [--exact] [--threads N] [--seed S] [--trace] [--lines]\n"
+               "                   [--dim NAME=N] [--emit graph|program|sched|kir|c|cuda|llvm|asm]\n"
+               "flags of compile:  -o FILE.cab [--naive] [--exact] [--target native|x86-64-v3|x86-64-v4]\n"
+               "                   [--dim NAME=N] [--emit ...]\n"
+               "flags of bench:    [--input ...] [--threads N] [--runs N] [--naive] [--layers] [--json]\n"
+               "                   [--dim NAME=N] [--worker]\n"
+               "\nexit status: 0 done, 77 unsupported, 2 usage, 1 any other failure\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 2 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version"))) {
+        printf("cab " CAB_VERSION "\n");
+        return 0;
+    }
+    if (argc >= 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
+        usage(stdout);
+        return 0;
+    }
+    for (size_t i = 0; argc >= 2 && i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(argv[1], commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    if (argc >= 2)
+        fprintf(stderr, "cab: no command '%s'\n", argv[1]);
+    usage(stderr);
+    return 2;
+}

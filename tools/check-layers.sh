@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The layering law (docs/style.md): which directory may include which.  Prints
+# every line that breaks it; exit status 1 when there is one.
+cd "$(dirname "$0")/.." || exit 2
+bad=0
+# dir : allowed include prefixes (its own *_int.h is implied by "dir/")
+law() {
+    dir=$1; shift
+    for f in $(find "$dir" -name '*.[ch]' -o -name '*.def' | sort); do
+        grep -nE '^ *# *include *"' "$f" | while IFS= read -r line; do
+            path=$(printf '%s' "$line" | sed 's/.*"\(.*\)".*/\1/')
+            ok=0
+            for p in "$@"; do case $path in $p) ok=1 ;; esac; done
+            # Another directory's private header is never allowed.
+            case $path in
+                "$dir"/*) ;;
+                *_int.h) ok=0 ;;
+            esac
+            [ $ok = 1 ] || printf '%s:%s\n' "$f" "$line"
+        done
+    done
+}
+out=$(
+    law base 'base/*'
+    law ir 'ir/*' 'base/*'
+    law frontend 'frontend/*' 'base/*' 'ir/ir.h' 'ir/spec.h'
+    law passes 'passes/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/scalar.def' 'ir/schema_ops.def' 'ir/ops.def'
+    law codegen 'codegen/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/scalar.def' 'runtime/plan.h'
+    law runtime 'runtime/*' 'base/*' 'include/cab_rt.h'
+    law include 'none'
+    # Programs see one public header of each directory.
+    law tools 'tools/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
+        'codegen/codegen.h' 'runtime/runtime.h'
+    law samples 'none'
+    # Foreign libraries stay in their rooms.
+    grep -rnE '^ *# *include *<llvm-c' --include='*.[ch]' . | grep -v '^./codegen/cpu/' | grep -v '^./build'
+    grep -rnE '^ *# *include.*(protobuf-c|pb-c)' --include='*.[ch]' base ir passes codegen runtime tools samples
+)
+if [ -n "$out" ]; then
+    echo "$out"
+    echo "layering: the lines above break docs/style.md"
+    exit 1
+fi
+exit 0

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * feeds.c - input tensors: from files, or seeded.
+ */
+#include "tools/tool.h"
+#include <string.h>
+
+static void allocate(cab_arena *a, size_t n, tool_feeds *f)
+{
+    *f = (tool_feeds){ .arena = a, .n = n };
+    f->tensor = CAB_NEW_N(a, cab_tensor, n + 1);
+    f->name = CAB_NEW_N(a, const char *, n + 1);
+}
+
+/* "NAME=FILE" names a feed; anything else is the next one in order. */
+static cab_status place(const tool_feeds *f, const char *text, size_t next, size_t *at,
+                        const char **file, cab_diag *d)
+{
+    const char *eq = strchr(text, '=');
+    for (size_t i = 0; eq && i < f->n; i++)
+        if (strlen(f->name[i]) == (size_t)(eq - text) &&
+            !memcmp(f->name[i], text, (size_t)(eq - text))) {
+            *at = i;
+            *file = eq + 1;
+            return CAB_OK;
+        }
+    if (next >= f->n)
+        return cab_fail(d, CAB_EINVAL, NULL, "'%s' is one input too many: the model has %zu",
+                        text, f->n);
+    *at = next;
+    *file = text;
+    return CAB_OK;
+}
+
+cab_status tool_feeds_read(cab_arena *a, const tool_args *args, const char *const *files,
+                           int n_files, tool_feeds *out, cab_diag *d)
+{
+    cab_feed *feeds;
+    size_t n, at = 0;
+    CAB_TRY(cab_import_feeds(a, args->model, &args->compile.import, &feeds, &n, d));
+    allocate(a, n, out);
+    bool *given = CAB_NEW_N(a, bool, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        out->name[i] = feeds[i].name;
+        if (feeds[i].kind != CAB_KIND_tensor)
+            return cab_fail(d, CAB_EUNSUPPORTED, NULL,
+                            "input '%s' is no tensor (sequences and optionals come later)",
+                            feeds[i].name);
+    }
+    size_t next = 0;
+    for (int i = 0; i < n_files; i++) {
+        const char *file = NULL;
+        CAB_TRY(place(out, files[i], next, &at, &file, d));
+        CAB_TRY(cab_tensor_read(a, file, &out->tensor[at], d));
+        given[at] = true;
+        while (next < n && given[next])
+            next++;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!given[i])
+            return cab_fail(d, CAB_EINVAL, NULL, "input '%s' is missing: give it with --input",
+                            out->name[i]);
+    return CAB_OK;
+}
+
+static int64_t extent(const tool_args *args, const cab_plan *p, uint32_t slot, int axis)
+{
+    const cab_plan_scalar *s = &p->scalars[slot];
+    if (s->op == CAB_S_CONST)
+        return s->imm;
+    for (int i = 0; i < args->n_dims; i++)
+        if (!strcmp(args->dim[i].name, p->strings + s->name))
+            return args->dim[i].value;
+    return axis == 0 ? 1 : 16;
+}
+
+static void fill(cab_tensor *t, cab_rng *r)
+{
+    int64_t n = cab_tensor_numel(t);
+    size_t size = (size_t)cab_dtype_bits(t->dtype) / 8;
+    for (int64_t i = 0; i < n; i++) {
+        uint8_t *p = (uint8_t *)t->data + (size_t)i * size;
+        double f = cab_rng_f64(r, -1, 1);
+        float f32 = (float)f;
+        uint16_t half = t->dtype == CAB_DT_bf16 ? cab_f32_to_bf16(f32) : cab_f32_to_f16(f32);
+        int64_t bit = f >= 0;
+        if (t->dtype == CAB_DT_f64)
+            memcpy(p, &f, size);
+        else if (t->dtype == CAB_DT_f32)
+            memcpy(p, &f32, size);
+        else if (cab_dtype_is_float(t->dtype))
+            memcpy(p, &half, size);
+        else
+            memcpy(p, &bit, size);
+    }
+}
+
+cab_status tool_feeds_make(cab_arena *a, const tool_args *args, const cab_model *m,
+                           tool_feeds *out, cab_diag *d)
+{
+    const cab_plan *p = cab_model_plan(m);
+    cab_rng r;
+    cab_rng_seed(&r, args->seed);
+    allocate(a, p->header->n_inputs, out);
+    for (size_t i = 0; i < out->n; i++) {
+        const cab_plan_value *v = &p->values[p->inputs[i]];
+        cab_tensor *t = &out->tensor[i];
+        out->name[i] = p->strings + v->name;
+        t->dtype = cab_dtype_from_onnx(v->dtype);
+        t->rank = v->rank;
+        for (int k = 0; k < v->rank; k++)
+            t->dims[k] = extent(args, p, v->dims[k], k);
+        if (cab_dtype_bits(t->dtype) < 8 || !cab_tensor_alloc(a, t))
+            return cab_fail(d, CAB_EUNSUPPORTED, NULL, "cannot make up values for input '%s' (%s)",
+                            out->name[i], cab_dtype_name(t->dtype));
+        fill(t, &r);
+    }
+    return CAB_OK;
+}
+
+void tool_feeds_offer(const tool_feeds *f, cab_import_options *o)
+{
+    cab_import_input *in = CAB_NEW_N(f->arena, cab_import_input, f->n + 1);
+    for (size_t i = 0; i < f->n; i++) {
+        const cab_tensor *t = &f->tensor[i];
+        uint64_t bytes = 0;
+        cab_dtype_bytes(t->dtype, (uint64_t)cab_tensor_numel(t), &bytes);
+        in[i] = (cab_import_input){ f->name[i], t->dtype, t->rank, t->dims, t->data, bytes };
+    }
+    o->inputs = in;
+    o->n_inputs = (int)f->n;
+}
+
+void tool_feeds_views(cab_arena *a, const tool_feeds *f, cab_tensor_view **out)
+{
+    *out = CAB_NEW_N(a, cab_tensor_view, f->n + 1);
+    for (size_t i = 0; i < f->n; i++) {
+        const cab_tensor *t = &f->tensor[i];
+        cab_tensor_view *v = &(*out)[i];
+        uint64_t bytes = 0;
+        cab_dtype_bytes(t->dtype, (uint64_t)cab_tensor_numel(t), &bytes);
+        *v = (cab_tensor_view){ cab_dtype_onnx(t->dtype), t->rank, { 0 }, t->data, bytes };
+        memcpy(v->dims, t->dims, sizeof v->dims);
+    }
+}

@@ -1,0 +1,26 @@
+bin_PROGRAMS += cab cab-opt cab-rt
+cab_SOURCES = \
+	tools/tool.h \
+	tools/bench.h \
+	tools/cab.c \
+	tools/options.c \
+	tools/compile.c \
+	tools/feeds.c \
+	tools/report.c \
+	tools/cmd_run.c \
+	tools/cmd_compile.c \
+	tools/cmd_check.c \
+	tools/cmd_inspect.c \
+	tools/cmd_bench.c \
+	tools/bench.c \
+	tools/bench_worker.c
+cab_LDADD = $(compiler_ldadd) $(JANSSON_LIBS)
+cab_opt_SOURCES = tools/tool.h tools/cab-opt.c tools/report.c
+cab_opt_LDADD = $(compiler_ldadd)
+# The runtime alone: no LLVM, no protobuf, no passes.
+cab_rt_SOURCES = tools/cab-rt.c tools/rt_tensor.c tools/rt_tensor.h
+cab_rt_LDADD = libcabrt.a -lpthread
+EXTRA_DIST += tools/README.md tools/gen_schema.py tools/embed-rules.sh tools/check-layers.sh
+noinst_PROGRAMS += tools/gen-doc
+tools_gen_doc_SOURCES = tools/gen-doc.c
+tools_gen_doc_LDADD = $(compiler_ldadd)

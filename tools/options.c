@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options.c - the flags of the subcommands, one table.
+ */
+#include "tools/tool.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum flag {
+    F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
+    F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
+    F_COMPILE_THREADS, F_COUNT
+};
+
+static const struct option flags[] = {
+    { "input", required_argument, NULL, F_INPUT },
+    { "output", required_argument, NULL, F_OUTPUT },
+    { "output-dir", required_argument, NULL, F_OUTPUT_DIR },
+    { "out", required_argument, NULL, F_OUT },
+    { "emit", required_argument, NULL, F_EMIT },
+    { "lines", no_argument, NULL, F_LINES },
+    { "layers", no_argument, NULL, F_LAYERS },
+    { "json", no_argument, NULL, F_JSON },
+    { "worker", no_argument, NULL, F_WORKER },
+    { "trace", no_argument, NULL, F_TRACE },
+    { "threads", required_argument, NULL, F_THREADS },
+    { "runs", required_argument, NULL, F_RUNS },
+    { "seed", required_argument, NULL, F_SEED },
+    { "dim", required_argument, NULL, F_DIM },
+    { "naive", no_argument, NULL, F_NAIVE },
+    { "exact", no_argument, NULL, F_EXACT },
+    { "target", required_argument, NULL, F_TARGET },
+    { "max-memory", required_argument, NULL, F_MAX_MEMORY },
+    { "compile-threads", required_argument, NULL, F_COMPILE_THREADS },
+    { NULL, 0, NULL, 0 }
+};
+
+static bool listed(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *p = list; (p = strstr(p, name)); p += n)
+        if ((p == list || p[-1] == ' ') && (p[n] == 0 || p[n] == ' '))
+            return true;
+    return false;
+}
+
+static bool number(const char *flag, const char *text, int64_t lo, int64_t hi, int64_t *out)
+{
+    char *end;
+    long long v = strtoll(text, &end, 10);
+    if (*text && !*end && v >= lo && v <= hi) {
+        *out = v;
+        return true;
+    }
+    fprintf(stderr, "cab: --%s wants a whole number from %lld to %lld, not '%s'\n", flag,
+            (long long)lo, (long long)hi, text);
+    return false;
+}
+
+/* Bytes with an optional K, M or G. */
+static bool bytes(const char *text, size_t *out)
+{
+    char *end;
+    unsigned long long v = strtoull(text, &end, 10);
+    int shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+    if (!*text || end[shift ? 1 : 0] || v > (1ull << 40)) {
+        fprintf(stderr, "cab: --max-memory wants bytes, as 512M or 4G, not '%s'\n", text);
+        return false;
+    }
+    *out = (size_t)(v << shift);
+    return true;
+}
+
+static bool dim(tool_args *a, char *text)
+{
+    char *eq = strrchr(text, '=');
+    int64_t v;
+    if (!eq || eq == text || a->n_dims == 64) {
+        fprintf(stderr, "cab: --dim wants NAME=NUMBER, not '%s'\n", text);
+        return false;
+    }
+    *eq = 0;
+    if (!number("dim", eq + 1, 0, INT32_MAX, &v))
+        return false;
+    a->dim[a->n_dims++] = (cab_import_bind){ text, v };
+    return true;
+}
+
+static bool add(const char **list, int *n, const char *what, const char *text)
+{
+    if (*n == 64) {
+        fprintf(stderr, "cab: at most 64 --%s\n", what);
+        return false;
+    }
+    list[(*n)++] = text;
+    return true;
+}
+
+static bool apply(tool_args *a, enum flag f, char *text)
+{
+    int64_t v = 0;
+    switch (f) {
+    case F_INPUT: return add(a->input, &a->n_inputs, "input", text);
+    case F_OUTPUT: return add(a->output, &a->n_outputs, "output", text);
+    case F_OUTPUT_DIR: a->output_dir = text; return true;
+    case F_OUT: a->output_file = text; return true;
+    case F_EMIT: a->emit = text; return true;
+    case F_LINES: return a->lines = true;
+    case F_LAYERS: return a->layers = true;
+    case F_JSON: return a->json = true;
+    case F_WORKER: return a->worker = true;
+    case F_TRACE: return a->show_trace = true;
+    case F_NAIVE: return a->compile.naive = true;
+    case F_EXACT: return a->compile.exact = true;
+    case F_TARGET: a->compile.target = text; return true;
+    case F_MAX_MEMORY: return bytes(text, &a->compile.max_memory);
+    case F_DIM: return dim(a, text);
+    case F_THREADS:
+        if (!number("threads", text, 0, 1024, &v))
+            return false;
+        a->threads = (int)v;
+        return true;
+    case F_COMPILE_THREADS:
+        if (!number("compile-threads", text, 1, 1024, &v))
+            return false;
+        a->compile.threads = (int)v;
+        return true;
+    case F_RUNS:
+        if (!number("runs", text, 1, 1000000, &v))
+            return false;
+        a->runs = (int)v;
+        return true;
+    case F_SEED:
+        if (!number("seed", text, 0, INT64_MAX, &v))
+            return false;
+        a->seed = (uint64_t)v;
+        return true;
+    case F_COUNT: break;
+    }
+    return false;
+}
+
+bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
+{
+    int c, at = -1;
+    *out = (tool_args){ .seed = 1 };
+    out->compile.threads = 1;
+    opterr = 0;
+    optind = 1;
+    while ((c = getopt_long(argc, argv, ":o:", flags, &at)) != -1) {
+        if (c == '?' || c == ':') {
+            fprintf(stderr, c == ':' ? "cab: %s wants a value\n" : "cab: unknown flag %s\n",
+                    argv[optind - 1]);
+            return false;
+        }
+        enum flag f = c == 'o' ? F_OUT : (enum flag)c;
+        const char *name = flags[f].name;
+        if (!listed(allowed, name)) {
+            fprintf(stderr, "cab: this command takes no --%s\n", name);
+            return false;
+        }
+        if (!apply(out, f, optarg))
+            return false;
+    }
+    if (optind < argc)
+        out->model = argv[optind++];
+    if (optind < argc) {
+        fprintf(stderr, "cab: one model, please; what is '%s'?\n", argv[optind]);
+        return false;
+    }
+    out->compile.import.n_binds = out->n_dims;
+    out->compile.import.binds = out->dim;
+    return true;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rt_tensor.h - tensor files for programs without the compiler: .npy, and
+ * TensorProto with raw data (as numpy_helper writes them).
+ */
+#ifndef CAB_TOOLS_RT_TENSOR_H
+#define CAB_TOOLS_RT_TENSOR_H
+#include "include/cab_rt.h"
+
+/* Reads a tensor; v->data is malloc'ed.  0, or -1 with the reason in *why. */
+int rt_tensor_read(const char *path, cab_tensor_view *v, const char **why);
+/* Writes a TensorProto with raw data. */
+int rt_tensor_write(const char *path, const char *name, const cab_tensor_view *v,
+                    const char **why);
+
+#endif

@@ -51,6 +51,40 @@ static cab_status check_dtypes(cab_arena *a, const cab_spec *s, cab_diag *d)
                     cab_dtype_name(bad));
 }
 
+static bool axis_is(const cab_spec *s, int axis, cab_axis_kind kind)
+{
+    return axis >= 0 && axis < s->n_axes && s->axis[axis].kind == kind;
+}
+
+/* Schedules may come from files one day: what would break the generator is
+ * refused, what is merely slow is not. */
+static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d)
+{
+    int64_t rows = c->mr > 1 ? c->mr : 1, cols = c->nv > 1 ? c->nv : 1;
+    int64_t width = cols * c->lanes;
+    bool vector = c->lanes > 1, par = vector && axis_is(s, c->vec_axis, CAB_AXIS_PAR);
+    cab_where w = { .node = s->name };
+    const char *why = NULL;
+
+    if (vector && (c->vec_axis < 0 || c->vec_axis >= s->n_axes ||
+                   c->lanes > CAB_KIR_MAX_LANES || (c->lanes & (c->lanes - 1))))
+        why = "lanes";
+    else if (rows > 1 && (!axis_is(s, c->m_axis, CAB_AXIS_PAR) || (par && c->m_axis == c->vec_axis)))
+        why = "m_axis";
+    else if (rows * (par ? cols : 1) > CAB_GEN_TILE || c->unroll < 0 ||
+             rows * (par ? cols : c->unroll + 1) > CAB_GEN_TILE)
+        why = "tile";
+    else if (c->turn && (vector || !axis_is(s, c->n_axis, CAB_AXIS_PAR) || c->n_axis == c->m_axis))
+        why = "turn";
+    else if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
+        why = "n_block";
+    else if (c->task_axes < 0 || c->task_block < 0 || c->ku < 0 || c->ku > CAB_GEN_TILE)
+        why = "counts";
+    if (!why)
+        return CAB_OK;
+    return cab_fail(d, CAB_EINVAL, &w, "the schedule does not fit: %s", why);
+}
+
 /* ---- setting up ---- */
 
 static void add_affine(cab_gen *g, const cab_affine *f)
@@ -100,6 +134,10 @@ static cab_gen *create(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     g->masks = t && masks_are_cheap(s, t);
     g->lanes = g->rows = g->cols = 1;
     g->vec = g->tail = g->mask = -1;
+    g->staged_by = g->staged_view = -1;
+    if (sched->stage_rows && sched->lanes > 1 &&
+        !cab_gen_find_staged(s, sched->vec_axis, &g->staged_by, &g->staged_view))
+        g->staged_by = -1;
     g->bufs = CAB_NEW_N(a, cab_kv, s->n_operands);
     g->results = cab_alloc_zero(a, s->stages.n, sizeof *g->results);
     create_affines(g);
@@ -150,12 +188,15 @@ static void plain_levels(cab_gen *g)
 {
     const cab_sched *sc = g->sched;
     int row = sc->mr > 1 ? sc->m_axis : -1, vec = sc->lanes > 1 ? sc->vec_axis : -1;
+    int turn = row >= 0 && sc->turn ? sc->n_axis : -1;
 
     for (int i = 0; i < g->s->n_axes; i++)
-        if (g->s->axis[i].kind == CAB_AXIS_PAR && i != row && i != vec)
+        if (g->s->axis[i].kind == CAB_AXIS_PAR && i != row && i != vec && i != turn)
             add_level(g, i);
     if (row >= 0)
         add_level(g, row);
+    if (turn >= 0)             /* rows outside the axis the result walks */
+        add_level(g, turn);
     if (vec >= 0 && g->s->axis[vec].kind == CAB_AXIS_PAR)
         add_level(g, vec);
 }
@@ -247,6 +288,7 @@ cab_status cab_generate(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     const cab_dim *n_tasks;
 
     CAB_TRY(check_dtypes(a, s, d));
+    CAB_TRY(check_sched(s, sched, d));
     cab_gen *g = create(a, s, sched, t, name, d);
     bool contract = sched->n_block > 0 && cab_contraction_find(s, &c);
     bool packed = false;

@@ -29,9 +29,10 @@ typedef struct cab_sched {
     int task_axes;             /* number of outer parallel axes flattened into tasks */
     int task_block;            /* steps of the innermost task axis per task */
     int n_block;               /* contraction: columns per task; n runs outside the m axes */
+    int turn;                  /* 1: transposing map: rows of m_axis outside n_axis, scalar */
     int swap;                  /* 1: the second factor is a (rows), the first b */
     int pack_b;                /* 1: constant operand b is packed in panels */
-    int stage_rows;            /* row kernels: keep the row's values in scratch */
+    int stage_rows;            /* row kernels: keep the row's expensive values in the result */
     int ir_passes;             /* 1: early-cse and licm run on the kernel */
 } cab_sched;
 

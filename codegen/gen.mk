@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# Schedules, generators and the LLVM renderer.
 libcodegen_a_SOURCES += \
 	codegen/gen.h \
 	codegen/gen_int.h \
@@ -8,6 +10,7 @@ libcodegen_a_SOURCES += \
 	codegen/gen_contract.c \
 	codegen/sched.c \
 	codegen/sched_contract.c \
+	codegen/sched_int.h \
 	codegen/cpu/llvm.c \
 	codegen/cpu/llvm_fn.c \
 	codegen/cpu/llvm_int.h \

@@ -264,7 +264,8 @@ static cab_kv convert(cab_gen *g, const cab_expr *e, cab_kv x)
 {
     cab_dtype from = e->arg[0]->dtype;
 
-    if (e->op == CAB_EX_bitcast) {
+    /* A bool is a predicate in registers: its bits are its value. */
+    if (e->op == CAB_EX_bitcast && from != CAB_DT_bool && e->dtype != CAB_DT_bool) {
         x = cab_k_bitcast(g->k, e->dtype, cab_k_cast(g->k, from, x));
         return cab_k_cast(g->k, cab_gen_type(e->dtype), x);
     }
@@ -318,6 +319,9 @@ static cab_kv eval(cab_gen *g, evaluation *ev, const cab_expr *e)
 {
     known k = { e, -1 };
 
+    if (g->staged_by >= 0 && g->stage > g->staged_by &&
+        e == g->s->stages.p[g->staged_by].value)
+        return load_view(g, g->staged_view);
     for (size_t i = 0; i < ev->v.n; i++)
         if (ev->v.p[i].e == e)
             return ev->v.p[i].v;

@@ -70,6 +70,8 @@ typedef struct cab_gen {
     int n_levels;
     cab_gen_level level[CAB_GEN_LEVELS];
     cab_kv lo[CAB_GEN_LEVELS], hi[CAB_GEN_LEVELS]; /* this task's range of each level */
+    int stage;                 /* being generated */
+    int staged_by, staged_view; /* values of that stage stay in that view; -1 = none */
     cab_affine packed;         /* address of the packed operand */
     const cab_dim *packed_step[CAB_SPEC_AXES];
 } cab_gen;
@@ -104,6 +106,10 @@ void cab_gen_nest(cab_gen *g, int level);
 /* ---- gen_red.c ---- */
 /* Loops over the stage's axes for all points of the tile. */
 void cab_gen_stage(cab_gen *g, int stage);
+/* Is there a reduction along that axis of an expensive value which the last
+ * stage stores in some form?  Then the row of values can wait in that stage's
+ * target: *by computes them, *view is the target. */
+bool cab_gen_find_staged(const cab_spec *s, int axis, int *by, int *view);
 
 /* What enclosing loops changed, to be put back. */
 typedef struct cab_gen_state {

@@ -126,6 +126,8 @@ static cab_kv accumulate(run *r, cab_kv acc)
         return cab_k_fma(g->k, x, y, acc);
     }
     x = spread(r, cab_k_cast(g->k, r->type, cab_gen_value(g, e)), lanes);
+    if (g->staged_by == r->index)
+        cab_gen_store(g, g->staged_view, x);
     if (r->ragged)
         x = cab_k_select(g->k, g->mask, x, identity(r, lanes));
     return combine(r, acc, x);
@@ -355,11 +357,54 @@ static cab_kv finish(run *r, cab_kv *a)
     return r->g->masks ? v : combine(r, v, a[r->parts]);
 }
 
+/* Does e, other than through `but`, load along the axis? */
+static bool loads_along(const cab_spec *s, cab_map *seen, const cab_expr *e,
+                        const cab_expr *but, int axis, bool *found)
+{
+    if (e == but) {
+        *found = true;
+        return false;
+    }
+    if (cab_map_getu(seen, (uint64_t)(uintptr_t)e))
+        return false;
+    cab_map_setu(seen, (uint64_t)(uintptr_t)e, seen);
+    if (e->op == CAB_EX_LOAD)
+        return cab_gen_view_axes(s, e->u.index) >> axis & 1;
+    for (int i = 0; i < 3 && e->arg[i]; i++)
+        if (loads_along(s, seen, e->arg[i], but, axis, found))
+            return true;
+    return false;
+}
+
+bool cab_gen_find_staged(const cab_spec *s, int axis, int *by, int *view)
+{
+    int last = (int)s->stages.n - 1;
+    const cab_stage *to = &s->stages.p[last], *from = to - 1;
+    const cab_view *v = to->kind == CAB_STAGE_STORE ? &s->views.p[to->view] : NULL;
+    bool found = false, other;
+
+    if (last < 1 || !v || from->kind != CAB_STAGE_REDUCE || from->red > CAB_RED_MIN ||
+        to->axes != 1u << axis || from->axes != to->axes ||
+        from->value->op < CAB_EX_exp || from->value->op > CAB_EX_erf)
+        return false;
+    if (v->n_guards || v->n_loaded || v->dtype != from->value->dtype ||
+        from->acc != v->dtype || v->dtype != cab_gen_type(v->dtype) ||
+        !v->at.coef[axis] || !cab_dim_is(v->at.coef[axis], 1))
+        return false;
+    /* Whatever else the last stage reads along the row could be the same
+     * memory as the target, when the caller bound an output onto an input. */
+    other = loads_along(s, cab_map_create(s->arena), to->value, from->value, axis, &found);
+    *by = last - 1;
+    *view = to->view;
+    return found && !other;
+}
+
 void cab_gen_stage(cab_gen *g, int index)
 {
     run r = start(g, index);
     cab_kv acc[MAX_ACC];
 
+    g->stage = index;
     if (r.st->kind == CAB_STAGE_STORE) {
         loops(&r, 0, acc);
         return;

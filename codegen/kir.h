@@ -32,7 +32,7 @@ enum { CAB_KIR_RO = 1 };        /* flags of buf: only read */
 
 typedef struct cab_kins {
     uint8_t op, space, sub, flags;
-    uint8_t dt;                /* cab_dtype of the result (cmp: of the operands; st: stored in memory) */
+    uint8_t dt;                /* cab_dtype of the result (cmp: of the operands; st: in memory) */
     uint16_t lanes;            /* 1 = scalar */
     int32_t a, b, c;           /* operand values; -1 = none */
     int32_t args, n_args;      /* slice of kir->args */
@@ -50,7 +50,7 @@ typedef struct cab_kir {
     bool licm, cse;            /* ask LLVM for early-cse/licm on this kernel */
     CAB_VEC(cab_kins) ins;
     CAB_VEC(int32_t) args;
-    CAB_VEC(int32_t) open;     /* builder: regions still open (index of the loop, while, if or else) */
+    CAB_VEC(int32_t) open;     /* builder: open regions (index of the loop, while, if or else) */
     CAB_VEC(int32_t) region;   /* builder: innermost region of each instruction; -1 = top level */
     int32_t *numbering;        /* builder: pure instructions by hash, for reuse */
 } cab_kir;
@@ -81,9 +81,11 @@ void cab_k_if(cab_kir *k, cab_kv cond);
 void cab_k_else(cab_kir *k, int n, const cab_kv *then_values);
 void cab_k_endif(cab_kir *k, int n, const cab_kv *else_values, cab_kv *res);
 cab_kv cab_k_alloc(cab_kir *k, int space, cab_dtype dt, int64_t elems);
-cab_kv cab_k_ld(cab_kir *k, cab_dtype dt, int lanes, cab_kv ptr, cab_kv index, int64_t disp, cab_kv mask);
+cab_kv cab_k_ld(cab_kir *k, cab_dtype dt, int lanes, cab_kv ptr, cab_kv index, int64_t disp,
+                cab_kv mask);
 void cab_k_st(cab_kir *k, cab_kv value, cab_kv ptr, cab_kv index, int64_t disp, cab_kv mask);
-cab_kv cab_k_ldx(cab_kir *k, cab_dtype dt, int lanes, cab_kv ptr, cab_kv indices, int64_t disp, cab_kv mask);
+cab_kv cab_k_ldx(cab_kir *k, cab_dtype dt, int lanes, cab_kv ptr, cab_kv indices, int64_t disp,
+                 cab_kv mask);
 void cab_k_stx(cab_kir *k, cab_kv value, cab_kv ptr, cab_kv indices, int64_t disp, cab_kv mask);
 void cab_k_atomic(cab_kir *k, int sub, cab_kv value, cab_kv ptr, cab_kv index, int64_t disp);
 void cab_k_prefetch(cab_kir *k, cab_kv ptr, cab_kv index, int64_t disp);

@@ -242,7 +242,9 @@ void cab_ksrc_value(cab_ksrc *c, int x, const char *lane)
     case CAB_K_const: literal(c, (cab_dtype)i->dt, i->f, i->imm); break;
     case CAB_K_iota: cab_buf_printf(c->b, "(%s)(%s)", cab_ksrc_type((cab_dtype)i->dt), lane); break;
     case CAB_K_splat: cab_ksrc_value(c, i->a, lane); break;
-    case CAB_K_int: cab_buf_printf(c->b, c->cuda ? "n%lld" : "ints[%lld]", (long long)i->imm); break;
+    case CAB_K_int:
+        cab_buf_printf(c->b, c->cuda ? "n%lld" : "ints[%lld]", (long long)i->imm);
+        break;
     case CAB_K_grid: cab_buf_str(c->b, "task"); break;
     case CAB_K_thread: cab_buf_str(c->b, c->k->block > 1 ? "thread" : "0"); break;
     default:

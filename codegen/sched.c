@@ -218,9 +218,10 @@ static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
     double tiles = cab_sched_extent(s, axis) / c->lanes, w = stage_weight(s);
     int64_t window = static_red(s);
     bool reduces = s->stages.p[0].kind == CAB_STAGE_REDUCE;
-    int m;
+    int m, by, view;
 
     if (s->axis[axis].kind == CAB_AXIS_RED) {
+        c->stage_rows = cab_gen_find_staged(s, axis, &by, &view);
         c->unroll = tiles >= 8 && w < 10 ? 4 : tiles >= 2 ? 2 : 1;
         return;
     }
@@ -233,6 +234,31 @@ static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
     }
     c->nv = tiles >= 4 && reduces && s->stages.n == 2 && w < 10 ? 4
           : tiles >= 4 && w < 10 ? 2 : 1;
+}
+
+/* A map that moves elements across axes: loads run along one axis, stores
+ * along another.  Scalar tiles of TURN rows use whole cache lines of both. */
+static void choose_turn(const cab_spec *s, cab_sched *c)
+{
+    enum { TURN = 16 };
+    int to = -1, from = -1;
+
+    for (size_t i = 0; i < s->stages.n; i++)
+        if (s->stages.p[i].kind != CAB_STAGE_STORE || s->stages.p[i].axes)
+            return;
+    for (size_t v = 0; v < s->views.n; v++) {
+        bool store = s->operands[s->views.p[v].operand].written;
+        for (int i = 0; i < s->n_axes; i++)
+            if (s->views.p[v].at.coef[i] && cab_dim_is(s->views.p[v].at.coef[i], 1))
+                *(store ? &to : &from) = i;
+    }
+    if (to < 0 || from < 0 || to == from || cab_sched_extent(s, from) < 4 ||
+        cab_sched_extent(s, to) < 4)
+        return;
+    c->turn = 1;
+    c->mr = TURN;
+    c->m_axis = from;
+    c->n_axis = to;
 }
 
 /* ---- tasks ---- */
@@ -249,13 +275,15 @@ static int64_t round_up(double x, int64_t to)
 static void choose_tasks(const cab_spec *s, cab_sched *c, double total)
 {
     int order[CAB_SPEC_AXES], n = 0, row = c->mr > 1 ? c->m_axis : -1;
-    int vec = c->lanes > 1 ? c->vec_axis : -1;
+    int vec = c->lanes > 1 ? c->vec_axis : -1, turn = c->turn ? c->n_axis : -1;
 
     for (int i = 0; i < s->n_axes; i++)
-        if (s->axis[i].kind == CAB_AXIS_PAR && i != row && i != vec)
+        if (s->axis[i].kind == CAB_AXIS_PAR && i != row && i != vec && i != turn)
             order[n++] = i;
     if (row >= 0)
         order[n++] = row;
+    if (turn >= 0)
+        order[n++] = turn;
     if (vec >= 0 && s->axis[vec].kind == CAB_AXIS_PAR)
         order[n++] = vec;
     c->task_axes = 1;
@@ -300,6 +328,8 @@ cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *c
             c.vec_axis = axis;
             c.lanes = lanes_for(s, t, axis);
             choose_tile(s, &c, axis);
+        } else {
+            choose_turn(s, &c);
         }
         choose_tasks(s, &c, total);
     }
@@ -313,7 +343,7 @@ void cab_sched_print(cab_buf *b, const cab_sched *s)
         { "mr", s->mr }, { "nv", s->nv }, { "ku", s->ku }, { "kc", s->kc },
         { "lanes", s->lanes }, { "vec_axis", s->vec_axis }, { "unroll", s->unroll },
         { "m_axis", s->m_axis }, { "n_axis", s->n_axis }, { "task_axes", s->task_axes },
-        { "task_block", s->task_block }, { "n_block", s->n_block }, { "swap", s->swap },
+        { "task_block", s->task_block }, { "n_block", s->n_block }, { "turn", s->turn }, { "swap", s->swap },
         { "pack_b", s->pack_b }, { "stage_rows", s->stage_rows }, { "ir_passes", s->ir_passes },
     };
 

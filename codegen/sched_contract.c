@@ -227,8 +227,7 @@ static bool both_unit_in_k(const cab_spec *s, const cab_contraction *c)
     return false;
 }
 
-bool cab_sched_contract(const cab_spec *s, const cab_target *t, const bool *constant,
-                        cab_sched *out)
+static bool choose(const cab_spec *s, const cab_target *t, const bool *constant, cab_sched *out)
 {
     cab_contraction c;
     cab_dtype acc;
@@ -239,7 +238,6 @@ bool cab_sched_contract(const cab_spec *s, const cab_target *t, const bool *cons
     acc = cab_gen_type(s->stages.p[0].acc);
     if (cab_dtype_bits(acc) < 32)
         return false;
-    *out = (cab_sched){ 0 };
     for (out->swap = 0; out->swap < 2; out->swap++) {
         int b = s->views.p[c.b].operand;
         out->n_axis = find_n(s, &c, constant && constant[b], &pack);
@@ -261,4 +259,14 @@ bool cab_sched_contract(const cab_spec *s, const cab_target *t, const bool *cons
     out->ku = choose_ku(s, &c, out);
     choose_blocks(s, t, &c, out);
     return true;
+}
+
+bool cab_sched_contract(const cab_spec *s, const cab_target *t, const bool *constant,
+                        cab_sched *out)
+{
+    cab_sched c = { 0 };
+    bool found = choose(s, t, constant, &c);
+
+    *out = found ? c : (cab_sched){ 0 };
+    return found;
 }

@@ -2,4 +2,10 @@ EXTRA_DIST += \
 	docs/README.md \
 	docs/style.md \
 	docs/debugging.md \
-	docs/testing.md
+	docs/testing.md \
+	docs/adding-an-op.md \
+	docs/benchmarks.md \
+	docs/conformance.md \
+	docs/math.md \
+	docs/ops.md \
+	docs/writing-rules.md

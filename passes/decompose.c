@@ -186,6 +186,8 @@ cab_status cab_decompose_all(cab_graph *g, cab_pass_ctx *c)
 
     CAB_TRY(cab_ruleset_load(c->scratch, CAB_RULES_decompose, &rules, c->diag));
     for (cab_node *n = g->first, *next; n; n = next) {
+        cab_node *before = n->prev;
+        bool is_if = n->op->id == CAB_OP_If;
         cab_status s = CAB_OK;
 
         next = n->next;
@@ -193,8 +195,13 @@ cab_status cab_decompose_all(cab_graph *g, cab_pass_ctx *c)
             continue;
         if (!functions[n->op->id] && !cab_rules_cover(rules, n->op->id))
             s = no_decomposition(c, n);
-        else if (!depends_on_failure(n))
+        else if (depends_on_failure(n))
+            continue;
+        else
             s = decompose_node(g, c, rules, n);
+        /* The nodes of the branch that was taken stand where the If was. */
+        if (is_if && s == CAB_OK)
+            next = before ? before->next : g->first;
         if (first == CAB_OK)
             first = s;
     }

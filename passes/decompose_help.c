@@ -140,14 +140,15 @@ bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n)
 
 /* Computes a small value from constants, offered inputs and known integers,
  * through the nodes between; false when it depends on data. */
-static bool compute(cab_dec *d, cab_value *v, int depth, cab_tensor *out)
+static bool compute(cab_dec *d, cab_value *v, int *budget, cab_tensor *out)
 {
     const cab_blob *b;
     const cab_tensor *in[4];
     cab_tensor t[4], *outs;
     cab_env env = { .arena = d->tmp };
 
-    if (!cab_type_is_static(&v->type) || cab_type_numel_static(&v->type) > 64 || depth > 16)
+    if (!cab_type_is_static(&v->type) || cab_type_numel_static(&v->type) > 64 ||
+        --*budget < 0)
         return false;
     b = cab_value_blob(v);
     if (b) {
@@ -164,7 +165,7 @@ static bool compute(cab_dec *d, cab_value *v, int depth, cab_tensor *out)
             if (!cab_dim_is_const(v->def->attr[i].u.dims[k]))
                 return false;
     for (int i = 0; i < v->def->n_in; i++) {
-        if (v->def->in[i] && !compute(d, v->def->in[i], depth + 1, &t[i]))
+        if (v->def->in[i] && !compute(d, v->def->in[i], budget, &t[i]))
             return false;
         in[i] = v->def->in[i] ? &t[i] : NULL;
     }
@@ -178,6 +179,7 @@ static bool compute(cab_dec *d, cab_value *v, int depth, cab_tensor *out)
 bool cab_dec_number(cab_dec *d, cab_value *v, double *out)
 {
     cab_tensor t;
+    int budget = 64;           /* nodes to look at */
 
     *out = 0;
     if (cab_dec_failed(d))
@@ -188,7 +190,7 @@ bool cab_dec_number(cab_dec *d, cab_value *v, double *out)
     }
     if (cab_value_scalar(v, out))
         return true;
-    if (compute(d, v, 0, &t) && cab_tensor_numel(&t) == 1) {
+    if (compute(d, v, &budget, &t) && cab_tensor_numel(&t) == 1) {
         *out = cab_elem_f64(t.dtype, t.data, 0);
         return true;
     }

@@ -38,8 +38,7 @@ static cab_value *flat(cab_dec *d, cab_value *x)
     return x ? cab_dec_reshape(d, x, 1, &n) : NULL;
 }
 
-/* Negative indices count from the end of an axis of extent n. */
-static cab_value *from_end(cab_dec *d, cab_value *i, const cab_dim *n)
+cab_value *cab_dec_from_end(cab_dec *d, cab_value *i, const cab_dim *n)
 {
     cab_value *neg = cab_dec_bin(d, CAB_OP_lt, i, cab_dec_int(d, i, 0));
 
@@ -53,22 +52,31 @@ static cab_value *add_term(cab_dec *d, cab_value *sum, cab_value *i, const cab_d
     return sum ? cab_dec_bin(d, CAB_OP_add, sum, i) : i;
 }
 
+cab_value *cab_dec_pick(cab_dec *d, cab_value *x, cab_value *at, int axis)
+{
+    int rank = cab_dec_rank(x);
+    const cab_dim *stride = cab_dec_c(d, 1);
+    cab_value *sum = NULL;
+
+    for (int a = rank - 1; a >= 0; a--) {
+        cab_value *t = a == axis ? at
+                     : cab_dec_iota(d, rank, a, cab_dec_dim(d, at, a), CAB_DT_i64);
+
+        sum = add_term(d, sum, t, stride);
+        stride = cab_dim_mul(d->g->dims, stride, x->type.dims[a]);
+    }
+    return cab_dec_gather(d, flat(d, x), sum, 0);
+}
+
 cab_value *cab_dec_GatherElements(cab_dec *d)
 {
-    cab_value *x = cab_dec_in(d, 0), *i = cab_dec_in(d, 1), *at = NULL;
+    cab_value *x = cab_dec_in(d, 0), *i = cab_dec_in(d, 1);
     int rank = cab_dec_rank(x), axis = cab_dec_axis(d, cab_attr_int(d->n, "axis"), rank);
-    const cab_dim *stride = cab_dec_c(d, 1);
 
     if (cab_dec_failed(d) || cab_dec_rank(i) != rank)
         return cab_dec_bad(d, "index and operand differ in rank");
-    i = from_end(d, cab_dec_cast(d, i, CAB_DT_i64), x->type.dims[axis]);
-    for (int a = rank - 1; a >= 0; a--) {
-        cab_value *t = a == axis ? i : cab_dec_iota(d, rank, a, cab_dec_dim(d, i, a), CAB_DT_i64);
-
-        at = add_term(d, at, t, stride);
-        stride = cab_dim_mul(d->g->dims, stride, x->type.dims[a]);
-    }
-    return cab_dec_gather(d, flat(d, x), at, 0);
+    i = cab_dec_from_end(d, cab_dec_cast(d, i, CAB_DT_i64), x->type.dims[axis]);
+    return cab_dec_pick(d, x, i, axis);
 }
 
 cab_value *cab_dec_GatherND(cab_dec *d)
@@ -89,7 +97,7 @@ cab_value *cab_dec_GatherND(cab_dec *d)
 
         if (a >= batch) {
             t = cab_dec_cut(d, i, ri - 1, cab_dec_c(d, a - batch), cab_dec_c(d, 1));
-            t = from_end(d, cab_dec_squeeze(d, t, ri - 1), x->type.dims[a]);
+            t = cab_dec_from_end(d, cab_dec_squeeze(d, t, ri - 1), x->type.dims[a]);
         } else {
             t = cab_dec_iota(d, ri - 1, a, x->type.dims[a], CAB_DT_i64);
         }
@@ -107,31 +115,22 @@ cab_value *cab_dec_GatherND(cab_dec *d)
 
 cab_value *cab_dec_ReverseSequence(cab_dec *d)
 {
-    cab_value *x = cab_dec_in(d, 0), *len = cab_dec_in(d, 1), *i, *back, *turned;
+    cab_value *x = cab_dec_in(d, 0), *len = cab_dec_in(d, 1), *i, *back;
     int rank = cab_dec_rank(x), bi, ti;
-    const cab_dim *stride[CAB_MAX_RANK], *s = cab_dec_c(d, 1), *dims[CAB_MAX_RANK];
-    cab_value *at = NULL;
+    const cab_dim *dims[CAB_MAX_RANK];
 
     bi = cab_dec_axis(d, cab_attr_int(d->n, "batch_axis"), rank);
     ti = cab_dec_axis(d, cab_attr_int(d->n, "time_axis"), rank);
     if (cab_dec_failed(d) || rank < 2 || bi == ti)
         return cab_dec_bad(d, "batch and time axes must be two axes");
-    for (int a = rank - 1; a >= 0; a--) {
-        stride[a] = s;
-        s = cab_dim_mul(d->g->dims, s, x->type.dims[a]);
+    for (int a = 0; a < rank; a++)
         dims[a] = a == bi ? x->type.dims[a] : cab_dec_c(d, 1);
-    }
     len = cab_dec_reshape(d, cab_dec_cast(d, len, CAB_DT_i64), rank, dims);
     i = cab_dec_iota(d, rank, ti, x->type.dims[ti], CAB_DT_i64);
     back = cab_dec_bin(d, CAB_OP_sub, cab_dec_bin(d, CAB_OP_sub, len, cab_dec_int(d, len, 1)), i);
-    turned = cab_b_select(&d->b, cab_dec_bin(d, CAB_OP_lt, i, len), back, i);
-    for (int a = 0; a < rank; a++) {
-        cab_value *t = a == ti ? turned
-                     : cab_dec_iota(d, rank, a, x->type.dims[a], CAB_DT_i64);
-
-        at = add_term(d, at, t, stride[a]);
-    }
-    return cab_dec_gather(d, flat(d, x), at, 0);
+    i = cab_b_select(&d->b, cab_dec_bin(d, CAB_OP_lt, i, len), back, i);
+    i = cab_dec_failed(d) ? NULL : cab_b_expand(&d->b, i, rank, x->type.dims);
+    return i ? cab_dec_pick(d, x, i, ti) : NULL;
 }
 
 /* ---- OneHot ---- */
@@ -156,7 +155,7 @@ cab_value *cab_dec_OneHot(cab_dec *d)
             return cab_dec_bad(d, "depth must be one number");
         deep = depth[0];
     }
-    i = from_end(d, cab_dec_cast(d, i, CAB_DT_i64), deep);
+    i = cab_dec_from_end(d, cab_dec_cast(d, i, CAB_DT_i64), deep);
     i = cab_dec_unsqueeze(d, i, axis);
     at = cab_dec_iota(d, rank, axis, deep, CAB_DT_i64);
     off = cab_dec_reshape(d, cab_dec_cut(d, values, 0, cab_dec_c(d, 0), one), 0, NULL);

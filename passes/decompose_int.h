@@ -92,6 +92,10 @@ cab_value *cab_dec_cut(cab_dec *d, cab_value *x, int axis, const cab_dim *start,
                        const cab_dim *n);
 cab_value *cab_dec_flip(cab_dec *d, cab_value *x, int axis);
 cab_value *cab_dec_gather(cab_dec *d, cab_value *x, cab_value *index, int axis);
+/* y[p] = x[p with axis replaced by at[p]]; at: i64, not negative, of x's rank. */
+cab_value *cab_dec_pick(cab_dec *d, cab_value *x, cab_value *at, int axis);
+/* Negative indices count from the end of an axis of extent n. */
+cab_value *cab_dec_from_end(cab_dec *d, cab_value *i, const cab_dim *n);
 cab_value *cab_dec_concat(cab_dec *d, cab_value **x, int n, int axis);
 cab_value *cab_dec_transpose(cab_dec *d, cab_value *x, const int64_t *perm);
 /* Pads with a scalar value (NULL = 0); negative amounts cut. */

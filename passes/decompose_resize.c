@@ -200,7 +200,8 @@ static cab_value *apply(cab_dec *d, const resize *r, cab_value *x, int axis, con
         cab_value *y = cab_dec_gather(d, x, i, axis);
 
         if (m->taps > 1)
-            y = cab_dec_bin(d, CAB_OP_mul, y, weight_value(d, x, axis, m->weight + t * m->out, m->out));
+            y = cab_dec_bin(d, CAB_OP_mul, y,
+                            weight_value(d, x, axis, m->weight + t * m->out, m->out));
         sum = sum ? cab_dec_bin(d, CAB_OP_add, sum, y) : y;
     }
     if (!m->outside || !sum)

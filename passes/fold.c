@@ -5,13 +5,17 @@
  * The reference evaluator computes; a result larger than its operands (expand,
  * iota) stays a node unless it is small, because kernels make it for nothing.
  * Integer values known symbolically as numbers (shapes) become constants too.
- * Values offered for graph inputs are never folded here.
+ * Values offered for graph inputs are never folded here.  The work done is
+ * bounded by the size of the model's constants, so that a small file cannot
+ * ask for a long computation.
  */
 #include "passes/pass_int.h"
 #include <string.h>
 
 #define FOLD_MAX ((uint64_t)64 << 20)
 #define GROW_MAX 1024
+#define FREE_WORK ((double)(1 << 26))
+#define WORK_PER_ELEMENT 8     /* of the constants in the graph */
 
 /* Operand i as a tensor; unaligned bytes (mapped weights) are copied. */
 static bool operand(cab_pass_ctx *c, const cab_value *v, cab_tensor *out)
@@ -54,6 +58,50 @@ static bool worth(const cab_node *n)
     return out <= GROW_MAX || out <= in;
 }
 
+static double elements(const cab_value *v)
+{
+    return v ? (double)cab_type_numel_static(&v->type) : 0;
+}
+
+/* Steps of the evaluator for a node with static types. */
+static double work_of(const cab_node *n)
+{
+    double out = elements(n->out[0]), k = 1;
+    const int64_t *axes = NULL;
+    int64_t count;
+
+    switch (n->op->id) {
+    case CAB_OP_dot:
+        count = cab_attr_ints(n, "a_contract", &axes);
+        for (int64_t i = 0; i < count; i++)
+            k *= (double)n->in[0]->type.dims[axes[i]]->value;
+        break;
+    case CAB_OP_conv:
+        k = elements(n->in[1]) / (double)(n->in[1]->type.dims[0]->value + 1);
+        break;
+    case CAB_OP_window:
+        count = cab_attr_ints(n, "kernel", &axes);
+        for (int64_t i = 0; i < count; i++)
+            k *= (double)axes[i];
+        break;
+    default:
+        break;
+    }
+    for (int i = 0; i < n->n_in; i++)
+        out += elements(n->in[i]) / k;
+    return out * (k < 1 ? 1 : k);
+}
+
+static double budget_of(const cab_graph *g)
+{
+    double budget = FREE_WORK;
+
+    for (const cab_node *n = g->first; n; n = n->next)
+        if (n->op->id == CAB_OP_const)
+            budget += WORK_PER_ELEMENT * elements(n->out[0]);
+    return budget;
+}
+
 /* Extents in attributes are numbers. */
 static bool plain_attrs(const cab_node *n)
 {
@@ -75,11 +123,12 @@ static bool foldable(const cab_node *n)
     return plain_attrs(n) && worth(n);
 }
 
+/* data lies in the graph's arena. */
 static void put(cab_graph *g, cab_node *n, int i, const void *data, uint64_t bytes)
 {
     cab_value *old = n->out[i];
     const char *name = old->name;
-    cab_value *v = cab_const_blob(g, &old->type, cab_dup(g->arena, data, bytes), bytes, n);
+    cab_value *v = cab_const_blob(g, &old->type, data, bytes, n);
 
     v->def->loc = n->loc;
     v->def->loc_op = n->loc_op;
@@ -90,6 +139,43 @@ static void put(cab_graph *g, cab_node *n, int i, const void *data, uint64_t byt
     cab_value_replace(g, old, v);
 }
 
+/* Weights scaled per outermost index (fuse makes it of a batch normalisation):
+ * the one fold over millions of elements in many models, done here because the
+ * evaluator takes its time over each element.  The product, or NULL. */
+static const float *scale_rows(cab_graph *g, const cab_node *n)
+{
+    const cab_value *w, *v;
+    const cab_blob *x, *s;
+    int64_t rows, row, count;
+    float *y;
+    int k;
+
+    if (n->op->id != CAB_OP_mul || n->out[0]->type.dtype != CAB_DT_f32 ||
+        n->in[0]->type.rank < 1 || n->in[1]->type.rank != n->in[0]->type.rank)
+        return NULL;
+    k = elements(n->in[0]) < elements(n->in[1]);
+    w = n->in[k];
+    v = n->in[!k];
+    rows = w->type.dims[0]->value;
+    count = cab_type_numel_static(&w->type);
+    if (count <= 0 || v->type.dims[0]->value != rows || cab_type_numel_static(&v->type) != rows)
+        return NULL;
+    x = cab_attr_find(w->def, "value")->u.tensor->blob;
+    s = cab_attr_find(v->def, "value")->u.tensor->blob;
+    y = cab_alloc(g->arena, (size_t)count * sizeof *y);
+    row = count / rows;
+    for (int64_t r = 0; r < rows; r++) {
+        float *at = y + r * row, scale;
+
+        memcpy(&scale, (const char *)s->data + (size_t)r * sizeof scale, sizeof scale);
+        memcpy(at, (const char *)x->data + (size_t)(r * row) * sizeof *at,
+               (size_t)row * sizeof *at);
+        for (int64_t i = 0; i < row; i++)
+            at[i] *= scale;
+    }
+    return y;
+}
+
 static cab_status fold_node(cab_graph *g, cab_pass_ctx *c, cab_node *n, bool *done)
 {
     cab_tensor *in = CAB_NEW_N(c->scratch, cab_tensor, n->n_in + 1);
@@ -97,6 +183,14 @@ static cab_status fold_node(cab_graph *g, cab_pass_ctx *c, cab_node *n, bool *do
     const cab_tensor **p = CAB_NEW_N(c->scratch, const cab_tensor *, n->n_in + 1);
     cab_env env = { .arena = c->scratch };
 
+    const float *scaled = scale_rows(g, n);
+
+    *done = true;
+    if (scaled) {
+        put(g, n, 0, scaled, bytes_of(n->out[0]));
+        cab_erase_dead(n);
+        return CAB_OK;
+    }
     *done = false;
     for (int i = 0; i < n->n_in; i++) {
         if (n->in[i] && !operand(c, n->in[i], &in[i]))
@@ -108,7 +202,7 @@ static cab_status fold_node(cab_graph *g, cab_pass_ctx *c, cab_node *n, bool *do
         uint64_t bytes = bytes_of(n->out[i]);
 
         if (n->out[i]->n_uses)
-            put(g, n, i, out[i].data, bytes);
+            put(g, n, i, cab_dup(g->arena, out[i].data, bytes), bytes);
     }
     cab_erase_dead(n);
     *done = true;
@@ -143,6 +237,8 @@ static bool known_ints(cab_graph *g, cab_node *n)
 
 cab_status cab_pass_fold(cab_graph *g, cab_pass_ctx *c)
 {
+    double budget = budget_of(g);
+
     for (cab_node *n = g->first, *next; n; n = next) {
         cab_mark mark = cab_arena_mark(c->scratch);
         bool done = false;
@@ -153,10 +249,12 @@ cab_status cab_pass_fold(cab_graph *g, cab_pass_ctx *c)
             used = used || n->out[i]->n_uses;
         if (!used)
             continue;
-        if (foldable(n))
+        if (foldable(n) && work_of(n) <= budget) {
+            budget -= work_of(n);
             CAB_TRY(fold_node(g, c, n, &done));
-        else
+        } else {
             done = known_ints(g, n);
+        }
         c->n_changes += done;
         cab_arena_release(c->scratch, mark);
     }

@@ -211,8 +211,8 @@ static bool keeps_order(const cab_type *t)
     return cab_layout_same(t, &plain);
 }
 
-/* Movement behind a contraction: its innermost axis stays innermost, or the
- * next reader needs the other order in memory anyway. */
+/* Movement behind a contraction: its innermost axis stays innermost, so that
+ * the columns of a tile are stored side by side. */
 static bool view_fits_epilogue(const grouping *q, const cab_node *n)
 {
     const cab_type *x = &n->in[0]->type, *y = &n->out[0]->type;
@@ -223,7 +223,7 @@ static bool view_fits_epilogue(const grouping *q, const cab_node *n)
     if (n->op->id != CAB_OP_transpose)
         return false;
     cab_attr_ints(n, "perm", &perm);
-    return last < 0 || (int)perm[last] == innermost(x) || wants_storage(q, n);
+    return last < 0 || (int)perm[last] == innermost(x);
 }
 
 static bool fits_epilogue(const grouping *q, const region *r, const cab_node *n)
@@ -350,13 +350,15 @@ static bool fits_producer(const grouping *q, const region *r, const cab_node *p)
 {
     bool rows = class_of(q, r->root) == CLASS_REDUCE;
     const cab_dim *e = numel(q, p->out[0]);
+    /* Computed once per element of r, that is never more often than alone. */
+    bool covers = e == r->full || cab_dim_sub(q->g->dims, e, r->full)->lo >= 0;
     switch (class_of(q, p)) {
     case CLASS_ELTWISE:
         if (is_widening(p) && class_of(q, r->root) == CLASS_ROOT)
             return true;
-        return e == r->full && !(rows && is_expensive(p) && r->count > 1);
+        return covers && !(rows && is_expensive(p) && r->count > 1);
     case CLASS_LOAD:
-        return p->op->id == CAB_OP_gather || e == r->full;
+        return p->op->id == CAB_OP_gather || covers;
     case CLASS_VIEW:
         return !wants_storage(q, p) &&
                (p->op->id != CAB_OP_reshape ||
@@ -415,8 +417,9 @@ static void absorb(grouping *q, region *r)
 }
 
 /* ---- rounds ---- */
-/* A cheap function of one value that was spread over a larger shape: reading
- * the small one again costs less than storing the large one. */
+/* A cheap function of known scalars, or of one value that was spread over a
+ * larger shape: reading the small one again costs less than storing the large
+ * one. */
 static bool is_thin(const grouping *q, const cab_node *n)
 {
     const cab_node *p = NULL;
@@ -429,7 +432,9 @@ static bool is_thin(const grouping *q, const cab_node *n)
             return false;
         p = n->in[i]->def;
     }
-    if (!p || p->op->id != CAB_OP_expand || wants_storage(q, p) || q->is_output[p->out[0]->id])
+    if (!p)
+        return cab_type_numel_static(&n->out[0]->type) == 1;
+    if (p->op->id != CAB_OP_expand || wants_storage(q, p) || q->is_output[p->out[0]->id])
         return false;
     for (const cab_use *u = n->out[0]->uses; u; u = u->next)
         if (u->node && q->live[u->node->mark] && class_of(q, u->node) == CLASS_ROOT)

@@ -8,6 +8,7 @@ libpasses_a_SOURCES += \
     passes/decompose.def \
     passes/decompose_attention.c \
     passes/decompose_help.c \
+    passes/decompose_if.c \
     passes/decompose_index.c \
     passes/decompose_int.h \
     passes/decompose_loss.c \
@@ -18,7 +19,9 @@ libpasses_a_SOURCES += \
     passes/decompose_quant.c \
     passes/decompose_reduce.c \
     passes/decompose_resize.c \
+    passes/decompose_rnn.c \
     passes/decompose_scalar.c \
+    passes/decompose_scatter.c \
     passes/decompose_shape.c \
     passes/decompose_window.c \
     passes/fold.c \

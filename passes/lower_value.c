@@ -267,8 +267,14 @@ static const cab_expr *lower_scalar(cab_kernel *k, cab_node *n, const cab_ix *ix
     }
     if (n->op->id == CAB_OP_cast)
         return cab_ex_cast(k->s, n->out[0]->type.dtype, arg[0]);
-    return cab_ex_scalar(k->s, cab_ex_from_op(n->op->id), n->out[0]->type.dtype,
-                         arg[0], arg[1], arg[2]);
+    cab_dtype t = n->out[0]->type.dtype;
+    const cab_expr *e = cab_ex_scalar(k->s, cab_ex_from_op(n->op->id), t, arg[0], arg[1],
+                                      arg[2]);
+    /* Half floats are computed in f32: round after every op, as the standard's
+     * results do, so that fusing changes no byte. */
+    if (t == CAB_DT_f16 || t == CAB_DT_bf16)
+        e = cab_ex_scalar(k->s, CAB_EX_cast, t, e, NULL, NULL);
+    return e;
 }
 
 static const cab_expr *lower_iota(cab_kernel *k, cab_node *n, const cab_ix *ix)

@@ -5,10 +5,11 @@
  *   eval_suite [-d] [-p passes] DIR...
  *
  * Each DIR holds model.onnx and test_data_set_0.  The model is imported with
- * the test's inputs offered (-d: not offered, so extents stay symbolic), the passes run (default: decompose), the CORE
- * graph is evaluated and compared with the expected outputs.  One line per
- * test, "ok NAME", "unsupported NAME: why" or "FAIL NAME: why", then the
- * totals.  Every test runs in a child process, so a crash is a line too.
+ * the test's inputs offered (-d: not offered, so extents stay symbolic), the
+ * passes run (default: decompose), the CORE graph is evaluated and compared
+ * with the expected outputs.  One line per test, "ok NAME", "unsupported NAME:
+ * why" or "FAIL NAME: why", then the totals.  Every test runs in a child
+ * process, so a crash is a line too.
  */
 #include <math.h>
 #include <stdio.h>

@@ -16,7 +16,7 @@ unit_tests = \
 	tests/test_gen \
 	tests/test_runtime
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
-TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh
+TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh
 tests_libs = $(compiler_ldadd)
 
 tests_test_base_SOURCES = tests/test_base.c tests/test.h
@@ -55,10 +55,12 @@ tests_test_passes_SOURCES = tests/test_passes.c
 tests_test_passes_LDADD = $(tests_libs)
 
 # Measurements: built by hand, `make tests/bench/bench_contract`.
-EXTRA_PROGRAMS = tests/bench/bench_contract tests/eval_suite
+EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/import_model tests/eval_suite
 tests_bench_bench_contract_SOURCES = tests/bench/bench_contract.c
 tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
 tests_bench_bench_contract_LDADD = $(tests_libs) $(OPENBLAS_LIBS)
+tests_bench_import_model_SOURCES = tests/bench/import_model.c
+tests_bench_import_model_LDADD = $(tests_libs)
 tests_eval_suite_SOURCES = tests/eval_suite.c
 tests_eval_suite_LDADD = $(tests_libs)
 CLEANFILES += $(EXTRA_PROGRAMS)
@@ -68,6 +70,8 @@ EXTRA_DIST += \
 	tests/golden-text.sh \
 	tests/golden-passes.sh \
 	tests/golden-docs.sh \
+	tests/golden-helpers.sh \
+	tests/helpers.expected \
 	tests/check-models.sh \
 	tests/check-rt-symbols.sh \
 	tests/check-sample.sh \

@@ -95,7 +95,8 @@ static void check_memory(void)
     sum = cab_k_op2(k, CAB_K_mul, x[0], x[1]);
     cab_k_st(k, sum, s, cab_k_thread(k), 0, -1);
     cab_k_barrier(k);
-    sum = cab_k_ld(k, CAB_DT_f32, 1, s, cab_k_op2(k, CAB_K_xor, cab_k_thread(k), cab_k_i64(k, 127)), 0, -1);
+    sum = cab_k_op2(k, CAB_K_xor, cab_k_thread(k), cab_k_i64(k, 127));
+    sum = cab_k_ld(k, CAB_DT_f32, 1, s, sum, 0, -1);
     for (int j = 1; j < 32; j *= 2)
         sum = cab_k_op2(k, CAB_K_add, sum, cab_k_shfl(k, sum, j));
     cab_k_if(k, cab_k_cmp(k, CAB_KC_EQ, low, cab_k_i64(k, 0)));

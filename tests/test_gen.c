@@ -463,20 +463,45 @@ static void run_kernel(const cab_kernel *k, kernel_fn f, const memory *mem, cons
     test_passed++;
 }
 
-static void check_target(const cab_target *t, bool naive, const memory *mem, const memory *want,
-                         uint64_t seed)
+/* Some other schedule the generator accepts. */
+static void mutate(cab_sched *s, const cab_target *t)
 {
-    bool constant[MAX_OPERANDS];
-    cab_sched sched;
+    int lanes = 1 << pick(0, t->vector_bytes == 64 ? 4 : t->vector_bytes == 32 ? 3 : 2);
+    int width;
+
+    s->mr = s->n_block || pick(0, 1) ? (int)pick(1, 5) : 0;
+    s->nv = (int)pick(1, 3);
+    s->ku = (int)pick(1, 10);
+    s->unroll = (int)pick(1, 4);
+    s->turn = 0;
+    s->task_axes = (int)pick(0, 3);
+    s->task_block = (int)pick(0, 20);
+    if (!s->n_block) {
+        s->lanes = lanes;
+        s->vec_axis = (int)pick(0, spec->n_axes - 1);
+        s->m_axis = (int)pick(0, spec->n_axes - 1);
+    }
+    width = s->nv * s->lanes;
+    if (s->n_block)
+        s->n_block = width * (int)pick(1, 3);
+    if (s->task_axes > 0 && s->n_block)
+        s->task_block = width * (int)pick(1, 2);
+}
+
+static void check_sched(const cab_target *t, const cab_sched *given, bool any, const memory *mem,
+                        const memory *want, uint64_t seed)
+{
+    cab_sched sched = *given;
     cab_kernel k;
     loaded l;
     const cab_kir *kirs[1];
+    cab_status s = cab_generate(arena, spec, &sched, t, "kernel", &k, &diag);
 
-    for (int i = 0; i < spec->n_operands; i++)
-        constant[i] = !spec->operands[i].written && pick(0, 1);
-    sched = cab_sched_choose(spec, t, constant, naive);
-    if (cab_generate(arena, spec, &sched, t, "kernel", &k, &diag) != CAB_OK ||
-        cab_kir_verify(k.kir, &diag) != CAB_OK) {
+    if (any && s == CAB_EINVAL) {   /* refused, as is right for some */
+        cab_diag_clear(&diag);
+        return;
+    }
+    if (s != CAB_OK || cab_kir_verify(k.kir, &diag) != CAB_OK) {
         complain("not generated", &k, &sched, seed);
         return;
     }
@@ -488,6 +513,40 @@ static void check_target(const cab_target *t, bool naive, const memory *mem, con
     }
     run_kernel(&k, loaded_find(&l, "kernel"), mem, want, &sched, seed);
     unload(&l);
+}
+
+/* One thread per point: the interpreter runs the blocks. */
+static void check_cuda(const memory *mem, const memory *want, uint64_t seed)
+{
+    static const cab_sched none;
+    cab_kernel k;
+    cab_buf text = cab_buf_on(arena);
+
+    if (cab_generate_cuda(arena, spec, "kernel", &k, &diag) != CAB_OK ||
+        cab_kir_verify(k.kir, &diag) != CAB_OK ||
+        cab_kir_to_cuda(&text, k.kir, &diag) != CAB_OK) {
+        complain("no CUDA form", NULL, &none, seed);
+        return;
+    }
+    run_kernel(&k, NULL, mem, want, &none, seed);
+}
+
+static void check_target(const cab_target *t, bool naive, const memory *mem, const memory *want,
+                         uint64_t seed)
+{
+    bool constant[MAX_OPERANDS];
+    cab_sched sched, again;
+
+    for (int i = 0; i < spec->n_operands; i++)
+        constant[i] = !spec->operands[i].written && pick(0, 1);
+    sched = cab_sched_choose(spec, t, constant, naive);
+    again = cab_sched_choose(spec, t, constant, naive);
+    CHECK(!memcmp(&sched, &again, sizeof sched));
+    check_sched(t, &sched, false, mem, want, seed);
+    if (naive || pick(0, 1))
+        return;
+    mutate(&sched, t);
+    check_sched(t, &sched, true, mem, want, seed);
 }
 
 static void check_seed(const cab_target *targets, int n_targets, uint64_t seed)
@@ -514,6 +573,7 @@ static void check_seed(const cab_target *targets, int n_targets, uint64_t seed)
         return;
     }
     check_target(&targets[pick(0, n_targets - 1)], true, mem, want, seed);
+    check_cuda(mem, want, seed);
     for (int i = 0; i < n_targets && failed == test_failed; i++)
         check_target(&targets[i], false, mem, want, seed);
 }

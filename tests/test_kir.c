@@ -82,7 +82,8 @@ static void check_folding(void)
     CHECK_EQ(c, 44);
     CHECK_EQ(cab_k_op2(k, CAB_K_add, n, four), cab_k_op2(k, CAB_K_add, four, n));
     /* ((n + 1) * 4 + 4): the constants end in the displacement. */
-    v = cab_k_op2(k, CAB_K_add, cab_k_op2(k, CAB_K_mul, cab_k_op2(k, CAB_K_add, n, one), four), four);
+    v = cab_k_op2(k, CAB_K_mul, cab_k_op2(k, CAB_K_add, n, one), four);
+    v = cab_k_op2(k, CAB_K_add, v, four);
     v = cab_k_ld(k, CAB_DT_f32, 1, buf, v, 2, -1);
     CHECK_EQ(cab_k_ins(k, v)->imm, 10);
     CHECK_EQ(cab_k_ins(k, v)->b, cab_k_op2(k, CAB_K_mul, n, four));
@@ -145,10 +146,13 @@ static void check_refusals(void)
         { "%n = int.i64 0 %i = loop.i64 %n, %n, 1", "not closed" },
         { "%n = int.i64 0 %i = loop.i64 %n, %n, 1 %s = add.i64 %i, %n end %i %t = add.i64 %s, %n",
           "region that has ended" },
-        { "%n = int.i64 0 %i = loop.i64 %n, %n, 1 end %i %t = add.i64 %i, %n", "region that has ended" },
+        { "%n = int.i64 0 %i = loop.i64 %n, %n, 1 end %i %t = add.i64 %i, %n",
+          "region that has ended" },
         { "%n = int.i64 0 %i = loop.i64 %n, %n, 1, (%n) end %i, (%n)", "1 phis must follow" },
-        { "%n = int.i64 0 %i = loop.i64 %n, %n, 1, (%n) %p = phi.i64 %i, 0 end %i", "0 values instead of 1" },
-        { "%n = int.i64 0 %i = loop.i64 %n, %n, 1, (%n) %p = phi.i64 %i, 0 end %i, (%n) %a = grid.i64",
+        { "%n = int.i64 0 %i = loop.i64 %n, %n, 1, (%n) %p = phi.i64 %i, 0 end %i",
+          "0 values instead of 1" },
+        { "%n = int.i64 0 %i = loop.i64 %n, %n, 1, (%n) %p = phi.i64 %i, 0 end %i, (%n) "
+          "%a = grid.i64",
           "must come first" },
         { "%n = int.i64 0 %w = while (%n) %p = phi.i64 %w, 0 end %w, (%p)", "without cond" },
         { "%c = const.bool 1 cond %c", "out of place" },
@@ -180,7 +184,8 @@ static void check_refusals(void)
         cab_diag_init(&d);
         CHECK(cab_kir_parse(A, text, strlen(text), "t", &k, &d) != CAB_OK);
         if (!strstr(first_error(&d), bad[i].why)) {
-            fprintf(stderr, "%s\n  gives '%s', not '%s'\n", bad[i].body, first_error(&d), bad[i].why);
+            fprintf(stderr, "%s\n  gives '%s', not '%s'\n", bad[i].body, first_error(&d),
+                    bad[i].why);
             CHECK(false);
         }
         cab_diag_fini(&d);
@@ -425,7 +430,8 @@ static int all_kernels(cab_kir **k, cab_dtype *from)
             if (op == CAB_K_cast || op == CAB_K_bitcast || !takes((cab_kop)op, dtypes[t]))
                 continue;
             from[n] = dtypes[t];
-            k[n] = start(cab_printf(A, "op%d_%s", op, cab_dtype_name(dtypes[t])), dtypes[t], x, &at);
+            k[n] = start(cab_printf(A, "op%d_%s", op, cab_dtype_name(dtypes[t])), dtypes[t], x,
+                         &at);
             finish(k[n], apply(k[n], (cab_kop)op, x), at);
             n++;
         }
@@ -454,10 +460,11 @@ static int all_kernels(cab_kir **k, cab_dtype *from)
 /* Interesting values: bits at random, small numbers, edges. */
 static void fill(cab_dtype dt, void *p, int64_t n, uint64_t seed)
 {
-    static const double edges[] = { 0, -0.0, 0.5, 1.5, -2.5, 1, -1, 127.5, 128, -128, -129, 255, 256,
-                                    32768, 65535.9, 65536, 2147483648.0, -2147483648.0, 4294967296.0,
-                                    9223372036854775808.0, -9223372036854775808.0, 1.8446744073709552e19,
-                                    HUGE_VAL, -HUGE_VAL, NAN, 1e-40, 1e300, 3e38 };
+    static const double edges[] = {
+        0, -0.0, 0.5, 1.5, -2.5, 1, -1, 127.5, 128, -128, -129, 255, 256, 32768, 65535.9,
+        65536, 2147483648.0, -2147483648.0, 4294967296.0, 9223372036854775808.0,
+        -9223372036854775808.0, 1.8446744073709552e19, HUGE_VAL, -HUGE_VAL, NAN, 1e-40,
+        1e300, 3e38 };
     enum { N = sizeof edges / sizeof *edges };
     int size = cab_dtype_bits(dt) / 8;
     cab_rng r;

@@ -5,7 +5,11 @@
  * Random CORE graphs (seed printed on failure; CAB_TEST_SEED and
  * CAB_TEST_ROUNDS choose) are evaluated three ways: as a graph, as the naive
  * program, and as the program after layout and group.  All must agree.
+ * Then every file of tests/lower: a line "; run: cab-opt --emit=program
+ * --passes=a,b [--naive]", a graph, a line "; expect:", and the program with
+ * "; " before each line.  CAB_BLESS=1 writes what came out into the file.
  */
+#include <dirent.h>
 #include <math.h>
 #include "ir/ir.h"
 #include "ir/spec.h"
@@ -522,6 +526,90 @@ static void check_random(uint64_t seed, bool naive)
     cab_arena_destroy(a);
 }
 
+/* ---- golden programs ---- */
+#define MARK "; expect:\n"
+
+static const char *program_text(cab_arena *a, const char *path, const char *text)
+{
+    const char *line = cab_strndup(a, text, strcspn(text, "\n"));
+    const char *passes = strstr(line, "--passes=");
+    cab_pass_options o = { .verify = true, .naive = strstr(line, "--naive") != NULL };
+    cab_buf b = cab_buf_on(a);
+    cab_program *p = NULL;
+    cab_graph *g;
+    cab_diag d;
+    cab_diag_init(&d);
+    passes = passes ? passes + strlen("--passes=") : "";
+    passes = cab_strndup(a, passes, strcspn(passes, " "));
+    if (cab_graph_parse(a, text, strlen(text), path, &g, &d) == CAB_OK &&
+        cab_passes_run_list(g, passes, &o, &p, &d) == CAB_OK && p)
+        cab_program_print(&b, p);
+    for (size_t i = 0; i < d.n; i++)
+        cab_buf_printf(&b, "%s: %s\n", d.entries[i].where, d.entries[i].text);
+    cab_diag_fini(&d);
+    return cab_buf_cstr(&b);
+}
+
+static const char *commented(cab_arena *a, const char *s)
+{
+    cab_buf b = cab_buf_on(a);
+    for (size_t n; *s; s += n + (s[n] == '\n')) {
+        n = strcspn(s, "\n");
+        cab_buf_str(&b, n ? "; " : ";");
+        cab_buf_bytes(&b, s, n);
+        cab_buf_char(&b, '\n');
+    }
+    return cab_buf_cstr(&b);
+}
+
+static void check_golden(const char *path)
+{
+    cab_arena *a = cab_arena_create(&job);
+    char *text;
+    size_t n;
+    cab_diag d;
+    cab_diag_init(&d);
+    if (cab_file_read(a, path, 1 << 20, &text, &n, &d) == CAB_OK) {
+        const char *mark = strstr(text, MARK);
+        const char *input = mark ? cab_strndup(a, text, (size_t)(mark - text)) : text;
+        const char *got = commented(a, program_text(a, path, input));
+        if (getenv("CAB_BLESS")) {
+            const char *whole = cab_printf(a, "%s%s%s", input, MARK, got);
+            CHECK_EQ(cab_file_write(path, whole, strlen(whole), &d), CAB_OK);
+        } else {
+            if (!mark || strcmp(mark + strlen(MARK), got))
+                fprintf(stderr, "%s: got\n%s(CAB_BLESS=1 writes this into the file)\n",
+                        path, got);
+            CHECK(mark && !strcmp(mark + strlen(MARK), got));
+        }
+    } else {
+        CHECK(!"the file can be read");
+    }
+    cab_diag_fini(&d);
+    cab_arena_destroy(a);
+}
+
+static void check_goldens(void)
+{
+    const char *src = getenv("srcdir");
+    char path[4096];
+    struct dirent *e;
+    int n = 0;
+    snprintf(path, sizeof path, "%s/tests/lower", src ? src : ".");
+    DIR *f = opendir(path);
+    CHECK(f != NULL);
+    while (f && (e = readdir(f))) {
+        if (!strstr(e->d_name, ".cir"))
+            continue;
+        snprintf(path, sizeof path, "%s/tests/lower/%s", src ? src : ".", e->d_name);
+        check_golden(path);
+        n++;
+    }
+    if (f)
+        closedir(f);
+    CHECK(n > 0);
+}
+
 int main(void)
 {
     const char *one = getenv("CAB_TEST_SEED"), *rounds = getenv("CAB_TEST_ROUNDS");
@@ -536,5 +624,7 @@ int main(void)
     CHECK(one || compared > n);    /* most graphs are valid */
     if (getenv("CAB_TEST_PRINT"))
         fprintf(stderr, "%d compared\n", (int)compared);
+    if (!one)
+        check_goldens();
     TEST_END();
 }

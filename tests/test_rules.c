@@ -351,7 +351,8 @@ static const struct { const char *rule, *body; double (*fn)(double, double); } b
     { "same_2", "%z = Add %x, %y : none[]", add2 },
     { "same_2", "%z = Sub %x, %y : none[]", sub2 },
     { "turned_2", "%z = Greater %x, %y : none[]", greater },
-    { "Where", "%0 = const f32[] 0\n%c = Less %x, %0 : none[]\n%z = Where %c, %x, %y : none[]", where },
+    { "Where", "%0 = const f32[] 0\n%c = Less %x, %0 : none[]\n%z = Where %c, %x, %y : none[]",
+      where },
     { "SwiGLU", "%z = SwiGLU %x, %y {alpha = 0.5} : none[]", swiglu },
 };
 

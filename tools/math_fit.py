@@ -96,5 +96,11 @@ fit("sinh_f64", z_of(lambda x: (mp.sinh(x) / x - 1) / x ** 2), lambda z: z, 0, 1
 fit("tanh_f64", tanhz, lambda z: z, 0, "0.3026", 10, 53)
 fit("erf_small_f64", erfz, lambda z: mp.mpf(1), 0, 1, 13, 53)
 # erfc(x) * exp(x * x) over t = (x - 2) / (x + 2)
-fit("erf_large_f64", lambda t: (lambda x: mp.erfc(x) * mp.exp(x * x))(2 * (1 + t) / (1 - t)),
-    lambda t: (lambda x: mp.exp(-x * x))(2 * (1 + t) / (1 - t)) + mp.mpf("1e-3"), "-0.3334", "0.501", 15, 53)
+
+
+def x_of(t):
+    return 2 * (1 + t) / (1 - t)
+
+
+fit("erf_large_f64", lambda t: mp.erfc(x_of(t)) * mp.exp(x_of(t) ** 2),
+    lambda t: mp.exp(-x_of(t) ** 2) + mp.mpf("1e-3"), "-0.3334", "0.501", 15, 53)

@@ -515,7 +515,8 @@ cab_status cab_ll_function(cab_ll *c)
     c->before = calloc(n, sizeof *c->before);
     c->body = calloc(n, sizeof *c->body);
     c->after = calloc(n, sizeof *c->after);
-    if (c->val && c->carried && c->counter && c->end_of && c->else_of && c->before && c->body && c->after) {
+    if (c->val && c->carried && c->counter && c->end_of && c->else_of && c->before &&
+        c->body && c->after) {
         find_arms(c);
         create_function(c);
         s = body(c);

@@ -7,6 +7,7 @@
  * (integer division never traps, float to integer saturates, NaN wins min and
  * max); no fast-math flag is ever set.
  */
+#include <math.h>
 #include <string.h>
 #include "codegen/cpu/llvm_int.h"
 
@@ -266,6 +267,15 @@ static LLVMValueRef cast(const cab_ll *c, LLVMValueRef x, cab_dtype from, cab_dt
 
 /* ---- arithmetic ---- */
 
+static bool is_nan_const(LLVMValueRef v)
+{
+    LLVMBool inexact;
+
+    if (LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind)
+        v = LLVMGetAggregateElement(v, 0);
+    return v && LLVMIsAConstantFP(v) && isnan(LLVMConstRealGetDouble(v, &inexact));
+}
+
 /* NaN when either is.  Machines return the second operand for NaN, so a
  * constant goes first and one instruction is enough. */
 static LLVMValueRef float_minmax(const cab_ll *c, bool max, LLVMValueRef x, LLVMValueRef y)
@@ -273,6 +283,8 @@ static LLVMValueRef float_minmax(const cab_ll *c, bool max, LLVMValueRef x, LLVM
     LLVMRealPredicate p = max ? LLVMRealOGT : LLVMRealOLT;
     LLVMValueRef r;
 
+    if (LLVMIsConstant(y) && is_nan_const(y))
+        return y;
     if (LLVMIsConstant(y))
         return LLVMBuildSelect(c->b, LLVMBuildFCmp(c->b, p, y, x, ""), y, x, "");
     r = LLVMBuildSelect(c->b, LLVMBuildFCmp(c->b, p, x, y, ""), x, y, "");

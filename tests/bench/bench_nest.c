@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "tests/kernel_run.h"
-#include "ir/spec_int.h"
+#include "ir/spec_scan.h"
 
 static cab_arena *arena;
 static cab_diag diag;
@@ -92,13 +92,13 @@ static void die(const char *what)
 
 static const cab_spec *parse(const row *r)
 {
-    cab_buf b = cab_buf_on(arena);
-    cab_program *p;
+    const char *text = cab_printf(arena, "spec @s map {\n%s}\n", r->text);
+    cab_scan p = { .a = arena, .dims = cab_dims_create(arena), .file = r->name, .d = &diag,
+                   .specs = cab_map_create(arena) };
 
-    cab_buf_printf(&b, "program @p {\n step launch spec @s map {\n%s}\n}\n", r->text);
-    if (cab_program_parse(arena, cab_buf_cstr(&b), b.n, r->name, &p, &diag) != CAB_OK)
+    if (cab_scan_start(&p, text, strlen(text)) != CAB_OK || cab_parse_spec(&p) != CAB_OK)
         die(r->name);
-    return p->steps.p[0].spec;
+    return p.spec;
 }
 
 static void bench(const row *r)

@@ -5,6 +5,7 @@ EXTRA_DIST += \
 	docs/testing.md \
 	docs/adding-an-op.md \
 	docs/benchmarks.md \
+	docs/errors.md \
 	docs/conformance.md \
 	docs/math.md \
 	docs/ops.md \

@@ -297,9 +297,12 @@ static cab_status unknown_op(cab_importer *im, const Onnx__NodeProto *p,
 {
     const char *domain = cab_domain(p->domain);
 
-    return cab_fail(im->diag, CAB_EUNSUPPORTED, w,
-                    "operator '%s' of domain '%s' is not known", p->op_type,
-                    *domain ? domain : "ai.onnx");
+    cab_status status = cab_fail(im->diag, CAB_EUNSUPPORTED, w,
+                                 "operator '%s' of domain '%s' is not known", p->op_type,
+                                 *domain ? domain : "ai.onnx");
+    cab_note(im->diag, "put it into the model as a function (model-local functions are "
+                       "expanded), or export with standard operators");
+    return status;
 }
 
 /* CAB_EUNSUPPORTED: recorded; the caller goes on. */

@@ -55,7 +55,16 @@ int cab_model_output(const cab_model *m, int i, cab_tensor_info *out);
 typedef struct cab_session_options {
     int threads;               /* threads a run may use; 0 = all of the pool, 1 = the caller only */
     int trace;                 /* 1: keep a record per launch */
+    uint64_t max_bytes;        /* most memory the session may hold (outputs it owns and
+                                * intermediate tensors); 0 = no limit */
 } cab_session_options;
+
+/* What a run with given inputs needs, in bytes. */
+typedef struct cab_memory {
+    uint64_t weights;          /* mapped from the file, shared by processes */
+    uint64_t intermediate;     /* tensors inside, after overlaying */
+    uint64_t outputs;          /* unless the caller brings the memory */
+} cab_memory;
 int cab_session_create(cab_model *m, const cab_session_options *o, cab_session **out,
                        cab_error *e);
 void cab_session_destroy(cab_session *s);
@@ -64,6 +73,10 @@ void cab_session_destroy(cab_session *s);
  * session owns is valid until its next run or destroy. */
 int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
                     cab_tensor_view *outputs, cab_error *e);
+/* The need of a run, before anything is allocated for it; data pointers are
+ * not followed.  Refuses what cab_session_run would refuse for its shape. */
+int cab_session_estimate(cab_session *s, const cab_tensor_view *inputs, cab_memory *out,
+                         cab_error *e);
 /* Asks a run in another thread to stop before its next launch. */
 void cab_session_cancel(cab_session *s);
 

@@ -127,8 +127,9 @@ static bool mark_whole(cab_lower *l, cab_node *n)
     const cab_vinfo *host = cab_lower_info(l, y);
     cab_vinfo *i = cab_lower_info(l, x);
     const cab_dim *in[CAB_MAX_RANK], *out[CAB_MAX_RANK];
-    if (is_leaf(x) || has_host(i) || x->type.layout || y->type.layout || (x->def->op->traits & CAB_T_HELPER) ||
-        x->def->group == CAB_GROUP_INLINE || (host->output < 0 && host->inside != CAB_INSIDE_WHOLE))
+    if (is_leaf(x) || has_host(i) || x->type.layout || y->type.layout ||
+        (x->def->op->traits & CAB_T_HELPER) || x->def->group == CAB_GROUP_INLINE ||
+        (host->output < 0 && host->inside != CAB_INSIDE_WHOLE))
         return false;
     cab_type_strides(l->g, &y->type, in, NULL, NULL);
     if (!cab_strides_reshape(l->d, &y->type, in, &x->type, out))

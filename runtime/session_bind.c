@@ -43,9 +43,23 @@ static int check_input(const cab_plan *p, uint32_t i, const cab_tensor_view *t, 
                            t->rank, v->rank);
     if (!numel(t, &n) || !cab_dtype_bytes(want, n, &need))
         return cab_rt_fail(e, CAB_EINPUT, "input '%s' has impossible extents", name);
+    return CAB_OK;
+}
+
+/* The bytes behind an input whose type and extents fit. */
+static int check_data(const cab_session *s, uint32_t i, const cab_tensor_view *t, cab_error *e)
+{
+    const cab_plan *p = s->plan;
+    const cab_plan_value *v = &p->values[p->inputs[i]];
+    const char *name = cab_plan_text(p, v->name);
+    uint64_t need = (uint64_t)s->slots[v->slot_bytes];
     if (t->bytes < need || (need && !t->data))
         return cab_rt_fail(e, CAB_EINPUT, "input '%s' needs %llu bytes, %llu are given", name,
                            (unsigned long long)need, (unsigned long long)t->bytes);
+    if (v->flags & CAB_V_FIXED && memcmp(t->data, p->weights + v->offset, need))
+        return cab_rt_fail(e, CAB_EINPUT,
+                           "input '%s' decides sizes, and the model was compiled for another "
+                           "value of it: compile again with this one", name);
     return CAB_OK;
 }
 
@@ -64,12 +78,6 @@ static int check_extents(const cab_session *s, uint32_t i, const cab_tensor_view
                            (long long)want, symbol[0] ? " (" : "", symbol,
                            symbol[0] ? " of another input)" : "");
     }
-    if (v->flags & CAB_V_FIXED &&
-        memcmp(t->data, p->weights + v->offset, (size_t)s->slots[v->slot_bytes]))
-        return cab_rt_fail(e, CAB_EINPUT,
-                           "input '%s' decides sizes, and the model was compiled for another "
-                           "value of it: compile again with this one",
-                           cab_plan_text(p, v->name));
     return CAB_OK;
 }
 
@@ -94,7 +102,7 @@ static int check_sizes(const cab_session *s, cab_error *e)
     const cab_plan *p = s->plan;
     for (uint32_t i = 0; i < p->header->n_values; i++) {
         const cab_plan_value *v = &p->values[i];
-        bool ok = s->slots[v->slot_bytes] >= 0 && s->slots[v->slot_bytes] < INT64_MAX / 4;
+        bool ok = s->slots[v->slot_bytes] >= 0 && s->slots[v->slot_bytes] < (int64_t)1 << 47;
         for (int k = 0; k < v->rank; k++)
             ok = ok && s->slots[v->dims[k]] >= 0;
         if (!ok)
@@ -243,8 +251,16 @@ static int locate_all(cab_session *s, const cab_packing *k, const cab_tensor_vie
     return CAB_OK;
 }
 
-int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
-                     cab_tensor_view *outputs, cab_error *e)
+static uint64_t output_bytes(const cab_session *s)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < s->plan->header->n_outputs; i++)
+        sum += (uint64_t)s->slots[s->plan->values[s->plan->outputs[i]].slot_bytes];
+    return sum;
+}
+
+int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing **out,
+                     cab_error *e)
 {
     const cab_plan *p = s->plan;
     int rc = CAB_OK;
@@ -258,9 +274,42 @@ int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
         rc = check_guards(s, e);
     if (rc != CAB_OK)
         return rc;
-    cab_packing *k = find_packing(s);
-    if (!k)
-        rc = new_packing(s, &k, e);
+    *out = find_packing(s);
+    return *out ? CAB_OK : new_packing(s, out, e);
+}
+
+int cab_session_estimate(cab_session *s, const cab_tensor_view *inputs, cab_memory *out,
+                         cab_error *e)
+{
+    cab_packing *k;
+    int rc = cab_session_size(s, inputs, &k, e);
+    if (rc != CAB_OK)
+        return rc;
+    k->stamp = ++s->stamp;
+    out->weights = s->plan->weights_bytes;
+    out->intermediate = k->arena_bytes + k->scratch_bytes;
+    out->outputs = output_bytes(s);
+    return CAB_OK;
+}
+
+static int check_limit(const cab_session *s, const cab_packing *k, cab_error *e)
+{
+    uint64_t need = k->arena_bytes + k->scratch_bytes + output_bytes(s);
+    if (!s->options.max_bytes || need <= s->options.max_bytes)
+        return CAB_OK;
+    return cab_rt_fail(e, CAB_ELIMIT, "the run needs %.1f MB of tensors, %.1f MB are allowed",
+                       (double)need / 1e6, (double)s->options.max_bytes / 1e6);
+}
+
+int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
+                     cab_tensor_view *outputs, cab_error *e)
+{
+    cab_packing *k;
+    int rc = cab_session_size(s, inputs, &k, e);
+    for (uint32_t i = 0; i < s->plan->header->n_inputs && rc == CAB_OK; i++)
+        rc = check_data(s, i, &inputs[i], e);
+    if (rc == CAB_OK)
+        rc = check_limit(s, k, e);
     if (rc == CAB_OK)
         rc = ensure_arena(s, k, e);
     if (rc != CAB_OK)

@@ -43,6 +43,9 @@ struct cab_session {
 void *cab_session_alloc(cab_session *s, uint64_t bytes);
 int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
                      cab_tensor_view *outputs, cab_error *e);
+/* The packing for these inputs; nothing is allocated for tensors. */
+int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing **out,
+                     cab_error *e);
 /* Address of a value whose extents are known; checks aliases against parents. */
 int cab_session_locate(cab_session *s, uint32_t value, cab_error *e);
 

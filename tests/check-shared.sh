@@ -12,7 +12,7 @@ add() {         # add NAME LOG STATUS
     passed=$((passed + ${p:-0})); failed=$((failed + ${f:-1}))
     if [ "$3" != 0 ] && [ "${f:-1}" = 0 ]; then failed=$((failed + 1)); fi
     echo "$1: $(tail -1 "$2")"
-    [ "$3" = 0 ] || grep -E '^(mismatch|crash|timeout|error|failed|REGRESSION)' "$2" | head -20
+    [ "$3" = 0 ] || grep -E '^(mismatch|crash|timeout|error|failed|FAILED|REGRESSION)' "$2" | head -20
 }
 
 mkdir -p "$cache"
@@ -52,6 +52,8 @@ models "JIT, 2 threads" "$run --threads 2"
 models "naive" "$run --naive --threads 2"
 models "artifact" "sh $tests/compile-and-run.sh $build {model} {outdir} {inputs}"
 
+"$python" "$tests/bad_calls.py" "$build" >"$tmp/bad" 2>&1
+add "wrong models and wrong calls" "$tmp/bad" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1
 add "same bytes, other lengths" "$tmp/same" $?
 echo "shared: $passed passed, $failed failed"

@@ -79,9 +79,28 @@ EXTRA_DIST += \
 	tests/check-shared-asan.sh \
 	tests/compile-and-run.sh \
 	tests/minilm_lengths.py \
+	tests/bad_calls.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \
 	tests/ir \
 	tests/verify \
 	tests/passes \
 	tests/kir
+
+# Rewrites the lists of official node tests that pass, from a run of the whole suite.
+CAB_SHARED ?= $(top_srcdir)/../shared
+cab_cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/cabochon
+ratchet: cab
+	for n in optimised naive; do \
+		flag=; test $$n = naive && flag=--naive; \
+		$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/conformance/run_node_tests.py \
+			$(cab_cache)/suite-1.23.2/node --server --cmd "./cab run --lines $$flag" -j2 \
+			--write-ratchet $(srcdir)/tests/ratchet-$$n.txt | tail -1; \
+	done
+# Times beside onnxruntime, interleaved: docs/benchmarks.md.
+bench: cab
+	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/peers/bench.py --corpus $(cab_cache)/corpus \
+		--out bench.json --peers ort --threads 1,2 --models digits_cnn,minilm_l3,resnet50 \
+		--cmd cabochon='./cab bench --worker --threads {threads}' \
+		--cmd naive='./cab bench --worker --naive --threads {threads}'
+.PHONY: ratchet bench

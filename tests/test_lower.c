@@ -164,7 +164,8 @@ static cab_value *gen_pad(gen *q, cab_value *x)
     }
     if (pick(q, 2))
         in[1] = cab_b_scalar(&q->b, CAB_DT_f32, 0.5);
-    cab_attr a[] = { cab_a_dims("lo", lo, x->type.rank), cab_a_dims("hi", hi, x->type.rank) };
+    int r = x->type.rank;
+    cab_attr a[] = { cab_a_dims("lo", lo, r), cab_a_dims("hi", hi, r) };
     return cab_build(&q->b, CAB_OP_pad, in[1] ? 2 : 1, in, 2, a);
 }
 
@@ -177,9 +178,11 @@ static cab_value *gen_concat(gen *q, cab_value *x)
     return cab_build(&q->b, CAB_OP_concat, 2 + pick(q, 2), in, 1, &a);
 }
 
-static cab_value *reduce(gen *q, const char *op, cab_value *x, const int64_t *axes, int n, int keep)
+static cab_value *reduce(gen *q, const char *op, cab_value *x, const int64_t *axes, int n,
+                         int keep)
 {
-    cab_attr a[] = { cab_a_str("op", op), cab_a_ints("axes", axes, n), cab_a_int("keepdims", keep) };
+    cab_attr a[] = { cab_a_str("op", op), cab_a_ints("axes", axes, n),
+                     cab_a_int("keepdims", keep) };
     return cab_build(&q->b, CAB_OP_reduce, 1, &x, 3, a);
 }
 
@@ -239,7 +242,8 @@ static cab_value *gen_rows(gen *q, cab_value *x)
         cab_value *e = cab_b_unary(&q->b, CAB_OP_exp, cab_b_binary(&q->b, CAB_OP_sub, x, m));
         return cab_b_binary(&q->b, CAB_OP_div, e, reduce(q, "sum", e, &axis, 1, 1));
     }
-    cab_value *scale = cab_b_scalar(&q->b, CAB_DT_f32, 0.25), *eps = cab_b_scalar(&q->b, CAB_DT_f32, 1);
+    cab_value *scale = cab_b_scalar(&q->b, CAB_DT_f32, 0.25);
+    cab_value *eps = cab_b_scalar(&q->b, CAB_DT_f32, 1);
     cab_value *m = cab_b_binary(&q->b, CAB_OP_mul, reduce(q, "sum", x, &axis, 1, 1), scale);
     cab_value *c = cab_b_binary(&q->b, CAB_OP_sub, x, m);
     cab_value *s = reduce(q, "sum", cab_b_binary(&q->b, CAB_OP_mul, c, c), &axis, 1, 1);

@@ -167,6 +167,42 @@ static void check_loop_and_copy(void)
     cab_model_destroy(m);
 }
 
+/* The need is known before the run, and a limit refuses it. */
+static void check_memory(void)
+{
+    static plan_kit k;
+    cab_model *m;
+    cab_session *s;
+    cab_error e = { 0 };
+    cab_memory mem;
+    int64_t in[1000] = { 0 };
+    start(&k);
+    uint32_t n = scalar(&k, CAB_S_INPUT_DIM, 0, 0, 0), eight = num(&k, 8);
+    uint32_t bytes = scalar(&k, CAB_S_MUL, n, eight, 0);
+    uint32_t x = value(&k, CAB_V_INPUT, n, bytes), y = value(&k, CAB_V_OUTPUT, n, bytes);
+    uint32_t t = value(&k, CAB_V_ARENA, n, bytes);
+    instr(&k, CAB_I_COPY, t, x, 0);
+    instr(&k, CAB_I_COPY, y, t, 0);
+    instr(&k, CAB_I_END, 0, 0, 0);
+    finish(&k);
+    CHECK_EQ(load(&k, &m, &e), CAB_OK);
+    cab_session_options o = { .threads = 1, .max_bytes = 4000 };
+    CHECK_EQ(cab_session_create(m, &o, &s, &e), CAB_OK);
+    cab_tensor_view iv = i64s(NULL, 1000), ov = { 0 };
+    CHECK_EQ(cab_session_estimate(s, &iv, &mem, &e), CAB_OK);
+    CHECK_EQ(mem.intermediate, 8000);
+    CHECK_EQ(mem.outputs, 8000);
+    CHECK_EQ(cab_session_arena_bytes(s), 0);
+    iv.data = in;
+    CHECK_EQ(cab_session_run(s, &iv, &ov, &e), CAB_ELIMIT);
+    CHECK(strstr(e.text, "are allowed") != NULL);
+    CHECK_EQ(cab_session_arena_bytes(s), 0);
+    iv = i64s(in, 100);
+    CHECK_EQ(cab_session_run(s, &iv, &ov, &e), CAB_OK);
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+}
+
 /* A size read from data decides a dynamic value; a branch skips a copy. */
 static void check_size_read_and_branch(void)
 {
@@ -367,6 +403,7 @@ static void check_packing(void)
 int main(void)
 {
     check_loop_and_copy();
+    check_memory();
     check_size_read_and_branch();
     check_refusals();
     check_hostile_files();

@@ -72,8 +72,16 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
         CAB_TRY(tool_feeds_make(r->arena, &r->args, r->model, &feeds, r->diag));
     tool_feeds_views(r->arena, &feeds, &in);
     out = CAB_NEW_N(r->arena, cab_tensor_view, cab_model_output_count(r->model) + 1);
-    cab_session_options so = { .threads = r->args.threads, .trace = r->args.show_trace };
+    cab_session_options so = { .threads = r->args.threads, .trace = r->args.show_trace,
+                               .max_bytes = r->args.compile.max_memory };
+    cab_memory mem;
     int rc = cab_session_create(r->model, &so, &r->session, &e);
+    if (rc == CAB_OK)
+        rc = cab_session_estimate(r->session, in, &mem, &e);
+    if (rc == CAB_OK && !r->args.output_dir && !r->args.lines)
+        printf("memory: weights %.1f MB (mapped), intermediate tensors %.1f MB, outputs %.1f MB\n",
+               (double)mem.weights / 1e6, (double)mem.intermediate / 1e6,
+               (double)mem.outputs / 1e6);
     if (rc == CAB_OK)
         rc = cab_session_run(r->session, in, out, &e);
     if (rc != CAB_OK)

@@ -128,7 +128,17 @@ cab_status tool_compile(const char *path, const tool_compile_options *o, int *ou
                         uint64_t *out_size, tool_times *t, cab_diag *d)
 {
     job j = { .path = path, .o = o, .diag = d };
-    CAB_TRY(run_job(&j, compile));
+    tool_compile_options fixed = *o;
+    cab_status s = run_job(&j, compile);
+    /* Some forms (unrolled recurrences) want numbers where the model has
+     * symbols: then this compilation is for the extents offered. */
+    if (s == CAB_EUNSUPPORTED && o->import.n_inputs && !o->import.static_shapes) {
+        cab_diag_clear(d);
+        fixed.import.static_shapes = true;
+        j = (job){ .path = path, .o = &fixed, .diag = d };
+        s = run_job(&j, compile);
+    }
+    CAB_TRY(s);
     *out_fd = j.fd;
     *out_size = j.size;
     if (t)

@@ -84,7 +84,7 @@ int main(void)
     cab_arena *a = cab_arena_create(&job);
     if (!a || CAB_JOB_ENTER(&job) || cab_passes_known(a, supported, NULL) != CAB_OK)
         return 1;
-    printf("# Operators\n\nWritten by `tools/gen-doc` from `ir/ops.def` and `passes/decompose.*`; do not "
+    printf("# Operators\n\nWritten by tools/gen-doc from `ir/ops.def` and `passes/decompose.*`; do not "
            "edit.\n\n## Primitives\n\nOperands marked ? are optional, ... repeat. Elementwise primitives "
            "broadcast as numpy does.\n\n");
     for (int i = CAB_OP_none + 1; i < CAB_OP_first_onnx_; i++)

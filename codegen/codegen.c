@@ -167,11 +167,14 @@ static void drop_batches(void *arg)
     }
 }
 
-static cab_status compile(driver *c, batch_list *l)
+/* text: keep LLVM IR and assembly too. */
+static cab_status compile(driver *c, batch_list *l, bool text)
 {
     compile_job j = { .target = &c->target };
     l->b = j.batches = make_batches(c, &j.n);
     l->n = j.n;
+    for (int i = 0; i < j.n; i++)
+        j.batches[i].object.want_text = text;
     cab_arena_cleanup(c->arena, drop_batches, l);
     run_compile_job(&j, c->o->threads);
     for (int i = 0; i < j.n; i++)
@@ -215,7 +218,7 @@ cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_opt
     CAB_TRY(start(&c, a, p, o, d));
     int64_t t1 = cab_now_ns();
     batch_list *l = CAB_NEW(a, batch_list);
-    CAB_TRY(compile(&c, l));
+    CAB_TRY(compile(&c, l, false));
     int64_t t2 = cab_now_ns();
     cab_image image = { .code = cab_buf_on(a) };
     for (int i = 0; i < l->n; i++)
@@ -235,7 +238,7 @@ cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_opt
 static cab_status emit_machine(driver *c, bool assembly, cab_buf *out)
 {
     batch_list *l = CAB_NEW(c->arena, batch_list);
-    CAB_TRY(compile(c, l));
+    CAB_TRY(compile(c, l, true));
     for (int i = 0; i < l->n; i++) {
         const char *text = assembly ? l->b[i].object.assembly : l->b[i].object.ir;
         cab_buf_str(out, text ? text : "");

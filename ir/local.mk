@@ -24,6 +24,8 @@ libir_a_SOURCES += \
     ir/scalar.def \
     ir/schema.c \
     ir/schema.def \
+    ir/schema_ms.def \
+    ir/schema_ms_ops.def \
     ir/schema_ops.def \
     ir/type.c \
     ir/verify.c

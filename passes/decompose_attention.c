@@ -19,7 +19,7 @@ typedef struct attn {
 } attn;
 
 /* [N, L, H*S] -> [N, H, L, S] */
-static cab_value *unpack(cab_dec *d, cab_value *x, int64_t heads)
+cab_value *cab_dec_split_heads(cab_dec *d, cab_value *x, int64_t heads)
 {
     static const int64_t perm[] = { 0, 2, 1, 3 };
     const cab_dim *dims[4];
@@ -37,7 +37,7 @@ static cab_value *unpack(cab_dec *d, cab_value *x, int64_t heads)
     return cab_dec_transpose(d, cab_dec_reshape(d, x, 4, dims), perm);
 }
 
-static cab_value *pack(cab_dec *d, cab_value *x)
+cab_value *cab_dec_join_heads(cab_dec *d, cab_value *x)
 {
     static const int64_t perm[] = { 0, 2, 1, 3 };
     const cab_dim *dims[3];
@@ -61,9 +61,9 @@ static bool read_operands(cab_dec *d, attn *a)
     a->v = cab_dec_in(d, 2);
     a->packed = cab_dec_rank(a->q) == 3;
     if (a->packed) {
-        a->q = unpack(d, a->q, hq);
-        a->k = unpack(d, a->k, hk);
-        a->v = unpack(d, a->v, hk);
+        a->q = cab_dec_split_heads(d, a->q, hq);
+        a->k = cab_dec_split_heads(d, a->k, hk);
+        a->v = cab_dec_split_heads(d, a->v, hk);
     }
     if (cab_dec_failed(d))
         return false;
@@ -272,7 +272,7 @@ cab_value *cab_dec_Attention(cab_dec *d)
     y = repeat_heads(d, a.v, cab_dec_dim(d, a.q, 1));
     y = cab_dec_matmul(d, p, cab_dec_cast(d, y, dt), CAB_DT_none);
     y = cab_dec_cast(d, y, dt);
-    return a.packed ? pack(d, y) : y;
+    return a.packed ? cab_dec_join_heads(d, y) : y;
 }
 
 /* ---- RotaryEmbedding ---- */
@@ -302,44 +302,47 @@ static cab_value *angles(cab_dec *d, cab_value *cache, cab_value *ids)
     return cab_dec_unsqueeze(d, cache, 1);
 }
 
-cab_value *cab_dec_RotaryEmbedding(cab_dec *d)
+cab_value *cab_dec_rotate(cab_dec *d, cab_value *x, cab_value *c, cab_value *s,
+                          int64_t turn, bool woven)
 {
-    cab_value *x = cab_dec_in(d, 0), *ids = cab_dec_in(d, 3), *c, *s, *a, *b, *part[3], *y;
-    int64_t dim = cab_attr_int(d->n, "rotary_embedding_dim");
-    bool packed = cab_dec_rank(x) == 3, woven = cab_attr_int(d->n, "interleaved") != 0;
-    cab_dims *ds = d->g->dims;
-    const cab_dim *size, *turn, *half, *zero = cab_dec_c(d, 0);
+    const cab_dim *size, *n, *half, *zero = cab_dec_c(d, 0), *dims[4];
+    cab_value *a, *b, *part[3];
 
-    if (packed)
-        x = unpack(d, x, cab_attr_int(d->n, "num_heads"));
     if (cab_dec_failed(d) || cab_dec_rank(x) != 4)
         return cab_dec_bad(d, "an operand of rank %d", cab_dec_rank(x));
     size = x->type.dims[3];
-    turn = dim ? cab_dec_c(d, dim) : size;
-    half = cab_dim_floordiv(ds, turn, cab_dec_c(d, 2));
-    c = angles(d, cab_dec_in(d, 1), ids);
-    s = angles(d, cab_dec_in(d, 2), ids);
-    part[0] = cab_dec_cut(d, x, 3, zero, turn);
+    n = turn ? cab_dec_c(d, turn) : size;
+    half = cab_dim_floordiv(d->g->dims, n, cab_dec_c(d, 2));
+    part[0] = cab_dec_cut(d, x, 3, zero, n);
     a = woven ? every_second(d, part[0], 0, half) : cab_dec_cut(d, part[0], 3, zero, half);
     b = woven ? every_second(d, part[0], 1, half) : cab_dec_cut(d, part[0], 3, half, half);
     part[0] = cab_dec_bin(d, CAB_OP_sub, cab_dec_bin(d, CAB_OP_mul, c, a),
                           cab_dec_bin(d, CAB_OP_mul, s, b));
     part[1] = cab_dec_bin(d, CAB_OP_add, cab_dec_bin(d, CAB_OP_mul, s, a),
                           cab_dec_bin(d, CAB_OP_mul, c, b));
-    part[2] = cab_dec_cut(d, x, 3, turn, cab_dim_sub(ds, size, turn));
+    part[2] = cab_dec_cut(d, x, 3, n, cab_dim_sub(d->g->dims, size, n));
     if (cab_dec_failed(d))
         return NULL;
-    if (woven) {
-        const cab_dim *dims[4];
+    if (!woven)
+        return cab_dec_concat(d, part, turn ? 3 : 2, 3);
+    memcpy(dims, x->type.dims, sizeof dims);
+    dims[3] = n;
+    part[0] = cab_dec_unsqueeze(d, part[0], 4);
+    part[1] = cab_dec_unsqueeze(d, part[1], 4);
+    part[1] = cab_dec_reshape(d, cab_dec_concat(d, part, 2, 4), 4, dims);
+    return turn ? cab_dec_concat(d, part + 1, 2, 3) : part[1];
+}
 
-        memcpy(dims, x->type.dims, sizeof dims);
-        dims[3] = turn;
-        part[0] = cab_dec_unsqueeze(d, part[0], 4);
-        part[1] = cab_dec_unsqueeze(d, part[1], 4);
-        part[1] = cab_dec_reshape(d, cab_dec_concat(d, part, 2, 4), 4, dims);
-        y = dim ? cab_dec_concat(d, part + 1, 2, 3) : part[1];
-    } else {
-        y = cab_dec_concat(d, part, dim ? 3 : 2, 3);
-    }
-    return packed ? pack(d, y) : y;
+cab_value *cab_dec_RotaryEmbedding(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *ids = cab_dec_in(d, 3), *c, *s;
+    bool packed = cab_dec_rank(x) == 3;
+
+    if (packed)
+        x = cab_dec_split_heads(d, x, cab_attr_int(d->n, "num_heads"));
+    c = angles(d, cab_dec_in(d, 1), ids);
+    s = angles(d, cab_dec_in(d, 2), ids);
+    x = cab_dec_rotate(d, x, c, s, cab_attr_int(d->n, "rotary_embedding_dim"),
+                       cab_attr_int(d->n, "interleaved") != 0);
+    return packed ? cab_dec_join_heads(d, x) : x;
 }

@@ -104,6 +104,17 @@ cab_value *cab_dec_pad(cab_dec *d, cab_value *x, const cab_dim *const *lo,
 /* numpy matrix product of two values of rank >= 1; acc: dtype of the result
  * (CAB_DT_none = that of a). */
 cab_value *cab_dec_matmul(cab_dec *d, cab_value *a, cab_value *b, cab_dtype acc);
+/* Sum of products over one axis of each; the first `batch` axes are shared. */
+cab_value *cab_dec_dot(cab_dec *d, cab_value *a, cab_value *b, int batch,
+                       int64_t a_contract, int64_t b_contract, cab_dtype acc);
+/* x [N, heads, L, size] with the first `turn` of each head (0 = all) rotated by
+ * angles whose c(osines) and s(ines) are [N or 1, 1, L, turn / 2]; woven: the
+ * pairs are neighbours, else the halves. */
+cab_value *cab_dec_rotate(cab_dec *d, cab_value *x, cab_value *c, cab_value *s,
+                          int64_t turn, bool woven);
+/* [N, L, heads * size] to [N, heads, L, size] and back. */
+cab_value *cab_dec_split_heads(cab_dec *d, cab_value *x, int64_t heads);
+cab_value *cab_dec_join_heads(cab_dec *d, cab_value *x);
 /* Softmax pieces along one axis: e = exp(x - max), *sum = sum of e. */
 cab_value *cab_dec_softmax(cab_dec *d, cab_value *x, int axis);
 /* f32 for f16 and bf16, else the dtype itself. */
@@ -122,6 +133,19 @@ bool cab_dec_window_read(cab_dec *d, const cab_value *x, const cab_value *w,
                          cab_dec_window *out);
 cab_value *cab_dec_conv(cab_dec *d, cab_value *x, cab_value *w,
                         const cab_dec_window *win, int64_t group, cab_dtype acc);
+/* ---- quantisation ---- */
+/* A scale or zero point so that it broadcasts to x: a scalar, one per index of
+ * axis, or one per block of axis (the node's attribute block_size). */
+cab_value *cab_dec_quant_param(cab_dec *d, cab_value *p, cab_value *x, int axis);
+/* rint(x / scale) + zero, saturated to type t; in f32 or f64. */
+cab_value *cab_dec_quantize(cab_dec *d, cab_value *x, cab_value *scale, cab_value *zero,
+                            cab_dtype t);
+/* x as u8 with the scale and zero point its range asks for. */
+cab_value *cab_dec_quantize_dynamic(cab_dec *d, cab_value *x, cab_value **out_scale,
+                                    cab_value **out_zero);
+/* x - zero as i32; zero is one number or one per index of axis, NULL = 0. */
+cab_value *cab_dec_centred(cab_dec *d, cab_value *x, cab_value *zero, int axis);
+
 /* dims of the constant integer c. */
 const cab_dim *cab_dec_c(const cab_dec *d, int64_t c);
 

@@ -79,8 +79,48 @@ cab_value *cab_dec_RMSNormalization(cab_dec *d)
     x = cab_dec_cast(d, x, stash(d, dt));
     ms = cab_dec_mean(d, cab_dec_bin(d, CAB_OP_mul, x, x), axes, n, true);
     ms = cab_dec_un(d, CAB_OP_sqrt, cab_dec_bin(d, CAB_OP_add, ms, cab_dec_num(d, x, epsilon(d))));
+    if (cab_dec_wants(d, 1))
+        d->out[1] = cab_dec_bin(d, CAB_OP_div, cab_dec_num(d, ms, 1), ms);
     x = cab_dec_cast(d, cab_dec_bin(d, CAB_OP_div, x, ms), dt);
     return affine(d, cab_dec_cast(d, x, cab_dec_dtype(scale)), scale, NULL);
+}
+
+/* The name exporters use for it: a second output is the reciprocal. */
+cab_value *cab_dec_SimplifiedLayerNormalization(cab_dec *d)
+{
+    return cab_dec_RMSNormalization(d);
+}
+
+/* The sum of what comes in and is skipped to (and a bias), normalised along
+ * the last axis; output 3 is the sum. */
+static cab_value *skip_normalization(cab_dec *d, cab_value *beta, cab_value *bias, bool centre)
+{
+    cab_value *x = cab_dec_bin(d, CAB_OP_add, cab_dec_in(d, 0), cab_dec_in(d, 1)), *ms, *y;
+    int64_t axis = cab_dec_rank(x) - 1;
+
+    if (bias)
+        x = cab_dec_bin(d, CAB_OP_add, x, bias);
+    if (cab_dec_wants(d, 3))
+        d->out[3] = x;
+    y = cab_dec_cast(d, x, cab_dec_wide(cab_dec_dtype(x)));
+    if (centre) {
+        y = standardize(d, y, &axis, 1, epsilon(d), NULL, NULL);
+    } else {
+        ms = cab_dec_mean(d, cab_dec_bin(d, CAB_OP_mul, y, y), &axis, 1, true);
+        ms = cab_dec_bin(d, CAB_OP_add, ms, cab_dec_num(d, y, epsilon(d)));
+        y = cab_dec_bin(d, CAB_OP_div, y, cab_dec_un(d, CAB_OP_sqrt, ms));
+    }
+    return cab_dec_cast(d, affine(d, y, cab_dec_in(d, 2), beta), cab_dec_dtype(x));
+}
+
+cab_value *cab_dec_ms_SkipLayerNormalization(cab_dec *d)
+{
+    return skip_normalization(d, cab_dec_in(d, 3), cab_dec_in(d, 4), true);
+}
+
+cab_value *cab_dec_ms_SkipSimplifiedLayerNormalization(cab_dec *d)
+{
+    return skip_normalization(d, NULL, cab_dec_in(d, 3), false);
 }
 
 static cab_value *per_channel(cab_dec *d, cab_value *v, const cab_value *x)

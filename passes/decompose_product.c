@@ -55,8 +55,8 @@ static bool same_batches(const cab_value *a, const cab_value *b)
     return true;
 }
 
-static cab_value *dot(cab_dec *d, cab_value *a, cab_value *b, int batch,
-                      int64_t a_contract, int64_t b_contract, cab_dtype acc)
+cab_value *cab_dec_dot(cab_dec *d, cab_value *a, cab_value *b, int batch,
+                       int64_t a_contract, int64_t b_contract, cab_dtype acc)
 {
     int64_t axes[CAB_MAX_RANK];
     cab_value *in[] = { a, b };
@@ -100,7 +100,7 @@ cab_value *cab_dec_matmul(cab_dec *d, cab_value *a, cab_value *b, cab_dtype acc)
     }
     if (cab_dec_failed(d) || !a || !b)
         return NULL;
-    y = dot(d, a, b, batch, a->type.rank - 1, batch, acc);
+    y = cab_dec_dot(d, a, b, batch, a->type.rank - 1, batch, acc);
     if (column && y)
         y = cab_dec_squeeze(d, y, y->type.rank - 1);
     if (row && y)
@@ -132,8 +132,8 @@ cab_value *cab_dec_Gemm(cab_dec *d)
     if (cab_dec_rank(a) != 2 || cab_dec_rank(b) != 2)
         return cab_dec_bad(d, "operands of rank %d and %d, expected 2",
                            cab_dec_rank(a), cab_dec_rank(b));
-    y = dot(d, a, b, 0, cab_attr_int(d->n, "transA") ? 0 : 1,
-            cab_attr_int(d->n, "transB") ? 1 : 0, CAB_DT_none);
+    y = cab_dec_dot(d, a, b, 0, cab_attr_int(d->n, "transA") ? 0 : 1,
+                    cab_attr_int(d->n, "transB") ? 1 : 0, CAB_DT_none);
     y = scaled(d, y, "alpha");
     if (c && cab_attr_float(d->n, "beta") != 0.0)
         y = cab_dec_bin(d, CAB_OP_add, y, scaled(d, c, "beta"));

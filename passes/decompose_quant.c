@@ -26,9 +26,7 @@ static double most(cab_dtype t)
     return ldexp(1, cab_dtype_bits(t) - cab_dtype_is_signed(t)) - 1;
 }
 
-/* A scale or zero point so that it broadcasts to x: a scalar, one per index
- * of axis, or one per block of axis. */
-static cab_value *parameter(cab_dec *d, cab_value *p, cab_value *x, int axis)
+cab_value *cab_dec_quant_param(cab_dec *d, cab_value *p, cab_value *x, int axis)
 {
     int64_t block = cab_attr_int(d->n, "block_size");
     const cab_dim *dims[CAB_MAX_RANK + 1], *full;
@@ -62,9 +60,8 @@ static int axis_of(cab_dec *d, cab_value *x, cab_value *scale)
     return cab_dec_axis(d, a, rank);
 }
 
-/* rint(x / scale) + zero, saturated to type t; in f32 or f64. */
-static cab_value *quantize(cab_dec *d, cab_value *x, cab_value *scale, cab_value *zero,
-                           cab_dtype t)
+cab_value *cab_dec_quantize(cab_dec *d, cab_value *x, cab_value *scale, cab_value *zero,
+                            cab_dtype t)
 {
     cab_dtype dt = cab_dec_wide(cab_dec_dtype(x));
     cab_value *y;
@@ -94,7 +91,7 @@ cab_value *cab_dec_QuantizeLinear(cab_dec *d)
     if (precision && precision != cab_dtype_onnx(CAB_DT_f32))
         return cab_dec_unsupported(d, "attribute precision");
     x = cab_dec_cast(d, x, cab_dec_dtype(s));
-    return quantize(d, x, parameter(d, s, x, axis), parameter(d, z, x, axis), t);
+    return cab_dec_quantize(d, x, cab_dec_quant_param(d, s, x, axis), cab_dec_quant_param(d, z, x, axis), t);
 }
 
 cab_value *cab_dec_DequantizeLinear(cab_dec *d)
@@ -110,15 +107,16 @@ cab_value *cab_dec_DequantizeLinear(cab_dec *d)
         return cab_dec_unsupported(d, "attribute output_dtype");
     y = cab_dec_cast(d, x, CAB_DT_i32);
     if (z)
-        y = cab_dec_bin(d, CAB_OP_sub, y, cab_dec_cast(d, parameter(d, z, x, axis), CAB_DT_i32));
+        y = cab_dec_bin(d, CAB_OP_sub, y, cab_dec_cast(d, cab_dec_quant_param(d, z, x, axis), CAB_DT_i32));
     y = cab_dec_bin(d, CAB_OP_mul, cab_dec_cast(d, y, wide),
-                    cab_dec_cast(d, parameter(d, s, x, axis), wide));
+                    cab_dec_cast(d, cab_dec_quant_param(d, s, x, axis), wide));
     return cab_dec_cast(d, y, t);
 }
 
-cab_value *cab_dec_DynamicQuantizeLinear(cab_dec *d)
+cab_value *cab_dec_quantize_dynamic(cab_dec *d, cab_value *x, cab_value **out_scale,
+                                    cab_value **out_zero)
 {
-    cab_value *x = cab_dec_in(d, 0), *hi, *lo, *scale, *zero, *zf, *span;
+    cab_value *hi, *lo, *scale, *zero, *zf, *span;
     int64_t axes[CAB_MAX_RANK];
     int rank = cab_dec_rank(x);
 
@@ -135,17 +133,26 @@ cab_value *cab_dec_DynamicQuantizeLinear(cab_dec *d)
     zero = cab_dec_bin(d, CAB_OP_max, cab_dec_un(d, CAB_OP_rint, zero), zf);
     zero = cab_dec_bin(d, CAB_OP_min, zero, cab_dec_num(d, x, 255));
     zero = cab_dec_cast(d, zero, CAB_DT_u8);
+    *out_scale = scale;
+    *out_zero = zero;
+    return cab_dec_quantize(d, x, scale, zero, CAB_DT_u8);
+}
+
+cab_value *cab_dec_DynamicQuantizeLinear(cab_dec *d)
+{
+    cab_value *scale, *zero, *y;
+
+    y = cab_dec_quantize_dynamic(d, cab_dec_in(d, 0), &scale, &zero);
     if (cab_dec_wants(d, 1))
         d->out[1] = scale;
     if (cab_dec_wants(d, 2))
         d->out[2] = zero;
-    return quantize(d, x, scale, zero, CAB_DT_u8);
+    return y;
 }
 
 /* ---- integer products ---- */
 
-/* x - zero as i32. */
-static cab_value *centred(cab_dec *d, cab_value *x, cab_value *zero, int axis)
+cab_value *cab_dec_centred(cab_dec *d, cab_value *x, cab_value *zero, int axis)
 {
     cab_value *y = cab_dec_cast(d, x, CAB_DT_i32);
 
@@ -166,8 +173,8 @@ cab_value *cab_dec_MatMulInteger(cab_dec *d)
     cab_value *a = cab_dec_in(d, 0), *b = cab_dec_in(d, 1);
     int ra = cab_dec_rank(a), rb = cab_dec_rank(b);
 
-    a = centred(d, a, cab_dec_in(d, 2), ra >= 2 ? ra - 2 : 0);
-    b = centred(d, b, cab_dec_in(d, 3), rb - 1);
+    a = cab_dec_centred(d, a, cab_dec_in(d, 2), ra >= 2 ? ra - 2 : 0);
+    b = cab_dec_centred(d, b, cab_dec_in(d, 3), rb - 1);
     return cab_dec_matmul(d, a, b, CAB_DT_i32);
 }
 
@@ -178,8 +185,8 @@ cab_value *cab_dec_ConvInteger(cab_dec *d)
 
     if (!cab_dec_window_read(d, x, w, &win))
         return NULL;
-    x = centred(d, x, cab_dec_in(d, 2), 1);
-    w = centred(d, w, cab_dec_in(d, 3), 0);
+    x = cab_dec_centred(d, x, cab_dec_in(d, 2), 1);
+    w = cab_dec_centred(d, w, cab_dec_in(d, 3), 0);
     return cab_dec_conv(d, x, w, &win, cab_attr_int(d->n, "group"), CAB_DT_i32);
 }
 
@@ -192,7 +199,7 @@ static cab_value *requantize(cab_dec *d, cab_value *acc, cab_value *sa, cab_valu
                                cab_dec_cast(d, sb, CAB_DT_f32));
 
     y = cab_dec_bin(d, CAB_OP_mul, y, s);
-    return quantize(d, y, cab_dec_cast(d, sy, CAB_DT_f32), zy, cab_dec_dtype(zy));
+    return cab_dec_quantize(d, y, cab_dec_cast(d, sy, CAB_DT_f32), zy, cab_dec_dtype(zy));
 }
 
 cab_value *cab_dec_QLinearMatMul(cab_dec *d)
@@ -205,8 +212,8 @@ cab_value *cab_dec_QLinearMatMul(cab_dec *d)
         return NULL;
     if (ra < 2 || rb < 2)
         return cab_dec_unsupported(d, "operands of rank %d and %d", ra, rb);
-    acc = cab_dec_matmul(d, centred(d, a, cab_dec_in(d, 2), ra - 2),
-                         centred(d, b, cab_dec_in(d, 5), rb - 1), CAB_DT_i32);
+    acc = cab_dec_matmul(d, cab_dec_centred(d, a, cab_dec_in(d, 2), ra - 2),
+                         cab_dec_centred(d, b, cab_dec_in(d, 5), rb - 1), CAB_DT_i32);
     r = cab_dec_rank(acc);
     sa = cab_dec_in(d, 1);
     sb = cab_dec_in(d, 4);
@@ -225,7 +232,7 @@ cab_value *cab_dec_QLinearConv(cab_dec *d)
 
     if (!cab_dec_window_read(d, x, w, &win))
         return NULL;
-    acc = cab_dec_conv(d, centred(d, x, cab_dec_in(d, 2), 1), centred(d, w, cab_dec_in(d, 5), 0),
+    acc = cab_dec_conv(d, cab_dec_centred(d, x, cab_dec_in(d, 2), 1), cab_dec_centred(d, w, cab_dec_in(d, 5), 0),
                        &win, cab_attr_int(d->n, "group"), CAB_DT_i32);
     if (bias)
         acc = cab_dec_bin(d, CAB_OP_add, acc, cab_dec_along(d, bias, 1, rank));

@@ -13,6 +13,7 @@ libpasses_a_SOURCES += \
     passes/decompose_int.h \
     passes/decompose_loss.c \
     passes/decompose_move.c \
+    passes/decompose_ms.c \
     passes/decompose_norm.c \
     passes/decompose_pool.c \
     passes/decompose_product.c \

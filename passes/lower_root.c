@@ -26,13 +26,16 @@ static uint32_t red_axes(const cab_kernel *k)
 }
 
 /* Notes what the result's index depends on; a result exists per point of the
- * parallel axes only. */
+ * parallel axes only, and so do the guards its loads inherit. */
 static bool result_index(cab_kernel *k, const cab_node *n, const cab_ix *ix)
 {
-    uint32_t m = 0;
+    uint32_t m = 0, guarded = 0;
     for (int i = 0; i < n->out[0]->type.rank; i++)
         m |= cab_ix_axes(&ix[i]);
-    if (m == UINT32_MAX || (m & red_axes(k))) {
+    for (int i = 0; i < k->n_guards; i++)
+        for (int a = 0; a < k->s->n_axes; a++)
+            guarded |= (uint32_t)(k->guard[i].at.coef[a] != NULL) << a;
+    if (m == UINT32_MAX || ((m | guarded) & red_axes(k))) {
         cab_kernel_fail(k, "a reduction inside a loop of another");
         return false;
     }

@@ -357,17 +357,25 @@ static const cab_expr *lower_pad(cab_kernel *k, cab_node *n, const cab_ix *ix)
     return cab_lower_guarded(k, x, in, mask, fill);
 }
 
+/* The same for an index known now. */
+static const cab_dim *known_row(cab_dims *d, int64_t i, const cab_dim *extent,
+                                const cab_dim *last)
+{
+    const cab_dim *zero = cab_dim_const(d, 0), *x = cab_dim_const(d, i);
+    if (i == 0)
+        return zero;
+    return i < 0 ? cab_dim_max(d, cab_dim_add(d, extent, x), zero)
+                 : cab_dim_max(d, cab_dim_min(d, x, last), zero);
+}
+
 /* Index of a row: negative counts from the end, never outside. */
 static cab_ix row_index(cab_kernel *k, const cab_expr *e, const cab_dim *extent)
 {
     cab_spec *s = k->s;
     const cab_expr *n = cab_ex_dim(s, extent), *zero = cab_ex_int(s, CAB_DT_i64, 0);
-    if (e->op == CAB_EX_CONST && cab_dim_is_const(extent)) {
-        int64_t i = e->u.i < 0 ? e->u.i + extent->value : e->u.i;
-        if (i >= 0 && i < extent->value)
-            return cab_ix_const(cab_dim_const(k->l->d, i));
-    }
     const cab_dim *last = cab_dim_sub(k->l->d, extent, cab_dim_const(k->l->d, 1));
+    if (e->op == CAB_EX_CONST)
+        return cab_ix_const(known_row(k->l->d, e->u.i, extent, last));
     const cab_expr *neg = cab_ex_scalar(s, CAB_EX_lt, CAB_DT_bool, e, zero, NULL);
     const cab_expr *wrap = cab_ex_scalar(s, CAB_EX_add, CAB_DT_i64, e, n, NULL);
     e = cab_ex_scalar(s, CAB_EX_select, CAB_DT_i64, neg, wrap, e);

@@ -14,6 +14,7 @@ unit_tests = \
 	tests/test_math \
 	tests/test_cuda \
 	tests/test_gen \
+	tests/test_llvm \
 	tests/test_runtime
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh
@@ -47,6 +48,8 @@ tests_test_cuda_SOURCES = tests/test_cuda.c
 tests_test_cuda_LDADD = $(tests_libs)
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_gen_LDADD = $(tests_libs)
+tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
+tests_test_llvm_LDADD = $(tests_libs)
 tests_test_runtime_SOURCES = tests/test_runtime.c
 tests_test_runtime_LDADD = $(tests_libs)
 tests_test_text_SOURCES = tests/test_text.c
@@ -55,10 +58,12 @@ tests_test_passes_SOURCES = tests/test_passes.c
 tests_test_passes_LDADD = $(tests_libs)
 
 # Measurements: built by hand, `make tests/bench/bench_contract`.
-EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/import_model tests/eval_suite
+EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite
 tests_bench_bench_contract_SOURCES = tests/bench/bench_contract.c
 tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
 tests_bench_bench_contract_LDADD = $(tests_libs) $(OPENBLAS_LIBS)
+tests_bench_bench_nest_SOURCES = tests/bench/bench_nest.c
+tests_bench_bench_nest_LDADD = $(tests_libs)
 tests_bench_import_model_SOURCES = tests/bench/import_model.c
 tests_bench_import_model_LDADD = $(tests_libs)
 tests_eval_suite_SOURCES = tests/eval_suite.c
@@ -85,6 +90,7 @@ EXTRA_DIST += \
 	tests/ir \
 	tests/verify \
 	tests/passes \
+	tests/lower \
 	tests/kir
 
 # Rewrites the lists of official node tests that pass, from a run of the whole suite.

@@ -339,12 +339,17 @@ static const struct { const char *rule, *node; double (*fn)(double); } unary[] =
     { "Shrink", "Shrink %x {bias = 0.25, lambd = 0.5}", shrink },
     { "Gelu_erf", "Gelu %x", gelu }, { "Gelu_tanh", "Gelu %x {approximate = \"tanh\"}", gelu_tanh },
     { "Reciprocal", "Reciprocal %x", reciprocal },
+    { "ms_Gelu", "com.microsoft.Gelu %x", gelu },
+    { "ms_FastGelu", "com.microsoft.FastGelu %x", gelu_tanh },
+    { "ms_QuickGelu", "com.microsoft.QuickGelu %x {alpha = 0.5}", swish },
 };
 
 static double add2(double x, double y) { return x + y; }
 static double sub2(double x, double y) { return x - y; }
 static double greater(double x, double y) { return x > y; }
 static double where(double x, double y) { return x < 0 ? x : y; }
+static double bias_gelu(double x, double y) { return gelu(x + y); }
+static double bias_fast_gelu(double x, double y) { return gelu_tanh(x + y); }
 static double swiglu(double x, double y) { return sigmoid(x * 0.5) * x * y; }
 
 static const struct { const char *rule, *body; double (*fn)(double, double); } binary[] = {
@@ -353,6 +358,8 @@ static const struct { const char *rule, *body; double (*fn)(double, double); } b
     { "turned_2", "%z = Greater %x, %y : none[]", greater },
     { "Where", "%0 = const f32[] 0\n%c = Less %x, %0 : none[]\n%z = Where %c, %x, %y : none[]",
       where },
+    { "ms_BiasGelu", "%z = com.microsoft.BiasGelu %x, %y : none[]", bias_gelu },
+    { "ms_FastGelu_bias", "%z = com.microsoft.FastGelu %x, %y : none[]", bias_fast_gelu },
     { "SwiGLU", "%z = SwiGLU %x, %y {alpha = 0.5} : none[]", swiglu },
 };
 

@@ -5,7 +5,8 @@
 The facts of every version of every operator of the ONNX standard (arity,
 operand and attribute names, attribute kinds and defaults, type sets) are read
 from the onnx package and written as rows.  Run at development time only, with
-the package version named in VERSION; the rows are committed.
+the package version named in VERSION; the rows are committed.  Both files end
+by including the rows kept by hand, schema_ms_ops.def and schema_ms.def.
 
     gen_schema.py [DIR]        writes DIR/schema_ops.def, DIR/schema.def (ir)
 """
@@ -173,7 +174,7 @@ def main():
         for name in dict.fromkeys((op_id(s), s.domain, s.name)
                                   for s in schemas):
             f.write('ONNX_OP(%s, "%s", "%s")\n' % name)
-        f.write("#undef ONNX_OP\n")
+        f.write('#include "ir/schema_ms_ops.def"\n#undef ONNX_OP\n')
     with open(os.path.join(out_dir, "schema.def"), "w") as f:
         f.write(BANNER % ("schema.def", "every version of every operator of "
                           "the standard.", VERSION, SCHEMA_DOC))
@@ -187,6 +188,7 @@ def main():
             f.write(f"#ifndef {macro}\n#define {macro}({args})\n#endif\n")
         for s in schemas:
             f.write("\n".join(rows(s)) + "\n")
+        f.write('#include "ir/schema_ms.def"\n')
         for macro in ("SCHEMA", "S_IN", "S_OUT", "S_ATTR", "S_TYPE"):
             f.write(f"#undef {macro}\n")
 

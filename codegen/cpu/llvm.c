@@ -58,11 +58,9 @@ static cab_status create_machine(const cab_target *t, LLVMTargetMachineRef *out,
 
 static cab_ll context(LLVMContextRef ctx, const cab_target *t, cab_diag *d)
 {
-    bool level = !strcmp(t->cpu, "x86-64-v3") || !strcmp(t->cpu, "x86-64-v4");
-
     return (cab_ll){
         .ctx = ctx, .target = t, .diag = d,
-        .f16c = level || strstr(t->features, "+f16c"),
+        .f16c = strstr(t->features, "+f16c") != NULL,
         .ptr = LLVMPointerTypeInContext(ctx, 0),
         .i1 = LLVMInt1TypeInContext(ctx), .i8 = LLVMInt8TypeInContext(ctx),
         .i16 = LLVMInt16TypeInContext(ctx), .i32 = LLVMInt32TypeInContext(ctx),

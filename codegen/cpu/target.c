@@ -12,16 +12,20 @@
 #include <unistd.h>
 #include "codegen/gen.h"
 
+/* features: what the code may use, spelled out for whoever must check it. */
 typedef struct level {
-    const char *name;
+    const char *name, *features;
     int vector_bytes, n_vector_regs;
     bool fma;
 } level;
 
+#define V3 ",+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"
+
 static const level levels[] = {
-    { "x86-64-v2", 16, 16, false },
-    { "x86-64-v3", 32, 16, true },
-    { "x86-64-v4", 64, 32, true },
+    { "x86-64-v2", "+sse4.2,+popcnt", 16, 16, false },
+    { "x86-64-v3", "+sse4.2,+popcnt" V3, 32, 16, true },
+    { "x86-64-v4", "+sse4.2,+popcnt" V3 ",+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl",
+      64, 32, true },
 };
 
 static bool has(const char *features, const char *name)
@@ -74,6 +78,7 @@ cab_status cab_target_get(cab_arena *a, const char *name, cab_target *out, cab_d
         if (strcmp(name, levels[i].name))
             continue;
         out->cpu = levels[i].name;
+        out->features = levels[i].features;
         out->vector_bytes = levels[i].vector_bytes;
         out->n_vector_regs = levels[i].n_vector_regs;
         out->fma = levels[i].fma;

@@ -56,5 +56,7 @@ models "artifact" "sh $tests/compile-and-run.sh $build {model} {outdir} {inputs}
 add "wrong models and wrong calls" "$tmp/bad" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1
 add "same bytes, other lengths" "$tmp/same" $?
+sh "$tests/check-corpus.sh" "$build" "$shared" "$corpus" quick >"$tmp/corpus" 2>&1
+add "every model of the corpus" "$tmp/corpus" $?
 echo "shared: $passed passed, $failed failed"
 [ $failed = 0 ]

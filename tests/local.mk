@@ -78,6 +78,8 @@ EXTRA_DIST += \
 	tests/golden-helpers.sh \
 	tests/helpers.expected \
 	tests/check-models.sh \
+	tests/check-corpus.sh \
+	tests/smollm2_greedy.py \
 	tests/check-rt-symbols.sh \
 	tests/check-sample.sh \
 	tests/check-shared.sh \
@@ -109,4 +111,7 @@ bench: cab
 		--out bench.json --peers ort --threads 1,2 --models digits_cnn,minilm_l3,resnet50 \
 		--cmd cabochon='./cab bench --worker --threads {threads}' \
 		--cmd naive='./cab bench --worker --naive --threads {threads}'
-.PHONY: ratchet bench
+# Every model of the corpus, all data sets, optimised and naive.
+corpus: cab cab-rt
+	sh $(srcdir)/tests/check-corpus.sh . $(CAB_SHARED) $(cab_cache)/corpus
+.PHONY: ratchet bench corpus

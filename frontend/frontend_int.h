@@ -12,6 +12,8 @@
 #include "frontend/onnx.pb-c.h"
 
 /* ---- skeleton.c ---- */
+/* Reads a varint at *p, before end; false when it does not end in time. */
+bool cab_read_varint(const uint8_t **p, const uint8_t *end, uint64_t *out);
 /* The messages a file can be. */
 typedef enum cab_wire_root {
     CAB_WIRE_MODEL, CAB_WIRE_TENSOR, CAB_WIRE_SEQUENCE, CAB_WIRE_OPTIONAL

@@ -82,22 +82,6 @@ static cab_status wrong_size(cab_tensor_ctx *c, const cab_where *w,
 }
 
 /* ---- typed fields ---- */
-static bool next_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
-{
-    uint64_t v = 0;
-
-    for (int shift = 0; shift < 64 && *p < end; shift += 7) {
-        uint8_t byte = *(*p)++;
-
-        v |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80)) {
-            *out = v;
-            return true;
-        }
-    }
-    return false;
-}
-
 static void store(uint8_t *to, cab_dtype dt, size_t size, uint64_t v)
 {
     uint8_t b = dt == CAB_DT_bool ? v != 0 : (uint8_t)v;
@@ -129,7 +113,7 @@ static cab_status decode_varints(cab_tensor_ctx *c, const Onnx__TensorProto *t,
         while (k->field == field && p < end) {
             if (at == out->bytes)
                 return wrong_size(c, w, t->name, at + size, out->bytes);
-            if (!next_varint(&p, end, &v))
+            if (!cab_read_varint(&p, end, &v))
                 return cab_fail(c->diag, CAB_EMODEL, w,
                                 "tensor '%s': a number does not end",
                                 t->name ? t->name : "");

@@ -98,8 +98,7 @@ static cab_status over(walker *w, const char *what, uint64_t limit)
                     (unsigned long long)limit, what);
 }
 
-/* Reads a varint at *p, before end; false when it does not end in time. */
-static bool read_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
+bool cab_read_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
 {
     uint64_t v = 0;
 
@@ -121,14 +120,14 @@ static cab_status read_field(walker *w, const uint8_t *p, const uint8_t *end,
     uint64_t tag, n = 0;
 
     f->start = p;
-    if (!read_varint(&p, end, &tag) || tag >> 3 == 0 || tag >> 3 > 536870911)
+    if (!cab_read_varint(&p, end, &tag) || tag >> 3 == 0 || tag >> 3 > 536870911)
         return malformed(w, f->start, "no field number");
     f->number = (uint32_t)(tag >> 3);
     f->wire = (int)(tag & 7);
     f->body = p;
     switch (f->wire) {
     case 0:
-        if (!read_varint(&p, end, &n))
+        if (!cab_read_varint(&p, end, &n))
             return malformed(w, f->start, "a number does not end");
         n = (uint64_t)(p - f->body);
         break;
@@ -136,7 +135,7 @@ static cab_status read_field(walker *w, const uint8_t *p, const uint8_t *end,
         n = 8;
         break;
     case 2:
-        if (!read_varint(&p, end, &n))
+        if (!cab_read_varint(&p, end, &n))
             return malformed(w, f->start, "a length does not end");
         f->body = p;
         break;

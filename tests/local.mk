@@ -18,56 +18,19 @@ unit_tests = \
 	tests/test_runtime
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh
-tests_libs = $(compiler_ldadd)
+# What a program links when it does not say; its source is PROGRAM.c likewise.
+LDADD = $(compiler_ldadd)
 
 tests_test_base_SOURCES = tests/test_base.c tests/test.h
-tests_test_base_LDADD = $(tests_libs)
-tests_test_dim_SOURCES = tests/test_dim.c
-tests_test_dim_LDADD = $(tests_libs)
-tests_test_ir_SOURCES = tests/test_ir.c
-tests_test_ir_LDADD = $(tests_libs)
-tests_test_eval_SOURCES = tests/test_eval.c
-tests_test_eval_LDADD = $(tests_libs)
-tests_test_spec_SOURCES = tests/test_spec.c
-tests_test_spec_LDADD = $(tests_libs)
 tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
-tests_test_frontend_LDADD = $(tests_libs)
-tests_test_frontend_hostile_SOURCES = tests/test_frontend_hostile.c
-tests_test_frontend_hostile_LDADD = $(tests_libs)
-tests_test_tensor_io_SOURCES = tests/test_tensor_io.c
-tests_test_tensor_io_LDADD = $(tests_libs)
-tests_test_rules_SOURCES = tests/test_rules.c
-tests_test_rules_LDADD = $(tests_libs)
-tests_test_lower_SOURCES = tests/test_lower.c
-tests_test_lower_LDADD = $(tests_libs)
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
-tests_test_kir_LDADD = $(tests_libs)
-tests_test_math_SOURCES = tests/test_math.c
-tests_test_math_LDADD = $(tests_libs)
-tests_test_cuda_SOURCES = tests/test_cuda.c
-tests_test_cuda_LDADD = $(tests_libs)
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
-tests_test_gen_LDADD = $(tests_libs)
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
-tests_test_llvm_LDADD = $(tests_libs)
-tests_test_runtime_SOURCES = tests/test_runtime.c
-tests_test_runtime_LDADD = $(tests_libs)
-tests_test_text_SOURCES = tests/test_text.c
-tests_test_text_LDADD = $(tests_libs)
-tests_test_passes_SOURCES = tests/test_passes.c
-tests_test_passes_LDADD = $(tests_libs)
 
 # Measurements: built by hand, `make tests/bench/bench_contract`.
 EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite
-tests_bench_bench_contract_SOURCES = tests/bench/bench_contract.c
 tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
-tests_bench_bench_contract_LDADD = $(tests_libs) $(OPENBLAS_LIBS)
-tests_bench_bench_nest_SOURCES = tests/bench/bench_nest.c
-tests_bench_bench_nest_LDADD = $(tests_libs)
-tests_bench_import_model_SOURCES = tests/bench/import_model.c
-tests_bench_import_model_LDADD = $(tests_libs)
-tests_eval_suite_SOURCES = tests/eval_suite.c
-tests_eval_suite_LDADD = $(tests_libs)
+tests_bench_bench_contract_LDADD = $(compiler_ldadd) $(OPENBLAS_LIBS)
 CLEANFILES += $(EXTRA_PROGRAMS)
 
 EXTRA_DIST += \

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-build, corpus = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+build, corpus = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
 name = sys.argv[3] if len(sys.argv) > 3 else "smollm2_135m"
 model = corpus / name / "model.onnx"
 extra = json.loads((corpus / "smollm2_135m" / "meta.json").read_text())["extra"]

@@ -25,7 +25,7 @@ static cab_status compile_to(const tool_args *args, cab_diag *d)
     cab_status s = write_artifact(args->output_file, fd, d);
     close(fd);
     if (s == CAB_OK)
-        printf("%s: %.1f MB; import %.1f ms, passes %.1f ms, code %.1f ms\n", args->output_file,
+        printf("%s: %.2f MB; import %.1f ms, passes %.1f ms, code %.1f ms\n", args->output_file,
                (double)size / 1e6, t.import_ms, t.passes_ms, t.codegen_ms);
     return s;
 }

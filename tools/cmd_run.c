@@ -79,7 +79,7 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
     if (rc == CAB_OK)
         rc = cab_session_estimate(r->session, in, &mem, &e);
     if (rc == CAB_OK && !r->args.output_dir && !r->args.lines)
-        printf("memory: weights %.1f MB (mapped), intermediate tensors %.1f MB, outputs %.1f MB\n",
+        printf("memory: weights %.2f MB (mapped), intermediate tensors %.2f MB, outputs %.2f MB\n",
                (double)mem.weights / 1e6, (double)mem.intermediate / 1e6,
                (double)mem.outputs / 1e6);
     if (rc == CAB_OK)

@@ -1,4 +1,7 @@
 EXTRA_DIST += \
+	base/README.md \
+	codegen/README.md \
+	tools/math_fit.py \
 	docs/README.md \
 	docs/style.md \
 	docs/debugging.md \

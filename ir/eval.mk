@@ -9,6 +9,7 @@ libir_a_SOURCES += \
 	ir/program_eval.c \
 	ir/program_parse.c \
 	ir/spec.c \
+	ir/spec.h \
 	ir/spec_equal.c \
 	ir/spec_eval.c \
 	ir/spec_int.h \

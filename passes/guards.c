@@ -75,16 +75,6 @@ static bool wide_float(const cab_match *m, const int *arg)
     return V(0)->type.dtype == CAB_DT_f32 || V(0)->type.dtype == CAB_DT_f64;
 }
 
-/* s has extent 1 where x has its innermost, longer axis. */
-static bool narrower(const cab_match *m, const int *arg)
-{
-    const cab_value *s = V(0), *x = V(1);
-
-    return s->type.rank && x->type.rank && s->type.rank <= x->type.rank &&
-           cab_dim_is(s->type.dims[s->type.rank - 1], 1) &&
-           !cab_dim_is(x->type.dims[x->type.rank - 1], 1);
-}
-
 /* v broadcasts into the shape of y without making it larger. */
 static bool within(const cab_match *m, const int *arg)
 {
@@ -261,7 +251,6 @@ static const cab_rpredicate predicates[] = {
     { "is_float", 1, is_float },
     { "is_int", 1, is_int },
     { "keeps_order", 2, keeps_order },
-    { "narrower", 2, narrower },
     { "negative_zero", 1, negative_zero },
     { "normal", 1, normal },
     { "one_use", 1, one_use },

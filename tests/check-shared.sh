@@ -54,6 +54,8 @@ models "artifact" "sh $tests/compile-and-run.sh $build {model} {outdir} {inputs}
 
 "$python" "$tests/bad_calls.py" "$build" >"$tmp/bad" 2>&1
 add "wrong models and wrong calls" "$tmp/bad" $?
+"$python" "$tests/ms_ops.py" "$build" >"$tmp/ms" 2>&1
+add "contrib operators beside onnxruntime" "$tmp/ms" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1
 add "same bytes, other lengths" "$tmp/same" $?
 sh "$tests/check-corpus.sh" "$build" "$shared" "$corpus" quick >"$tmp/corpus" 2>&1

@@ -50,6 +50,7 @@ EXTRA_DIST += \
 	tests/compile-and-run.sh \
 	tests/minilm_lengths.py \
 	tests/bad_calls.py \
+	tests/ms_ops.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \
 	tests/ir \

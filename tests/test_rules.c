@@ -146,8 +146,6 @@ static const row canon[] = {
       "%0 = const f32[] 6\n%z = div %x, %0" },
     { "div_by_constant", "(%x: f32[N]) -> (%z)", "%0 = const f32[] 6\n%z = div %x, %0",
       "%0 = const f32[] 1e-38\n%z = div %x, %0" },
-    { "div_by_row", "(%x: f32[2,N], %y: f32[2,1]) -> (%z)", "%z = div %x, %y",
-      "%0 = slice %x {starts = [0, 0], steps = [1, 1], dims = [2, 1]}\n%z = div %0, %y" },
     { "constants_meet", "(%x: f32[N]) -> (%z)",
       "%0 = const f32[] 2\n%1 = add %x, %0\n%2 = const f32[] 3\n%z = add %1, %2",
       "%0 = const f32[] 2\n%1 = mul %x, %0\n%2 = const f32[] 3\n%z = add %1, %2" },

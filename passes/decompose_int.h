@@ -67,6 +67,8 @@ cab_value *cab_dec_bin(cab_dec *d, cab_op_id op, cab_value *x, cab_value *y);
 cab_value *cab_dec_num(cab_dec *d, const cab_value *like, double v);
 cab_value *cab_dec_int(cab_dec *d, const cab_value *like, int64_t v);
 cab_value *cab_dec_cast(cab_dec *d, cab_value *x, cab_dtype to);
+/* The f32 vector of a FLOATS attribute. */
+cab_value *cab_dec_floats(cab_dec *d, const cab_attr *a);
 /* op is sum, prod, max or min. */
 cab_value *cab_dec_reduce(cab_dec *d, cab_value *x, const char *op,
                           const int64_t *axes, int n, bool keep);

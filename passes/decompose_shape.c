@@ -40,6 +40,15 @@ static cab_value *const_list(cab_dec *d, cab_dtype dt, int rank, int64_t n,
     return cab_const_blob(d->g, &t, cab_dup(d->g->arena, data, bytes), bytes, d->n);
 }
 
+cab_value *cab_dec_floats(cab_dec *d, const cab_attr *a)
+{
+    float *v = CAB_NEW_N(d->tmp, float, a->n + 1);
+
+    for (int64_t i = 0; i < a->n; i++)
+        v[i] = (float)a->u.floats[i];
+    return const_list(d, CAB_DT_f32, 1, a->n, v, (size_t)a->n * sizeof *v);
+}
+
 cab_value *cab_dec_Constant(cab_dec *d)
 {
     const cab_attr *a = d->n->n_attr ? &d->n->attr[0] : NULL;
@@ -61,13 +70,8 @@ cab_value *cab_dec_Constant(cab_dec *d)
     case CAB_ATTR_FLOAT:
         f = (float)a->u.f;
         return const_list(d, CAB_DT_f32, 0, 1, &f, sizeof f);
-    case CAB_ATTR_FLOATS: {
-        float *v = CAB_NEW_N(d->tmp, float, a->n + 1);
-
-        for (int64_t i = 0; i < a->n; i++)
-            v[i] = (float)a->u.floats[i];
-        return const_list(d, CAB_DT_f32, 1, a->n, v, (size_t)a->n * sizeof *v);
-    }
+    case CAB_ATTR_FLOATS:
+        return cab_dec_floats(d, a);
     default:
         return cab_dec_unsupported(d, "attribute %s", a->name);
     }

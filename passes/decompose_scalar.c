@@ -182,3 +182,14 @@ cab_value *cab_dec_ml_Binarizer(cab_dec *d)
 
     return cab_dec_cast(d, cab_dec_bin(d, CAB_OP_lt, t, x), cab_dec_dtype(x));
 }
+
+cab_value *cab_dec_ml_Scaler(cab_dec *d)
+{
+    const cab_attr *offset = cab_attr_find(d->n, "offset"), *scale = cab_attr_find(d->n, "scale");
+    cab_value *x = cab_dec_cast(d, cab_dec_in(d, 0), CAB_DT_f32);
+
+    if (!offset || !scale)
+        return cab_dec_bad(d, "offset and scale must be there");
+    x = cab_dec_bin(d, CAB_OP_sub, x, cab_dec_floats(d, offset));
+    return cab_dec_bin(d, CAB_OP_mul, x, cab_dec_floats(d, scale));
+}

@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	docs/benchmarks.md \
 	docs/errors.md \
 	docs/conformance.md \
+	docs/design/decisions.md \
 	docs/math.md \
 	docs/ops.md \
 	docs/writing-rules.md

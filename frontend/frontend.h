@@ -32,7 +32,7 @@ typedef struct cab_import_options {
     int n_binds;
     const cab_import_bind *binds;
     bool static_shapes;      /* symbolic extents take the offered values */
-    uint64_t max_nodes;      /* of the model, functions expanded; 0 = 1 000 000 */
+    uint64_t max_nodes;      /* and tensors, functions expanded; 0 = 1 000 000 */
     uint64_t max_messages;   /* protobuf messages of any kind; 0 = 8 000 000 */
     uint64_t max_bytes;      /* memory of parsing, of one made tensor; 0 = 1 GiB */
     int max_depth;           /* nesting of messages; 0 = 100 */

@@ -200,8 +200,9 @@ static cab_status walk(walker *w, const uint8_t *p, const uint8_t *end,
                     (uint64_t)w->limits->depth);
     if (++w->n_messages > w->limits->messages)
         return over(w, "messages", w->limits->messages);
-    if (m == M_NODE && ++w->n_nodes > w->limits->nodes)
-        return over(w, "nodes", w->limits->nodes);
+    /* A tensor becomes a node, and two bytes of one 200 when unpacked. */
+    if ((m == M_NODE || m == M_TENSOR) && ++w->n_nodes > w->limits->nodes)
+        return over(w, "nodes and tensors", w->limits->nodes);
     while (p < end) {
         field f;
         uint8_t action;

@@ -25,6 +25,7 @@ struct cab_parse_memory {
     pool_chunk *chunks;
     size_t held, budget;
     bool refused;                  /* an allocation was over the budget */
+    bool exhausted;                /* malloc failed */
     cab_arena *scratch;            /* the skeleton */
 };
 
@@ -54,9 +55,10 @@ static void *pool_alloc(void *arg, size_t n)
     n = (n + 15) & ~(size_t)15;
     if (!c || c->size - c->used < n) {
         size = n > POOL_CHUNK ? n : POOL_CHUNK;
-        c = size > m->budget - m->held ? NULL : malloc(POOL_HEAD + size);
+        m->refused = size > m->budget - m->held;
+        c = m->refused ? NULL : malloc(POOL_HEAD + size);
         if (!c) {
-            m->refused = true;
+            m->exhausted = !m->refused;
             return NULL;
         }
         *c = (pool_chunk){ .next = m->chunks, .size = size };
@@ -134,6 +136,8 @@ cab_status cab_parse(cab_arena *a, const uint8_t *p, size_t n,
     out->n_chunks = s.chunks.n;
     if (out->msg)
         return CAB_OK;
+    if (m->exhausted)
+        return cab_fail(d, CAB_ENOMEM, &where, "no memory to parse the file");
     if (m->refused)
         return cab_fail(d, CAB_ELIMIT, &where,
                         "parsing takes more than %zu bytes of memory",

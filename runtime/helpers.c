@@ -11,6 +11,7 @@
 
 /* ---- topk: x[outer, n, inner] -> values, indices [outer, k, inner] ---- */
 
+enum { topk_written = 1 << 1 | 1 << 2 };
 enum { TOPK_OUTER, TOPK_N, TOPK_INNER, TOPK_K, TOPK_LARGEST, TOPK_DTYPE };
 
 typedef struct topk_key { double f; int64_t i; int64_t at; } topk_key;
@@ -100,7 +101,7 @@ static int topk_run(const cab_helper_call *c, cab_error *e)
 
 static const cab_helper_row rows[] = {
 #define HELPER(number, id, n_values, n_params) \
-    [number] = { #id, n_values, n_params, id##_scratch, id##_run },
+    [number] = { #id, n_values, n_params, id##_written, id##_scratch, id##_run },
     CAB_HELPERS(HELPER)
 #undef HELPER
 };

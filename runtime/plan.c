@@ -186,6 +186,30 @@ static uint64_t list_ok(const cab_plan *p, uint64_t at, uint32_t limit, uint32_t
     return at + 1 + *out_n;
 }
 
+/* Not a constant or an input, nor a part of one. */
+static bool writable(const cab_plan *p, uint32_t v)
+{
+    enum { MAX_CHAIN = 1000 };         /* of aliases; each names an earlier value */
+    for (int i = 0; i < MAX_CHAIN && v < p->header->n_values; i++) {
+        if (p->values[v].cls != CAB_V_ALIAS)
+            return p->values[v].cls != CAB_V_CONST && p->values[v].cls != CAB_V_INPUT;
+        v = p->values[v].index;
+    }
+    return false;
+}
+
+static bool helper_ok(const cab_plan *p, const cab_plan_instr *x, uint32_t n_values,
+                      uint32_t n_params)
+{
+    const cab_helper_row *row = cab_helper_get(x->a);
+    if (!row || row->n_values != n_values || row->n_params != n_params)
+        return false;
+    for (uint32_t i = 0; i < n_values; i++)
+        if (row->written >> i & 1 && !writable(p, p->words[x->b + 1 + i]))
+            return false;
+    return true;
+}
+
 static bool call_ok(const cab_plan *p, const cab_plan_instr *x)
 {
     uint32_t n_values, n_params;
@@ -196,8 +220,7 @@ static bool call_ok(const cab_plan *p, const cab_plan_instr *x)
         return false;
     if (x->op == CAB_I_LAUNCH)
         return x->a < p->header->n_kernels && x->c < p->header->n_scalars;
-    const cab_helper_row *row = cab_helper_get(x->a);
-    return row && row->n_values == n_values && row->n_params == n_params;
+    return helper_ok(p, x, n_values, n_params);
 }
 
 static bool instr_ok(const cab_plan *p, uint32_t i)
@@ -207,10 +230,8 @@ static bool instr_ok(const cab_plan *p, uint32_t i)
     switch (x->op) {
     case CAB_I_LAUNCH:
     case CAB_I_HELPER: return call_ok(p, x);
-    case CAB_I_ZERO: return x->a < h->n_values && p->values[x->a].cls != CAB_V_CONST &&
-                            p->values[x->a].cls != CAB_V_INPUT;
-    case CAB_I_COPY: return x->a < h->n_values && x->b < h->n_values &&
-                            p->values[x->a].cls != CAB_V_CONST && p->values[x->a].cls != CAB_V_INPUT;
+    case CAB_I_ZERO: return writable(p, x->a);
+    case CAB_I_COPY: return writable(p, x->a) && x->b < h->n_values;
     case CAB_I_EVAL_SHAPE: return x->a <= x->b && x->b <= h->n_scalars;
     case CAB_I_SIZE_READ: return x->a < h->n_scalars && x->b < h->n_values &&
                                  p->scalars[x->a].op == CAB_S_SIZE_READ;

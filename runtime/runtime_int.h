@@ -58,6 +58,7 @@ typedef struct cab_helper_call {
 typedef struct cab_helper_row {
     const char *name;
     uint32_t n_values, n_params;
+    uint32_t written;          /* bit i: the helper writes value i */
     /* Scratch the call needs for these parameters. */
     uint64_t (*scratch)(const int64_t *params);
     int (*run)(const cab_helper_call *c, cab_error *e);

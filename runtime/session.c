@@ -80,6 +80,7 @@ static void free_dynamic(cab_session *s)
         free(s->dynamic[i]);
         s->dynamic[i] = NULL;
     }
+    s->dynamic_bytes = 0;
 }
 
 void cab_session_destroy(cab_session *s)
@@ -174,20 +175,30 @@ static int copy(run_state *r, const cab_plan_instr *x)
     cab_session *s = r->s;
     if (s->bytes[x->a] != s->bytes[x->b])
         return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: copy of unequal sizes");
+    if (!s->data[x->a] || !s->data[x->b])
+        return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: copy before allocation");
     if (s->bytes[x->a])
         memmove(s->data[x->a], s->data[x->b], s->bytes[x->a]);
     return CAB_OK;
 }
 
-/* Sizes that were read from data change what lives after them. */
+static int locate_aliases(run_state *r)
+{
+    cab_session *s = r->s;
+    int rc = CAB_OK;
+    for (uint32_t i = 0; i < s->plan->header->n_values && rc == CAB_OK; i++)
+        if (s->plan->values[i].cls == CAB_V_ALIAS)
+            rc = cab_session_locate(s, i, r->e);
+    return rc;
+}
+
+/* Sizes that were read from data change what lives after them; what has its
+ * memory already keeps its size. */
 static int eval_shape(run_state *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
     int rc = cab_shape_eval(s->plan, NULL, s->slots, x->a, x->b, r->e);
-    for (uint32_t i = 0; i < s->plan->header->n_values && rc == CAB_OK; i++)
-        if (s->plan->values[i].cls == CAB_V_ALIAS || s->plan->values[i].cls == CAB_V_DYNAMIC)
-            rc = cab_session_locate(s, i, r->e);
-    return rc;
+    return rc == CAB_OK ? locate_aliases(r) : rc;
 }
 
 static int size_read(run_state *r, const cab_plan_instr *x)
@@ -206,12 +217,21 @@ static int alloc_value(run_state *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
     int64_t n = s->slots[s->plan->values[x->a].slot_bytes];
+    if (s->dynamic[x->a])
+        s->dynamic_bytes -= s->bytes[x->a];
     free(s->dynamic[x->a]);
-    s->dynamic[x->a] = n < 0 ? NULL : cab_session_alloc(s, (uint64_t)n);
+    s->data[x->a] = s->dynamic[x->a] = NULL;
+    s->bytes[x->a] = 0;
+    if (n < 0 || !cab_session_room(s, (uint64_t)n))
+        return cab_rt_fail(r->e, CAB_ELIMIT, "a tensor of %lld bytes is more than is allowed",
+                           (long long)n);
+    s->dynamic[x->a] = cab_session_alloc(s, (uint64_t)n);
     if (!s->dynamic[x->a])
         return cab_rt_fail(r->e, CAB_ENOMEM, "no memory for a tensor of %lld bytes", (long long)n);
     s->data[x->a] = s->dynamic[x->a];
-    return cab_session_locate(s, x->a, r->e);
+    s->bytes[x->a] = (uint64_t)n;
+    s->dynamic_bytes += (uint64_t)n;
+    return locate_aliases(r);
 }
 
 static int jump(run_state *r, const cab_plan_instr *x)

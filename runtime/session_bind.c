@@ -148,12 +148,12 @@ static int new_packing(cab_session *s, cab_packing **out, cab_error *e)
         if (s->packing[i].stamp < oldest->stamp)
             oldest = &s->packing[i];
     oldest->stamp = 0;
-    if (!oldest->slots) {
+    if (!oldest->slots)
         oldest->slots = cab_session_alloc(s, p->header->n_scalars * sizeof *oldest->slots);
+    if (!oldest->offsets)
         oldest->offsets = cab_session_alloc(s, p->header->n_values * sizeof *oldest->offsets);
-        if (!oldest->slots || !oldest->offsets)
-            return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
-    }
+    if (!oldest->slots || !oldest->offsets)
+        return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
     int rc = check_sizes(s, e);
     if (rc != CAB_OK)
         return rc;
@@ -189,11 +189,15 @@ static int ensure_arena(cab_session *s, const cab_packing *k, cab_error *e)
 static int bind_output(cab_session *s, uint32_t i, cab_tensor_view *t, cab_error *e)
 {
     const cab_plan_value *v = &s->plan->values[s->plan->outputs[i]];
-    uint64_t need = s->bytes[s->plan->outputs[i]];
+    uint64_t need = s->bytes[s->plan->outputs[i]], n, seen;
     t->dtype = v->dtype;
     t->rank = v->rank;
     for (int k = 0; k < v->rank; k++)
         t->dims[k] = s->slots[v->dims[k]];
+    if (!numel(t, &n) || !cab_dtype_bytes(cab_dtype_from_onnx(v->dtype), n, &seen) ||
+        seen > need)
+        return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: output '%s' is larger than its "
+                                             "memory", cab_plan_text(s->plan, v->name));
     if (t->data) {
         if (t->bytes < need)
             return cab_rt_fail(e, CAB_EINPUT, "output '%s' needs %llu bytes, %llu are given",
@@ -222,11 +226,16 @@ int cab_session_locate(cab_session *s, uint32_t value, cab_error *e)
     s->bytes[value] = (uint64_t)s->slots[v->slot_bytes];
     if (v->cls != CAB_V_ALIAS)
         return CAB_OK;
+    if (!s->data[v->index]) {          /* not allocated yet */
+        s->data[value] = NULL;
+        s->bytes[value] = 0;
+        return CAB_OK;
+    }
     int64_t at = s->slots[v->slot_offset];
     if (at < 0 || (uint64_t)at > s->bytes[v->index] ||
         s->bytes[value] > s->bytes[v->index] - (uint64_t)at)
         return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: a tensor leaves its buffer");
-    s->data[value] = s->data[v->index] ? (uint8_t *)s->data[v->index] + at : NULL;
+    s->data[value] = (uint8_t *)s->data[v->index] + at;
     return CAB_OK;
 }
 
@@ -241,7 +250,7 @@ static int locate_all(cab_session *s, const cab_packing *k, const cab_tensor_vie
         case CAB_V_INPUT: s->data[i] = inputs[v->index].data; break;
         case CAB_V_CONST: s->data[i] = (void *)(uintptr_t)(p->weights + v->offset); break;
         case CAB_V_ARENA: s->data[i] = s->arena + k->offsets[i]; break;
-        case CAB_V_DYNAMIC: s->data[i] = NULL; break;
+        case CAB_V_DYNAMIC: s->data[i] = NULL; s->bytes[i] = 0; break;
         case CAB_V_OUTPUT: rc = bind_output(s, v->index, &outputs[v->index], e); break;
         default: break;
         }
@@ -290,6 +299,13 @@ int cab_session_estimate(cab_session *s, const cab_tensor_view *inputs, cab_memo
     out->intermediate = k->arena_bytes + k->scratch_bytes;
     out->outputs = output_bytes(s);
     return CAB_OK;
+}
+
+bool cab_session_room(const cab_session *s, uint64_t bytes)
+{
+    uint64_t held = s->arena_bytes + output_bytes(s) + s->dynamic_bytes;
+    return !s->options.max_bytes ||
+           (held <= s->options.max_bytes && bytes <= s->options.max_bytes - held);
 }
 
 static int check_limit(const cab_session *s, const cab_packing *k, cab_error *e)

@@ -29,6 +29,7 @@ struct cab_session {
     uint64_t *buf_bytes;
     int64_t *ints;
     void **dynamic;            /* per value: owned by this run */
+    uint64_t dynamic_bytes;    /* of them together */
     cab_packing packing[CAB_PACKINGS];
     uint8_t *arena;
     uint64_t arena_bytes;
@@ -46,6 +47,8 @@ int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
 /* The packing for these inputs; nothing is allocated for tensors. */
 int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing **out,
                      cab_error *e);
+/* Whether that many more bytes of tensors are within the limit of the run. */
+bool cab_session_room(const cab_session *s, uint64_t bytes);
 /* Address of a value whose extents are known; checks aliases against parents. */
 int cab_session_locate(cab_session *s, uint32_t value, cab_error *e);
 

@@ -48,7 +48,8 @@ int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, int64_t *sl
             slots[i] = s->imm;
             break;
         case CAB_S_INPUT_DIM:
-            slots[i] = inputs[s->a].dims[s->b];
+            if (inputs)                /* else: as at the start of the run */
+                slots[i] = inputs[s->a].dims[s->b];
             break;
         case CAB_S_SIZE_READ:
             if (inputs)                /* a new run: nothing was read yet */

@@ -54,6 +54,8 @@ models "artifact" "sh $tests/compile-and-run.sh $build {model} {outdir} {inputs}
 
 "$python" "$tests/bad_calls.py" "$build" >"$tmp/bad" 2>&1
 add "wrong models and wrong calls" "$tmp/bad" $?
+sh "$tests/check-hostile.sh" "$build" "$shared" "$cache" 300 >"$tmp/hostile" 2>&1
+add "hostile models and mutations" "$tmp/hostile" $?
 "$python" "$tests/ms_ops.py" "$build" >"$tmp/ms" 2>&1
 add "contrib operators beside onnxruntime" "$tmp/ms" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1

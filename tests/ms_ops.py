@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ms_ops.py BUILD: contrib operators (com.microsoft) against onnxruntime, one node each, seeded values.
+"""ms_ops.py BUILD: contrib operators (com.microsoft) against onnxruntime, one node each, seeded values,
+optimised and naive.
 
 An operator cab does not support in some form counts as skipped; a differing result fails."""
 import pathlib
@@ -20,7 +21,7 @@ i8 = lambda *d: rng.integers(-128, 128, d).astype(np.int8)
 f32 = lambda v: np.float32(v)
 z8 = lambda v: np.uint8(v)
 
-# name, attributes, operands (None: absent), which operands are weights, outputs
+# name, attributes, operands (None: absent), which operands are weights, outputs (places: the others are absent)
 CASES = [
     ("Gelu", {}, [f(3, 7)], [], 1),
     ("QuickGelu", {"alpha": 1.3}, [f(3, 7)], [], 1),
@@ -57,7 +58,44 @@ CASES = [
      [2, 3], 1),
     ("GatherBlockQuantized", {"block_size": 16, "quantize_axis": 1, "gather_axis": 0},
      [u8(8, 16), np.array([3, 1], np.int64), f(8, 2), u8(8, 1)], [0, 2, 3], 1),
+    ("SkipLayerNormalization", {}, [f(2, 5, 8), f(5, 8), f(8)], [], 1),
+    ("SkipLayerNormalization", {}, [f(2, 5, 8), f(2, 5, 8), f(8), None, f(8)], [], [0, 3]),
+    ("SkipSimplifiedLayerNormalization", {}, [f(2, 5, 8), f(1, 5, 8), f(8), f(8)], [], [0, 3]),
+    (":SimplifiedLayerNormalization", {"axis": 1}, [f(2, 5, 8), f(5, 8)], [], 1),
+    ("FusedMatMul", {"transBatchA": 1}, [f(3, 2, 4), f(2, 4, 5)], [], 1),
+    ("FusedMatMul", {"transBatchA": 1, "transA": 1, "transBatchB": 1}, [f(4, 2, 3), f(4, 2, 5)], [], 1),
+    ("FusedMatMul", {"transBatchB": 1, "transB": 1}, [f(2, 3, 4), f(5, 2, 4)], [], 1),
+    ("FusedGemm", {"activation": "LeakyRelu", "activation_alpha": .25}, [f(3, 4), f(4, 5)], [], 1),
+    ("FusedConv", {"activation": "Relu"}, [f(1, 4, 6, 6), f(4, 4, 3, 3), f(4), f(1, 4, 4, 4)], [1, 2], 1),
+    ("FusedConv", {"activation": "HardSigmoid", "activation_params": [.2, .5]}, [f(1, 3, 6, 6), f(4, 3, 3, 3)], [1], 1),
+    ("FusedConv", {"activation": "Clip", "activation_params": [-.5, 1.5]}, [f(1, 3, 6, 6), f(4, 3, 3, 3)], [1], 1),
+    ("RotaryEmbedding", {}, [f(2, 5, 24), np.array([3]), f(16, 4), f(16, 4)], [], 1),
+    ("RotaryEmbedding", {"num_heads": 3, "rotary_embedding_dim": 4}, [f(2, 5, 24), np.array([2]), f(16, 2), f(16, 2)], [], 1),
+    ("QLinearConv", {"pads": [1, 1, 1, 1]}, [u8(1, 3, 6, 6), f32(.02), z8(128), i8(4, 3, 3, 3), f32(.01), np.int8(0), f32(.1),
+                                             z8(100)], range(1, 8), 1),
+    ("QGemm", {"alpha": .5}, [u8(3, 8), f32(.02), z8(120), i8(8, 5), f32(.01), np.int8(3)], [], 1),
+    ("QGemm", {"transB": 1}, [u8(3, 8), f32(.02), z8(120), i8(5, 8), f(5) ** 2, i8(5),
+                              rng.integers(-999, 999, 5).astype(np.int32), f32(.1), z8(99)], [3, 4, 5], 1),
+    ("DynamicQuantizeMatMul", {}, [f(2, 3, 8), i8(8, 5), f(5)], [1, 2], 1),
+    ("MatMulIntegerToFloat", {}, [u8(3, 8), i8(8, 5), f32(.1), f(5), z8(7), i8(5), f(5)], [1, 2, 3, 4, 5, 6], 1),
+    ("MatMulIntegerToFloat", {}, [i8(2, 3, 8), i8(8, 5), f32(.1), f32(.3)], [], 1),
+    ("QuantizeLinear", {"axis": 1}, [f(2, 5, 3), f(5) ** 2 + f32(.01), u8(5)], [], 1),
+    ("QuantizeLinear", {}, [f(2, 5), f32(.01), np.int16(300)], [], 1),
+    ("DequantizeLinear", {}, [u8(2, 5, 3), f(5), u8(5)], [], 1),
+    ("QLinearAdd", {}, [i8(2, 3, 9), f32(.04), np.int8(3), i8(3, 9), f32(.07), np.int8(5), f32(.1), np.int8(-9)], [], 1),
+    ("QLinearMul", {}, [i8(2, 3, 9), f32(.04), np.int8(3), i8(3, 9), f32(.07), np.int8(5), f32(.1), np.int8(-9)], [], 1),
+    ("QLinearConcat", {"axis": 0}, [f32(.1), np.int8(4), i8(2, 3), f32(.04), np.int8(3)], [0, 1, 3, 4], 1),
 ]
+for bits, k, zero in [(8, 64, None), (8, 96, "u8"), (2, 64, None), (4, 80, "u8"), (4, 96, "f32"), (4, 576, "u8")]:
+    blocks = -(-k // 32)
+    zeros = {None: None, "u8": u8(6 * -(-blocks * bits // 8)), "f32": f(6 * blocks)}[zero]
+    CASES.append(("MatMulNBits", {"K": k, "N": 6, "bits": bits, "block_size": 32},
+                  [f(2, 3, k), u8(6, blocks, 4 * bits), f(6 * blocks) / f32(2 ** bits), zeros, None, f(6)],
+                  [1, 2, 3, 5] if zero else [1, 2, 5], 1))
+for bits in (4, 8):
+    for zeros in ([], [u8(20, -(-3 * bits // 8))]):
+        CASES.append(("GatherBlockQuantized", {"bits": bits, "block_size": 16, "quantize_axis": 1, "gather_axis": 0},
+                      [u8(20, 6 * bits), rng.integers(-20, 20, (2, 3)), f(20, 3), *zeros], [0, 2], 1))
 
 
 def make(name, attributes, operands, weights, outputs):
@@ -68,8 +106,10 @@ def make(name, attributes, operands, weights, outputs):
     init = [numpy_helper.from_array(np.asarray(operands[k]), names[k]) for k in weights]
     feed = {names[k]: np.asarray(v) for k, v in enumerate(operands) if v is not None and k not in weights}
     info = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in feed.items()]
-    node = helper.make_node(name, names, [f"o{k}" for k in range(outputs)], domain=domain, name="node", **attributes)
-    out = [helper.make_empty_tensor_value_info(f"o{k}") for k in range(outputs)]
+    places = range(outputs) if isinstance(outputs, int) else outputs
+    results = [f"o{k}" if k in places else "" for k in range(max(places) + 1)]
+    node = helper.make_node(name, names, results, domain=domain, name="node", **attributes)
+    out = [helper.make_empty_tensor_value_info(r) for r in results if r]
     g = helper.make_graph([node], "g", info, out, init)
     return helper.make_model(g, ir_version=9, opset_imports=[helper.make_opsetid("", 17),
                                                              helper.make_opsetid("com.microsoft", 1)]), feed
@@ -108,19 +148,22 @@ for case in CASES:
         for n, v in feed.items():
             np.save(d / f"{n}.npy", v)
             words += ["--input", f"{n}={d / n}.npy"]
-        r = subprocess.run(words, capture_output=True, text=True)
-        if r.returncode == 77:
-            skipped += 1
-            print(f"unsupported: {case[0]} {case[1]}: {r.stderr.strip()[:150]}")
-            continue
-        why = r.stderr.strip()[:200] if r.returncode else ""
-        for k, w in enumerate(want):
-            if not why:
-                t = onnx.TensorProto()
-                t.ParseFromString((d / f"output_{k}.pb").read_bytes())
-                why = differs(numpy_helper.to_array(t), w)
-    passed, failed = passed + (not why), failed + bool(why)
-    if why:
-        print(f"FAILED: {case[0]} {case[1]}: {why}")
+        for flags in ([], ["--naive"]):
+            r = subprocess.run(words + flags, capture_output=True, text=True)
+            name = f"{case[0]} {case[1]} {' '.join(flags)}".strip()
+            if r.returncode == 77:
+                skipped += 1
+                print(f"unsupported: {name}: {r.stderr.strip()[:150]}")
+                continue
+            why = r.stderr.strip()[:200] if r.returncode else ""
+            for k, w in enumerate(want):
+                if not why:
+                    t = onnx.TensorProto()
+                    t.ParseFromString((d / f"output_{k}.pb").read_bytes())
+                    why = differs(numpy_helper.to_array(t), w)
+                (d / f"output_{k}.pb").unlink(missing_ok=True)
+            passed, failed = passed + (not why), failed + bool(why)
+            if why:
+                print(f"FAILED: {name}: {why}")
 print(f"contrib operators: {passed} passed, {failed} failed, {skipped} skipped")
 sys.exit(bool(failed))

@@ -195,6 +195,7 @@ static void check_amplification(void)
     cab_import_options o = { .max_nodes = 1000 };
 
     CHECK_EQ(status_of(many(1, 1001), &o), CAB_ELIMIT);
+    CHECK_EQ(status_of(many(5, 1001), &o), CAB_ELIMIT);
     o = (cab_import_options){ .max_messages = 500 };
     CHECK_EQ(status_of(many(5, 501), &o), CAB_ELIMIT);
     o = (cab_import_options){ .max_bytes = 100000 };

@@ -83,6 +83,9 @@ int64_t cab_dec_extent(cab_dec *d, const cab_value *v, int i)
     if (cab_dim_is_const(x))
         return x->value;
     cab_dec_unsupported(d, "the extent of axis %d must be known", i);
+    if (v)
+        cab_note(d->b.diag, "bind its symbol (--dim NAME=NUMBER), or offer inputs of the extents "
+                 "to compile for");
     return -1;
 }
 

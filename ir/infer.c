@@ -124,7 +124,7 @@ cab_status cab_infer_const(cab_graph *g, cab_node *n, cab_diag *d)
     uint64_t bytes;
 
     (void)g;
-    if (numel < 0)
+    if (t->type.rank < 0 || numel < 0)
         return cab_infer_fail(n, d, "a constant needs a static shape");
     if (t->type.dtype == CAB_DT_none)
         return cab_infer_fail(n, d, "a constant of no element type");

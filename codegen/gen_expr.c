@@ -117,7 +117,16 @@ static cab_kv both(cab_gen *g, cab_kv x, cab_kv y)
     return cab_k_op2(g->k, CAB_K_and, spread(g, x, n), spread(g, y, n));
 }
 
-/* 0 <= at < extent for all guards, by one unsigned comparison each; -1 = always. */
+/* 0 <= at < extent, by one unsigned comparison. */
+static cab_kv below(cab_gen *g, cab_kv at, const cab_dim *extent)
+{
+    cab_kv end = spread(g, cab_gen_dim(g, extent), lanes_of(g, at));
+
+    return cab_k_cmp(g->k, CAB_KC_LT, cab_k_cast(g->k, CAB_DT_u64, at),
+                     cab_k_cast(g->k, CAB_DT_u64, end));
+}
+
+/* All guards on affine functions; -1 = always. */
 static cab_kv guard_mask(cab_gen *g, const cab_view *v, const cab_gen_affine *f)
 {
     cab_kv mask = -1;
@@ -125,13 +134,9 @@ static cab_kv guard_mask(cab_gen *g, const cab_view *v, const cab_gen_affine *f)
     for (int i = 0; i < v->n_guards; i++) {
         const cab_dim *c = lane_coef(g, f[i].f);
         cab_kv at = scalar_part(g, &f[i]);
-        cab_kv end = cab_gen_dim(g, v->guard[i].extent);
-        if (c) {
+        if (c)
             at = along_lanes(g, at, c);
-            end = cab_k_splat(g->k, end, g->lanes);
-        }
-        mask = both(g, mask, cab_k_cmp(g->k, CAB_KC_LT, cab_k_cast(g->k, CAB_DT_u64, at),
-                                       cab_k_cast(g->k, CAB_DT_u64, end)));
+        mask = both(g, mask, below(g, at, v->guard[i].extent));
     }
     return mask;
 }
@@ -152,12 +157,14 @@ static address locate(cab_gen *g, int view)
     address a = { .index = scalar_part(g, f), .lanes = c ? g->lanes : 1 };
     cab_kv term[CAB_SPEC_LOADED];
 
+    a.mask = guard_mask(g, v, f + 1);
     for (int i = 0; i < v->n_loaded; i++) {
         cab_kv x = cab_k_cast(g->k, CAB_DT_i64, cab_gen_value(g, v->loaded[i].index));
+        if (v->loaded[i].extent)
+            a.mask = both(g, a.mask, below(g, x, v->loaded[i].extent));
         term[i] = mul(g, x, spread(g, cab_gen_dim(g, v->loaded[i].stride), lanes_of(g, x)));
         a.gather |= lanes_of(g, x) > 1;
     }
-    a.mask = guard_mask(g, v, f + 1);
     a.gather |= (c && !cab_dim_is(c, 1)) || (!c && a.mask >= 0 && lanes_of(g, a.mask) > 1);
     if (a.gather) {
         a.lanes = g->lanes;
@@ -196,7 +203,7 @@ static cab_kv load_view(cab_gen *g, int view)
     address a = locate(g, view);
     cab_kv x = cab_k_cast(g->k, cab_gen_type(v->dtype), load_at(g, v, &a)), fill;
 
-    if (!v->n_guards || v->fill == 0)
+    if (!cab_view_is_guarded(v) || v->fill == 0)
         return x;
     fill = cab_gen_const(g, v->dtype, v->fill, (int64_t)v->fill);
     if (v->dtype != cab_gen_type(v->dtype))
@@ -204,12 +211,35 @@ static cab_kv load_view(cab_gen *g, int view)
     return cab_k_select(g->k, a.mask, x, spread(g, fill, lanes_of(g, x)));
 }
 
-void cab_gen_store(cab_gen *g, int view, cab_kv value)
+/* min and max of bools. */
+static cab_kop logical_op(cab_kop op)
+{
+    return op == CAB_K_min ? CAB_K_and : op == CAB_K_max ? CAB_K_or : op;
+}
+
+/* What stands there, combined with value by the mode. */
+static cab_kv combined(cab_gen *g, const cab_view *v, const address *a, cab_store_mode mode,
+                       cab_kv value)
+{
+    static const cab_kop ops[] = { [CAB_STORE_ADD] = CAB_K_add, [CAB_STORE_MUL] = CAB_K_mul,
+                                   [CAB_STORE_MAX] = CAB_K_max, [CAB_STORE_MIN] = CAB_K_min };
+    cab_dtype wide = cab_gen_type(v->dtype);
+    bool logical = v->dtype == CAB_DT_bool;
+    cab_kv x = cab_k_cast(g->k, wide, load_at(g, v, a));
+
+    value = spread(g, cab_k_cast(g->k, wide, value), a->lanes);
+    return cab_k_op2(g->k, logical ? logical_op(ops[mode]) : ops[mode], x, value);
+}
+
+void cab_gen_store(cab_gen *g, int view, cab_store_mode mode, cab_kv value)
 {
     const cab_view *v = &g->s->views.p[view];
     address a = locate(g, view);
 
+    /* Rounded before it is combined, as a value of the view's type is. */
     value = spread(g, cab_k_cast(g->k, v->dtype, value), a.lanes);
+    if (mode != CAB_STORE_PLAIN)
+        value = cab_k_cast(g->k, v->dtype, combined(g, v, &a, mode, value));
     if (a.gather)
         cab_k_stx(g->k, value, g->bufs[v->operand], a.index, 0, a.mask);
     else
@@ -223,12 +253,6 @@ typedef struct known { const cab_expr *e; cab_kv v; } known;
 typedef struct evaluation { CAB_VEC(known) v; } evaluation;
 
 static cab_kv eval(cab_gen *g, evaluation *ev, const cab_expr *e);
-
-/* min and max of bools. */
-static cab_kop logical_op(cab_kop op)
-{
-    return op == CAB_K_min ? CAB_K_and : op == CAB_K_max ? CAB_K_or : op;
-}
 
 static cab_kv apply2(cab_gen *g, const cab_expr *e, cab_kv x, cab_kv y)
 {

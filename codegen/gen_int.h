@@ -80,7 +80,7 @@ typedef struct cab_gen {
 cab_kv cab_gen_dim(cab_gen *g, const cab_dim *x);
 /* Value of e at the current point: lanes 1 when it is the same on all lanes. */
 cab_kv cab_gen_value(cab_gen *g, const cab_expr *e);
-void cab_gen_store(cab_gen *g, int view, cab_kv value);
+void cab_gen_store(cab_gen *g, int view, cab_store_mode mode, cab_kv value);
 /* Index of the axis as i64: a vector on the vector axis. */
 cab_kv cab_gen_index(cab_gen *g, int axis);
 /* Type values of dt are computed in. */

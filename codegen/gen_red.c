@@ -5,7 +5,8 @@
  * Accumulators travel as carried values.  Inner axes of constant extent are
  * unrolled within the Sched's budget.  Along a vectorised reduction axis there
  * are several vectors of partial sums, added up in a fixed order at the end;
- * what is left over runs masked, or into one scalar sum.
+ * what is left over runs masked, or into one scalar sum.  Stages whose points
+ * follow each other (scans, scatters) walk their axes one step at a time.
  */
 #include <math.h>
 #include <string.h>
@@ -127,10 +128,19 @@ static cab_kv accumulate(run *r, cab_kv acc)
     }
     x = spread(r, cab_k_cast(g->k, r->type, cab_gen_value(g, e)), lanes);
     if (g->staged_by == r->index)
-        cab_gen_store(g, g->staged_view, x);
+        cab_gen_store(g, g->staged_view, CAB_STORE_PLAIN, x);
     if (r->ragged)
         x = cab_k_select(g->k, g->mask, x, identity(r, lanes));
     return combine(r, acc, x);
+}
+
+/* The state after this step; this one or the one before it is stored. */
+static cab_kv scan(run *r, cab_kv acc)
+{
+    cab_kv next = accumulate(r, acc);
+
+    cab_gen_store(r->g, r->st->view, CAB_STORE_PLAIN, r->st->exclusive ? acc : next);
+    return next;
 }
 
 /* The innermost body: every point of the tile takes one step. */
@@ -144,7 +154,9 @@ static void body(run *r, cab_kv *acc)
             cab_kv *a = acc + (row * g->cols + col) * stride + r->part;
             cab_gen_point(g, row, col);
             if (r->st->kind == CAB_STAGE_STORE)
-                cab_gen_store(g, r->st->view, cab_gen_value(g, r->st->value));
+                cab_gen_store(g, r->st->view, r->st->mode, cab_gen_value(g, r->st->value));
+            else if (r->st->kind == CAB_STAGE_SCAN)
+                *a = scan(r, *a);
             else if (r->arg)
                 take_better(r, spread(r, cab_k_cast(g->k, r->type,
                                                     cab_gen_value(g, r->st->value)), r->lanes), a);
@@ -293,11 +305,11 @@ static run start(cab_gen *g, int index)
     const cab_sched *c = g->sched;
     run r = { .g = g, .index = index, .st = st, .parts = 1, .lanes = 1 };
     uint32_t axes = st->axes;
-    bool reduce = st->kind == CAB_STAGE_REDUCE;
+    bool folds = st->kind != CAB_STAGE_STORE;
 
-    r.arg = reduce && st->red >= CAB_RED_ARGMAX_FIRST;
-    r.along = !r.arg && c->lanes > 1 && g->s->axis[c->vec_axis].kind == CAB_AXIS_RED &&
-              (axes >> c->vec_axis & 1);
+    r.arg = folds && st->red >= CAB_RED_ARGMAX_FIRST;
+    r.along = !r.arg && !cab_stage_is_serial(g->s, st) && c->lanes > 1 &&
+              g->s->axis[c->vec_axis].kind == CAB_AXIS_RED && (axes >> c->vec_axis & 1);
     for (int i = 0; i < g->s->n_axes; i++)
         if ((axes >> i & 1) && !(r.along && i == c->vec_axis))
             r.axis[r.n_axes++] = i;
@@ -308,8 +320,8 @@ static run start(cab_gen *g, int index)
     } else if (g->vec >= 0) {
         r.lanes = g->lanes;
     }
-    r.type = reduce ? cab_gen_type(st->acc) : CAB_DT_none;
-    if (reduce)
+    r.type = folds ? cab_gen_type(st->acc) : CAB_DT_none;
+    if (folds)
         r.n_acc = points(&r) * (r.arg ? 2 : r.parts + (r.along && !g->masks));
     CAB_ASSERT(r.n_acc <= MAX_ACC);
     choose_unroll(&r);
@@ -383,7 +395,7 @@ bool cab_gen_find_staged(const cab_spec *s, int axis, int *by, int *view)
     const cab_view *v = to->kind == CAB_STAGE_STORE ? &s->views.p[to->view] : NULL;
     bool found = false, other;
 
-    if (last < 1 || !v || from->kind != CAB_STAGE_REDUCE || from->red > CAB_RED_MIN ||
+    if (last < 1 || !v || to->mode || from->kind != CAB_STAGE_REDUCE || from->red > CAB_RED_MIN ||
         to->axes != 1u << axis || from->axes != to->axes ||
         from->value->op < CAB_EX_exp || from->value->op > CAB_EX_erf)
         return false;
@@ -411,6 +423,6 @@ void cab_gen_stage(cab_gen *g, int index)
     }
     start_accumulators(&r, acc);
     loops(&r, 0, acc);
-    for (int p = 0; p < points(&r); p++)
+    for (int p = 0; p < points(&r) && r.st->kind == CAB_STAGE_REDUCE; p++)
         g->results[index][p] = finish(&r, acc + p * (r.n_acc / points(&r)));
 }

@@ -97,8 +97,11 @@ static survey survey_stage(const cab_spec *s, int stage, int axis)
     survey v = { .s = s, .seen = cab_map_create(s->arena), .axis = axis, .bytes = 1 };
 
     survey_expr(&v, st->value);
-    if (st->kind == CAB_STAGE_STORE) {
+    if (st->kind != CAB_STAGE_REDUCE)
         survey_view(&v, st->view);
+    if (st->kind == CAB_STAGE_STORE) {
+        v.weight += st->mode ? 1 : 0;
+        v.unit += st->mode ? 1 : 0;
     } else if (st->red >= CAB_RED_ARGMAX_FIRST) {
         v.weight += 6;
         v.bytes = 8;
@@ -151,6 +154,15 @@ static double cost(const cab_spec *s, int axis, int lanes)
     return total;
 }
 
+/* Some stage takes the steps of that axis one by one. */
+static bool is_serial(const cab_spec *s, int axis)
+{
+    for (size_t i = 0; i < s->stages.n; i++)
+        if ((s->stages.p[i].axes >> axis & 1) && cab_stage_is_serial(s, &s->stages.p[i]))
+            return true;
+    return false;
+}
+
 static int best_axis(const cab_spec *s, const cab_target *t, double *best)
 {
     int found = -1;
@@ -158,7 +170,7 @@ static int best_axis(const cab_spec *s, const cab_target *t, double *best)
     *best = cost(s, -1, 1) * 0.8;
     for (int i = 0; i < s->n_axes; i++) {
         double c = cost(s, i, lanes_for(s, t, i));
-        if (c < *best) {
+        if (c < *best && !is_serial(s, i)) {
             *best = c;
             found = i;
         }

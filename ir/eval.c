@@ -33,6 +33,7 @@ static eval_fn *const handlers[] = {
     [CAB_OP_conv] = cab_eval_op_conv,
     [CAB_OP_window] = cab_eval_op_window,
     [CAB_OP_gather] = cab_eval_op_gather,
+    [CAB_OP_scatter] = cab_eval_op_scatter,
     [CAB_OP_topk] = cab_eval_op_topk
 };
 

@@ -82,6 +82,7 @@ cab_status cab_eval_op_slice(cab_eval *e);
 cab_status cab_eval_op_pad(cab_eval *e);
 cab_status cab_eval_op_concat(cab_eval *e);
 cab_status cab_eval_op_gather(cab_eval *e);
+cab_status cab_eval_op_scatter(cab_eval *e);
 cab_status cab_eval_op_reduce(cab_eval *e);
 cab_status cab_eval_op_argreduce(cab_eval *e);
 cab_status cab_eval_op_scan(cab_eval *e);

@@ -373,8 +373,8 @@ static bool shifts_out(cab_dtype t, uint64_t count)
     return count >= (uint64_t)cab_dtype_bits(t);
 }
 BITS(shl, shifts_out(from, b) ? 0 : a << b)
-BITS(shr, shifts_out(from, b) ? 0
-          : cab_dtype_is_signed(from) ? (uint64_t)((int64_t)a >> b) : a >> b)
+BITS(shr, cab_dtype_is_signed(from) ? (uint64_t)((int64_t)a >> (shifts_out(from, b) ? 63 : b))
+          : shifts_out(from, b) ? 0 : a >> b)
 
 #define TRUTH(id, call)                                                     \
     FN(id)                                                                  \

@@ -400,3 +400,66 @@ cab_status cab_eval_op_gather(cab_eval *e)
     }
     return CAB_OK;
 }
+
+/* Place of the update at idx in y, or -1 when it falls outside. */
+static int64_t target(const cab_tensor *y, int axis, int64_t index, const int64_t *idx,
+                      const int64_t *strides)
+{
+    int64_t at = 0;
+    for (int i = 0; i < y->rank; i++) {
+        int64_t p = i == axis ? index : idx[i];
+        if (p < 0 || p >= y->dims[i])
+            return -1;
+        at += p * strides[i];
+    }
+    return at;
+}
+
+static cab_status scatter_op(cab_eval *e, cab_expr_op *op)
+{
+    const char *name = cab_attr_str(e->n, "op");
+    for (int m = CAB_STORE_PLAIN; name && m <= CAB_STORE_MIN; m++)
+        if (!strcmp(name, m ? cab_store_names[m] : "none")) {
+            *op = cab_store_op((cab_store_mode)m);
+            return CAB_OK;
+        }
+    return cab_eval_error(e, CAB_EUNSUPPORTED, "op '%s'", name ? name : "");
+}
+
+cab_status cab_eval_op_scatter(cab_eval *e)
+{
+    const cab_tensor *x = e->in[0], *index = e->in[1], *u = e->in[2];
+    cab_tensor *y = &e->out[0];
+    int64_t idx[CAB_MAX_RANK] = { 0 }, own[CAB_MAX_RANK], from[CAB_MAX_RANK];
+    cab_expr_op op = CAB_EX_COUNT;
+    int axis = 0;
+    CAB_TRY(scatter_op(e, &op));
+    CAB_TRY(cab_eval_axis(e, "axis", x->rank, &axis));
+    bool ok = index->rank == x->rank && u->rank == x->rank && u->dtype == x->dtype &&
+              cab_dtype_is_int(index->dtype);
+    for (int i = 0; ok && i < x->rank; i++)
+        ok = index->dims[i] == 1 || index->dims[i] == u->dims[i];
+    if (!ok)
+        return cab_eval_error(e, CAB_EINPUT, "index and updates do not fit the operand");
+    CAB_TRY(cab_eval_op_copy(e));
+    cab_eval_strides(x->rank, x->dims, own);
+    broadcast_strides(index, x->rank, from);
+    int64_t n = cab_tensor_numel(u);
+    for (int64_t i = 0; i < n; i++, cab_eval_next(u->rank, u->dims, idx)) {
+        int64_t row = cab_scalar_load(index->dtype, index->data,
+                                      (uint64_t)offset(x->rank, idx, from)).i;
+        int64_t at = target(y, axis, row, idx, own);
+        cab_scalar v[3] = { { .i = 0 } };
+        if (at < 0)
+            continue;
+        if (op == CAB_EX_COUNT) {
+            cab_elem_copy(x->dtype, y->data, (uint64_t)at, u->data, (uint64_t)i);
+            continue;
+        }
+        v[0] = cab_scalar_load(x->dtype, y->data, (uint64_t)at);
+        v[1] = cab_scalar_load(x->dtype, u->data, (uint64_t)i);
+        cab_scalar_store(x->dtype, y->data, (uint64_t)at,
+                         cab_scalar_apply(op, x->dtype, x->dtype, v));
+    }
+    return CAB_OK;
+}

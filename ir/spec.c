@@ -20,6 +20,15 @@ const char *const cab_red_names[] = {
     "argmin_last", NULL
 };
 
+const char *const cab_store_names[] = { "plain", "add", "mul", "max", "min", NULL };
+
+cab_expr_op cab_store_op(cab_store_mode mode)
+{
+    static const cab_expr_op ops[] = { CAB_EX_COUNT, CAB_EX_add, CAB_EX_mul, CAB_EX_max,
+                                       CAB_EX_min };
+    return ops[mode];
+}
+
 const char *const cab_spec_kind_names[] = {
     "map", "rowred", "contract", "window", NULL
 };
@@ -150,9 +159,37 @@ int cab_spec_reduce(cab_spec *s, uint32_t axes, cab_red red, cab_dtype acc, cons
 
 void cab_spec_store(cab_spec *s, uint32_t axes, int view, const cab_expr *value)
 {
+    cab_spec_store_with(s, axes, CAB_STORE_PLAIN, view, value);
+}
+
+void cab_spec_store_with(cab_spec *s, uint32_t axes, cab_store_mode mode, int view,
+                         const cab_expr *value)
+{
     cab_stage st = { .kind = CAB_STAGE_STORE, .axes = axes, .acc = CAB_DT_none,
-                     .value = value, .view = view };
+                     .value = value, .view = view, .mode = mode };
     cab_vec_push(s->arena, &s->stages, st);
+}
+
+void cab_spec_scan(cab_spec *s, uint32_t axes, cab_red red, cab_dtype acc, bool exclusive,
+                   int view, const cab_expr *value)
+{
+    cab_stage st = { .kind = CAB_STAGE_SCAN, .axes = axes, .red = red, .acc = acc,
+                     .value = value, .view = view, .exclusive = exclusive };
+    cab_vec_push(s->arena, &s->stages, st);
+}
+
+bool cab_view_is_guarded(const cab_view *v)
+{
+    bool guarded = v->n_guards > 0;
+    for (int i = 0; i < v->n_loaded; i++)
+        guarded |= v->loaded[i].extent != NULL;
+    return guarded;
+}
+
+bool cab_stage_is_serial(const cab_spec *s, const cab_stage *st)
+{
+    return st->kind == CAB_STAGE_SCAN ||
+           (st->kind == CAB_STAGE_STORE && (st->mode || s->views.p[st->view].n_loaded));
 }
 
 /* ---- expressions ---- */

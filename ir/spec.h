@@ -13,11 +13,15 @@
  *   REDUCE  result[i] = fold of red over the stage's axes of value, in acc
  *           dtype, in row-major order of the axes (a Sched may use several
  *           partial sums; the order never depends on the thread count)
- *   STORE   for every point of the stage's axes: view <- value, converted to
- *           the view's dtype
+ *   STORE   for every point of the stage's axes, in row-major order: view <-
+ *           value, converted to the view's dtype; with a mode other than
+ *           plain: view <- view combined with value, in the view's dtype
+ *   SCAN    the fold of REDUCE, whose state after every point (exclusive:
+ *           before it) is stored: view <- state, converted to the view's dtype
  * A stage may read results of earlier REDUCE stages.  Several STORE stages are
- * several outputs.  No stage reads what another point writes, so points and
- * parallel axes may run in any order.
+ * several outputs.  No stage reads or writes what another point writes, so
+ * points and parallel axes may run in any order; writes that may meet (a
+ * scatter) stand in one stage, over its axes.
  *
  * Softmax is: reduce max over k; reduce sum over k of exp(x - r0); store over
  * k of exp(x - r0) / r1.  A convolution is one REDUCE over (kh, kw, c) and a
@@ -55,8 +59,12 @@ typedef struct cab_view {
     int operand;               /* index into cab_spec.operands */
     cab_dtype dtype;           /* as stored */
     cab_affine at;             /* offset in elements */
-    int n_loaded;              /* + value(index) * stride: gather, paged caches */
-    struct { const cab_expr *index; const cab_dim *stride; } loaded[CAB_SPEC_LOADED];
+    int n_loaded;              /* + value(index) * stride: gather, scatter, paged caches */
+    struct cab_loaded {
+        const cab_expr *index;
+        const cab_dim *stride;
+        const cab_dim *extent; /* not NULL: a guard 0 <= value(index) < extent */
+    } loaded[CAB_SPEC_LOADED];
     int n_guards;
     cab_spec_guard guard[CAB_SPEC_GUARDS];
     double fill;
@@ -91,14 +99,20 @@ typedef enum cab_red {
     CAB_RED_ARGMIN_FIRST, CAB_RED_ARGMIN_LAST
 } cab_red;
 
-typedef enum cab_stage_kind { CAB_STAGE_REDUCE, CAB_STAGE_STORE } cab_stage_kind;
+typedef enum cab_store_mode {
+    CAB_STORE_PLAIN, CAB_STORE_ADD, CAB_STORE_MUL, CAB_STORE_MAX, CAB_STORE_MIN
+} cab_store_mode;
+
+typedef enum cab_stage_kind { CAB_STAGE_REDUCE, CAB_STAGE_STORE, CAB_STAGE_SCAN } cab_stage_kind;
 typedef struct cab_stage {
     cab_stage_kind kind;
     uint32_t axes;             /* bit mask of RED axes this stage loops over */
-    cab_red red;
-    cab_dtype acc;             /* REDUCE: type of accumulation and result (ARG*: type compared; the result is i64) */
+    cab_red red;               /* REDUCE, SCAN (no ARG*) */
+    cab_dtype acc;             /* type of accumulation and result (ARG*: type compared; the result is i64) */
     const cab_expr *value;
-    int view;                  /* STORE: target */
+    int view;                  /* STORE, SCAN: target */
+    cab_store_mode mode;       /* STORE */
+    bool exclusive;            /* SCAN */
 } cab_stage;
 
 /* What the Spec was made from: which generator family fits.  A hint for
@@ -127,6 +141,14 @@ int cab_spec_operand(cab_spec *s, cab_dtype dt, bool written, const cab_dim *ele
 int cab_spec_view(cab_spec *s, const cab_view *v);
 int cab_spec_reduce(cab_spec *s, uint32_t axes, cab_red red, cab_dtype acc, const cab_expr *value);
 void cab_spec_store(cab_spec *s, uint32_t axes, int view, const cab_expr *value);
+void cab_spec_store_with(cab_spec *s, uint32_t axes, cab_store_mode mode, int view,
+                         const cab_expr *value);
+void cab_spec_scan(cab_spec *s, uint32_t axes, cab_red red, cab_dtype acc, bool exclusive,
+                   int view, const cab_expr *value);
+/* Some access through v may not happen. */
+bool cab_view_is_guarded(const cab_view *v);
+/* The stage's points meet or follow from each other: they run one by one. */
+bool cab_stage_is_serial(const cab_spec *s, const cab_stage *st);
 const cab_expr *cab_ex_const(cab_spec *s, cab_dtype dt, double v);
 const cab_expr *cab_ex_int(cab_spec *s, cab_dtype dt, int64_t v);
 const cab_expr *cab_ex_dim(cab_spec *s, const cab_dim *x);

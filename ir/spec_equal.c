@@ -70,13 +70,14 @@ static void put_view(canon *c, const cab_view *v)
     for (int k = 0; k < v->n_loaded; k++) {
         put(c, class_at(c, v->loaded[k].index));
         put_dim(c, v->loaded[k].stride);
+        put_dim(c, v->loaded[k].extent);
     }
     put(c, (uint64_t)v->n_guards);
     for (int g = 0; g < v->n_guards; g++) {
         put_affine(c, &v->guard[g].at);
         put_dim(c, v->guard[g].extent);
     }
-    if (v->n_guards)
+    if (cab_view_is_guarded(v))
         cab_buf_bytes(&c->out, &v->fill, sizeof v->fill);
 }
 
@@ -85,11 +86,14 @@ static void put_stage(canon *c, const cab_stage *st)
     put(c, (uint64_t)st->kind);
     put(c, st->axes);
     put(c, class_at(c, st->value));
-    if (st->kind == CAB_STAGE_STORE) {
+    if (cab_stage_writes(st))
         put(c, (uint64_t)st->view);
+    if (st->kind == CAB_STAGE_STORE) {
+        put(c, (uint64_t)st->mode);
     } else {
         put(c, (uint64_t)st->red);
         put(c, (uint64_t)st->acc);
+        put(c, st->exclusive);
     }
 }
 

@@ -17,6 +17,7 @@ typedef struct number_view {
     number_affine at;
     int64_t elems;
     int64_t stride[CAB_SPEC_LOADED];
+    int64_t within[CAB_SPEC_LOADED];   /* -1: any index */
     uint32_t index[CAB_SPEC_LOADED];   /* slots */
     number_affine guard[CAB_SPEC_GUARDS];
     int64_t extent[CAB_SPEC_GUARDS];
@@ -67,6 +68,9 @@ static cab_status number_of_view(machine *m, const cab_view *v, number_view *out
     CAB_TRY(number(m, m->s->operands[v->operand].elems, &out->elems));
     for (int k = 0; k < v->n_loaded; k++) {
         CAB_TRY(number(m, v->loaded[k].stride, &out->stride[k]));
+        out->within[k] = -1;
+        if (v->loaded[k].extent)
+            CAB_TRY(number(m, v->loaded[k].extent, &out->within[k]));
         out->index[k] = cab_ex_list_at(&m->all, v->loaded[k].index);
     }
     for (int g = 0; g < v->n_guards; g++) {
@@ -96,7 +100,7 @@ static void prepare_stage(machine *m, size_t i)
     const cab_stage *st = &m->s->stages.p[i];
     cab_ex_list l = cab_ex_list_on(m->a, m->s);
     cab_ex_list_add(&l, st->value);
-    if (st->kind == CAB_STAGE_STORE)
+    if (cab_stage_writes(st))
         for (int k = 0; k < m->s->views.p[st->view].n_loaded; k++)
             cab_ex_list_add(&l, m->s->views.p[st->view].loaded[k].index);
     for (size_t k = 0; k < l.v.n; k++)
@@ -144,8 +148,14 @@ static cab_status address(machine *m, int view, int64_t *out)
         }
     }
     uint64_t at = (uint64_t)affine_at(m, &n->at);
-    for (int k = 0; k < v->n_loaded; k++)
-        at += (uint64_t)m->slots[n->index[k]].v.i * (uint64_t)n->stride[k];
+    for (int k = 0; k < v->n_loaded; k++) {
+        int64_t x = m->slots[n->index[k]].v.i;
+        if (v->loaded[k].extent && (x < 0 || x >= n->within[k])) {
+            *out = -1;
+            return CAB_OK;
+        }
+        at += (uint64_t)x * (uint64_t)n->stride[k];
+    }
     *out = (int64_t)at;
     if (at >= (uint64_t)n->elems || n->elems < 0)
         return cab_spec_fail(m->s, m->d, "view %d reaches offset %lld of operand %d, "
@@ -200,22 +210,38 @@ static cab_scalar convert(cab_dtype from, cab_dtype to, cab_scalar v)
     return from == to ? v : cab_scalar_cast(from, to, v);
 }
 
+/* view <- v of type from. */
+static cab_status store(machine *m, const cab_stage *st, cab_dtype from, cab_scalar v)
+{
+    const cab_view *w = &m->s->views.p[st->view];
+    cab_scalar x[3] = { { .i = 0 } };
+    int64_t at;
+    CAB_TRY(address(m, st->view, &at));
+    if (at < 0)
+        return CAB_OK;
+    v = convert(from, w->dtype, v);
+    if (st->mode != CAB_STORE_PLAIN) {
+        x[0] = cab_scalar_load(w->dtype, m->bufs[w->operand], (uint64_t)at);
+        x[1] = v;
+        v = cab_scalar_apply(cab_store_op(st->mode), w->dtype, w->dtype, x);
+    }
+    cab_scalar_store(w->dtype, m->bufs[w->operand], (uint64_t)at, v);
+    return CAB_OK;
+}
+
 static cab_status stage_point(machine *m, size_t i, cab_fold *fold)
 {
     const cab_stage *st = &m->s->stages.p[i];
-    int64_t at;
     for (size_t k = 0; k < m->needs[i].n; k++)
         CAB_TRY(compute(m, m->needs[i].p[k]));
     cab_scalar v = m->slots[cab_ex_list_at(&m->all, st->value)].v;
-    if (st->kind == CAB_STAGE_REDUCE) {
-        cab_fold_add(fold, convert(st->value->dtype, st->acc, v));
-        return CAB_OK;
-    }
-    const cab_view *w = &m->s->views.p[st->view];
-    CAB_TRY(address(m, st->view, &at));
-    if (at >= 0)
-        cab_scalar_store(w->dtype, m->bufs[w->operand], (uint64_t)at,
-                         convert(st->value->dtype, w->dtype, v));
+    if (st->kind == CAB_STAGE_STORE)
+        return store(m, st, st->value->dtype, v);
+    if (st->kind == CAB_STAGE_SCAN && st->exclusive)
+        CAB_TRY(store(m, st, st->acc, cab_fold_end(fold)));
+    cab_fold_add(fold, convert(st->value->dtype, st->acc, v));
+    if (st->kind == CAB_STAGE_SCAN && !st->exclusive)
+        return store(m, st, st->acc, cab_fold_end(fold));
     return CAB_OK;
 }
 

@@ -28,7 +28,11 @@ cab_dtype cab_ex_type(cab_expr_op op, const cab_dtype arg[3], cab_dtype to);
 /* Type of the value a REDUCE stage leaves. */
 cab_dtype cab_stage_type(const cab_stage *st);
 extern const char *const cab_red_names[];   /* by cab_red, NULL at the end */
+extern const char *const cab_store_names[]; /* by cab_store_mode, NULL */
 extern const char *const cab_spec_kind_names[];  /* by cab_spec_kind, NULL */
+/* How a mode other than plain combines. */
+cab_expr_op cab_store_op(cab_store_mode mode);
+static inline bool cab_stage_writes(const cab_stage *st) { return st->kind != CAB_STAGE_REDUCE; }
 static inline bool cab_red_is_arg(cab_red r) { return r >= CAB_RED_ARGMAX_FIRST; }
 
 typedef struct cab_ex_list {

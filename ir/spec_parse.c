@@ -199,6 +199,8 @@ static cab_status parse_view_line(cab_scan *p)
         CAB_TRY(parse_expr(p, &v.loaded[v.n_loaded].index));
         CAB_TRY(cab_scan_expect(p, "*"));
         CAB_TRY(cab_scan_dim(p, &v.loaded[v.n_loaded].stride));
+        if (cab_scan_take(p, "in"))
+            CAB_TRY(cab_scan_dim(p, &v.loaded[v.n_loaded].extent));
         v.n_loaded++;
     }
     while (cab_scan_take(p, "guard")) {
@@ -209,7 +211,7 @@ static cab_status parse_view_line(cab_scan *p)
         CAB_TRY(cab_scan_dim(p, &v.guard[v.n_guards].extent));
         v.n_guards++;
     }
-    if (v.n_guards) {
+    if (cab_view_is_guarded(&v)) {
         CAB_TRY(cab_scan_expect(p, "fill"));
         CAB_TRY(cab_scan_double(p, &v.fill));
     }
@@ -247,19 +249,43 @@ static cab_status parse_reduce_line(cab_scan *p)
     return CAB_OK;
 }
 
-static cab_status parse_store_line(cab_scan *p)
+static cab_status parse_target(cab_scan *p, int *view)
 {
-    int view;
-    uint32_t mask;
-    const cab_expr *value;
     cab_scan_skip(p);
     if (!is_reference(p->s, cab_scan_word_length(p->s)) || *p->s != 'v')
         return cab_scan_fail(p, "expected a view");
     p->s++;
-    CAB_TRY(cab_scan_int(p, 0, (int64_t)p->spec->views.n - 1, &view));
+    return cab_scan_int(p, 0, (int64_t)p->spec->views.n - 1, view);
+}
+
+static cab_status parse_store_line(cab_scan *p)
+{
+    int view, mode = CAB_STORE_PLAIN;
+    uint32_t mask;
+    const cab_expr *value;
+    CAB_TRY(parse_target(p, &view));
+    for (int i = CAB_STORE_ADD; i <= CAB_STORE_MIN && mode == CAB_STORE_PLAIN; i++)
+        if (cab_scan_take(p, cab_store_names[i]))
+            mode = i;
     CAB_TRY(parse_mask(p, &mask));
     CAB_TRY(parse_expr(p, &value));
-    cab_spec_store(p->spec, mask, view, value);
+    cab_spec_store_with(p->spec, mask, (cab_store_mode)mode, view, value);
+    return CAB_OK;
+}
+
+static cab_status parse_scan_line(cab_scan *p)
+{
+    int view, red;
+    cab_dtype acc;
+    uint32_t mask;
+    const cab_expr *value;
+    CAB_TRY(parse_target(p, &view));
+    CAB_TRY(cab_scan_one_of(p, cab_red_names, &red));
+    CAB_TRY(cab_scan_dtype(p, &acc));
+    bool exclusive = cab_scan_take(p, "exclusive");
+    CAB_TRY(parse_mask(p, &mask));
+    CAB_TRY(parse_expr(p, &value));
+    cab_spec_scan(p->spec, mask, (cab_red)red, acc, exclusive, view, value);
     return CAB_OK;
 }
 
@@ -293,6 +319,8 @@ static cab_status parse_spec_line(cab_scan *p)
         return parse_view_line(p);
     if (cab_scan_take(p, "store"))
         return parse_store_line(p);
+    if (cab_scan_take(p, "scan"))
+        return parse_scan_line(p);
     return cab_scan_fail(p, "expected a statement");
 }
 

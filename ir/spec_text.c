@@ -186,6 +186,10 @@ static void put_view(printer *p, size_t i)
         put_expr(p, v->loaded[k].index);
         cab_buf_str(p->b, " * ");
         cab_dim_print(p->b, v->loaded[k].stride);
+        if (!v->loaded[k].extent)
+            continue;
+        cab_buf_str(p->b, " in ");
+        cab_dim_print(p->b, v->loaded[k].extent);
     }
     for (int g = 0; g < v->n_guards; g++) {
         cab_buf_str(p->b, " guard ");
@@ -193,7 +197,7 @@ static void put_view(printer *p, size_t i)
         cab_buf_str(p->b, " in ");
         cab_dim_print(p->b, v->guard[g].extent);
     }
-    if (v->n_guards) {
+    if (cab_view_is_guarded(v)) {
         cab_buf_str(p->b, " fill ");
         cab_buf_f64(p->b, v->fill);
     }
@@ -208,8 +212,12 @@ static void put_stage(printer *p, size_t i)
     if (st->kind == CAB_STAGE_REDUCE)
         cab_buf_printf(p->b, "  r%zu = %s %s over (", i, cab_red_names[st->red],
                        cab_dtype_name(st->acc));
+    else if (st->kind == CAB_STAGE_SCAN)
+        cab_buf_printf(p->b, "  scan v%d %s %s%s over (", st->view, cab_red_names[st->red],
+                       cab_dtype_name(st->acc), st->exclusive ? " exclusive" : "");
     else
-        cab_buf_printf(p->b, "  store v%d over (", st->view);
+        cab_buf_printf(p->b, "  store v%d%s%s over (", st->view, st->mode ? " " : "",
+                       st->mode ? cab_store_names[st->mode] : "");
     for (int k = 0; k < p->s->n_axes; k++)
         if (st->axes >> k & 1) {
             cab_buf_str(p->b, sep);
@@ -281,8 +289,10 @@ static void spec_facts(cab_buf *b, cab_map *seen, const cab_spec *s)
     for (size_t i = 0; i < s->views.n; i++) {
         const cab_view *v = &s->views.p[i];
         affine_facts(b, seen, &v->at);
-        for (int k = 0; k < v->n_loaded; k++)
+        for (int k = 0; k < v->n_loaded; k++) {
             put_facts(b, seen, v->loaded[k].stride);
+            put_facts(b, seen, v->loaded[k].extent);
+        }
         for (int g = 0; g < v->n_guards; g++) {
             affine_facts(b, seen, &v->guard[g].at);
             put_facts(b, seen, v->guard[g].extent);

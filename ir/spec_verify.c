@@ -149,7 +149,7 @@ static cab_status verify_stage(const cab_spec *s, cab_arena *a, size_t i, cab_di
         return cab_spec_fail(s, d, "stage %zu has no value", i);
     cab_ex_list l = cab_ex_list_on(a, s);
     cab_ex_list_add(&l, st->value);
-    if (st->kind == CAB_STAGE_STORE) {
+    if (cab_stage_writes(st)) {
         if (st->view < 0 || (size_t)st->view >= s->views.n ||
             !s->operands[s->views.p[st->view].operand].written)
             return cab_spec_fail(s, d, "stage %zu stores to no written operand", i);
@@ -157,9 +157,16 @@ static cab_status verify_stage(const cab_spec *s, cab_arena *a, size_t i, cab_di
         for (int k = 0; k < v->n_loaded; k++)
             cab_ex_list_add(&l, v->loaded[k].index);
         used |= cab_view_axes(v);
-    } else if (!arithmetic(st->acc) || st->red > CAB_RED_ARGMIN_LAST) {
-        return cab_spec_fail(s, d, "stage %zu reduces in no arithmetic type", i);
+        cab_dtype t[3] = { v->dtype, v->dtype, CAB_DT_none };
+        if (st->mode > CAB_STORE_MIN ||
+            (st->mode && (st->kind != CAB_STAGE_STORE ||
+                          cab_ex_type(cab_store_op(st->mode), t, v->dtype) != v->dtype)))
+            return cab_spec_fail(s, d, "stage %zu cannot combine what it stores", i);
     }
+    if (st->kind != CAB_STAGE_STORE && (!arithmetic(st->acc) || st->red > CAB_RED_ARGMIN_LAST))
+        return cab_spec_fail(s, d, "stage %zu reduces in no arithmetic type", i);
+    if (st->kind == CAB_STAGE_SCAN && cab_red_is_arg(st->red))
+        return cab_spec_fail(s, d, "stage %zu scans by an index", i);
     for (size_t k = 0; k < l.v.n; k++) {
         CAB_TRY(verify_expr(s, l.v.p[k], i, d));
         used |= expr_axes(s, l.v.p[k]);
@@ -180,7 +187,7 @@ cab_status cab_spec_verify(const cab_spec *s, cab_diag *d)
     bool stores = false;
     for (size_t i = 0; i < s->stages.n && st == CAB_OK; i++) {
         st = verify_stage(s, s->arena, i, d);
-        stores |= s->stages.p[i].kind == CAB_STAGE_STORE;
+        stores |= cab_stage_writes(&s->stages.p[i]);
     }
     cab_arena_release(s->arena, m);
     if (st == CAB_OK && !stores)

@@ -1,111 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * decompose_scatter.c - scatters, turned round into gathers.
+ * decompose_scatter.c - ops that write where data says.
  *
- * Every element of the result asks which updates hit it: a reduction over the
- * updates along the axis.  That is exact, deterministic and parallel, and
- * costs the product of both extents, so it is limited to MAX_WORK pairs.
+ * The one primitive is scatter along an axis, in the order of the updates.
+ * Negative indices count from the end where the standard says so; what lies
+ * outside is dropped, never written.
  */
 #include "passes/decompose_int.h"
 #include <string.h>
 
-#define MAX_WORK ((int64_t)1 << 26)
-
-typedef enum combine { C_NONE, C_SUM, C_PROD, C_MAX, C_MIN, C_BAD } combine;
-
-static const struct { const char *name, *red; cab_op_id op; } combines[] = {
-    [C_NONE] = { "none", "max", CAB_OP_none }, [C_SUM] = { "add", "sum", CAB_OP_add },
-    [C_PROD] = { "mul", "prod", CAB_OP_mul }, [C_MAX] = { "max", "max", CAB_OP_max },
-    [C_MIN] = { "min", "min", CAB_OP_min },
-};
-
-static combine how(cab_dec *d)
+static cab_value *scatter(cab_dec *d, cab_value *x, cab_value *index, cab_value *u, int axis,
+                          const char *op)
 {
+    cab_value *in[] = { x, index, u };
+    cab_attr attr[2];
+
+    if (cab_dec_failed(d) || !x || !index || !u)
+        return NULL;
+    attr[0] = cab_a_int("axis", axis);
+    attr[1] = cab_a_str("op", op);
+    return cab_build(&d->b, CAB_OP_scatter, 3, in, 2, attr);
+}
+
+/* Attribute reduction in the primitive's words (they are the same). */
+static const char *how(cab_dec *d, const cab_value *x)
+{
+    static const char *const names[] = { "none", "add", "mul", "max", "min" };
     const char *s = cab_attr_str(d->n, "reduction");
 
-    for (int i = C_NONE; s && i < C_BAD; i++)
-        if (!strcmp(s, combines[i].name))
-            return (combine)i;
-    if (!s)
-        return C_NONE;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(s ? s : "none", names[i])) {
+            if ((i == 1 || i == 2) && cab_dec_dtype(x) == CAB_DT_bool)
+                cab_dec_unsupported(d, "reduction = %s of bool", s);
+            return names[i];
+        }
     cab_dec_bad(d, "attribute reduction = %s", s);
-    return C_BAD;
-}
-
-static bool affordable(cab_dec *d, const cab_value *a, const cab_dim *k)
-{
-    const cab_dim *work = cab_dim_mul(d->g->dims, cab_type_numel(d->g, &a->type), k);
-
-    if (work->hi <= MAX_WORK)
-        return true;
-    cab_dec_unsupported(d, "a scatter of this size (over 2^26 pairs, or not known)");
-    return false;
-}
-
-/* old combined with the updates that hit.  hit has one more axis than old, k,
- * over which u (broadcasting to hit) is reduced. */
-static cab_value *combined(cab_dec *d, combine c, cab_value *old, cab_value *hit, cab_value *u,
-                           int64_t k)
-{
-    cab_value *idle = c == C_SUM ? cab_dec_int(d, u, 0) : c == C_PROD ? cab_dec_int(d, u, 1)
-                    : cab_dec_unsqueeze(d, old, (int)k);
-
-    u = cab_b_select(&d->b, hit, u, idle);
-    u = cab_dec_reduce(d, u, combines[c].red, &k, 1, false);
-    return cab_dec_bin(d, combines[c].op, old, u);
-}
-
-/* Number of the last update that hits, -1 for none; hit as above. */
-static cab_value *last_hit(cab_dec *d, cab_value *hit, int64_t k)
-{
-    cab_value *n = cab_dec_iota(d, cab_dec_rank(hit), (int)k, cab_dec_dim(d, hit, (int)k),
-                                CAB_DT_i64);
-
-    n = cab_b_select(&d->b, hit, n, cab_dec_int(d, n, -1));
-    return cab_dec_reduce(d, n, "max", &k, 1, false);
-}
-
-static cab_value *chosen(cab_dec *d, cab_value *last, cab_value *u, cab_value *old, int rank)
-{
-    cab_value *none = cab_dec_bin(d, CAB_OP_lt, last, cab_dec_int(d, last, 0));
-
-    while (none && cab_dec_rank(none) < rank)
-        none = cab_dec_unsqueeze(d, none, cab_dec_rank(none));
-    return cab_b_select(&d->b, none, old, u);
+    return names[0];
 }
 
 static cab_value *scatter_elements(cab_dec *d)
 {
-    cab_value *x = cab_dec_in(d, 0), *i = cab_dec_in(d, 1), *u = cab_dec_in(d, 2), *hit, *at;
+    cab_value *x = cab_dec_in(d, 0), *i = cab_dec_in(d, 1), *u = cab_dec_in(d, 2);
     int rank = cab_dec_rank(x), axis = cab_dec_axis(d, cab_attr_int(d->n, "axis"), rank);
-    const cab_dim *lo[CAB_MAX_RANK], *hi[CAB_MAX_RANK];
-    combine c = how(d);
+    const char *op = how(d, x);
 
     if (cab_dec_failed(d) || cab_dec_rank(i) != rank || cab_dec_rank(u) != rank)
         return cab_dec_bad(d, "operands differ in rank");
-    if (rank >= CAB_MAX_RANK)
-        return cab_dec_unsupported(d, "an operand of rank %d", rank);
     i = cab_dec_from_end(d, cab_dec_cast(d, i, CAB_DT_i64), x->type.dims[axis]);
-    /* Other axes may be shorter than x's: no update there. */
-    for (int a = 0; a < rank; a++) {
-        lo[a] = cab_dec_c(d, 0);
-        hi[a] = a == axis ? lo[a] : cab_dim_sub(d->g->dims, x->type.dims[a], cab_dec_dim(d, i, a));
-    }
-    i = cab_dec_pad(d, i, lo, hi, cab_dec_int(d, i, -1));
-    u = cab_dec_pad(d, u, lo, hi, NULL);
-    if (cab_dec_failed(d) || !affordable(d, x, cab_dec_dim(d, i, axis)))
-        return NULL;
-    if (cab_dim_is(cab_dec_dim(d, i, axis), 0))
-        return x;
-    at = cab_dec_iota(d, rank + 1, axis, x->type.dims[axis], CAB_DT_i64);
-    hit = cab_dec_bin(d, CAB_OP_eq, at, cab_dec_unsqueeze(d, i, axis));
-    if (c != C_NONE) {
-        /* k right after the axis. */
-        return combined(d, c, x, hit, cab_dec_unsqueeze(d, u, axis), axis + 1);
-    }
-    at = last_hit(d, hit, axis + 1);
-    u = cab_dec_pick(d, u, cab_dec_bin(d, CAB_OP_max, at, cab_dec_int(d, at, 0)), axis);
-    return chosen(d, at, u, x, rank);
+    return scatter(d, x, i, u, axis, op);
 }
 
 cab_value *cab_dec_ScatterElements(cab_dec *d)
@@ -118,26 +60,27 @@ cab_value *cab_dec_Scatter(cab_dec *d)
     return scatter_elements(d);
 }
 
-/* x seen as [rows, rest], updates as [n, rest], one row number per update. */
-static cab_value *scatter_rows(cab_dec *d, cab_value *x, cab_value *at, cab_value *u, combine c)
+static cab_value *in_range(cab_dec *d, cab_value *i, const cab_dim *n)
 {
-    cab_value *row = cab_dec_iota(d, 2, 0, cab_dec_dim(d, x, 0), CAB_DT_i64), *hit;
-
-    if (cab_dec_failed(d) || cab_dim_is(cab_dec_dim(d, at, 0), 0))
-        return x;
-    hit = cab_dec_bin(d, CAB_OP_eq, row, cab_dec_unsqueeze(d, at, 0));
-    if (c != C_NONE) {
-        if (!affordable(d, x, cab_dec_dim(d, at, 0)))
-            return NULL;
-        return combined(d, c, x, cab_dec_unsqueeze(d, hit, 2), cab_dec_unsqueeze(d, u, 0), 1);
-    }
-    if (cab_dec_failed(d) || !affordable(d, hit, cab_dec_c(d, 1)))
-        return NULL;
-    row = last_hit(d, hit, 1);
-    u = cab_dec_gather(d, u, cab_dec_bin(d, CAB_OP_max, row, cab_dec_int(d, row, 0)), 0);
-    return chosen(d, row, u, x, 2);
+    return cab_dec_bin(d, CAB_OP_and, cab_dec_bin(d, CAB_OP_le, cab_dec_int(d, i, 0), i),
+                       cab_dec_bin(d, CAB_OP_lt, i, cab_b_dim(&d->b, n)));
 }
 
+/* at + i * stride where i is an index of an axis of extent n, else -1. */
+static cab_value *add_coordinate(cab_dec *d, cab_value *at, cab_value *i, const cab_dim *n,
+                                 const cab_dim *stride)
+{
+    cab_value *ok = in_range(d, i, n), *sum;
+
+    sum = cab_dec_bin(d, CAB_OP_mul, i, cab_b_dim(&d->b, stride));
+    if (at) {
+        ok = cab_dec_bin(d, CAB_OP_and, ok, cab_dec_bin(d, CAB_OP_le, cab_dec_int(d, at, 0), at));
+        sum = cab_dec_bin(d, CAB_OP_add, at, sum);
+    }
+    return cab_b_select(&d->b, ok, sum, cab_dec_int(d, i, -1));
+}
+
+/* x as [rows, rest], updates as [n, rest], one row number per update. */
 cab_value *cab_dec_ScatterND(cab_dec *d)
 {
     cab_value *x = cab_dec_in(d, 0), *i = cab_dec_in(d, 1), *u = cab_dec_in(d, 2), *at = NULL, *y;
@@ -145,7 +88,7 @@ cab_value *cab_dec_ScatterND(cab_dec *d)
     int64_t q = ri ? cab_dec_extent(d, i, ri - 1) : 0;
     cab_dims *ds = d->g->dims;
     const cab_dim *n = cab_dec_c(d, 1), *rows = n, *rest = n, *dims[2];
-    combine c = how(d);
+    const char *op = how(d, x);
 
     if (cab_dec_failed(d) || q < 1 || q > rank)
         return cab_dec_bad(d, "the index does not fit the operand");
@@ -159,45 +102,190 @@ cab_value *cab_dec_ScatterND(cab_dec *d)
     for (int a = (int)q - 1; a >= 0; a--) {
         cab_value *t = cab_dec_cut(d, i, 1, cab_dec_c(d, a), cab_dec_c(d, 1));
 
-        t = cab_dec_from_end(d, cab_dec_squeeze(d, t, 1), x->type.dims[a]);
-        t = cab_dec_bin(d, CAB_OP_mul, t, cab_b_dim(&d->b, rows));
-        at = at ? cab_dec_bin(d, CAB_OP_add, at, t) : t;
+        t = cab_dec_from_end(d, t, x->type.dims[a]);
+        at = add_coordinate(d, at, t, x->type.dims[a], rows);
         rows = cab_dim_mul(ds, rows, x->type.dims[a]);
     }
     dims[1] = rest;
     u = cab_dec_reshape(d, u, 2, dims);
     dims[0] = rows;
-    y = scatter_rows(d, cab_dec_reshape(d, x, 2, dims), at, u, c);
+    y = scatter(d, cab_dec_reshape(d, x, 2, dims), at, u, 0, op);
     return y ? cab_dec_reshape(d, y, rank, x->type.dims) : NULL;
 }
 
 /* A block of the cache, from write_indices[b] on, takes the update. */
 cab_value *cab_dec_TensorScatter(cab_dec *d)
 {
-    cab_value *x = cab_dec_in(d, 0), *u = cab_dec_in(d, 1), *w = cab_dec_in(d, 2), *j, *in, *n;
+    cab_value *x = cab_dec_in(d, 0), *u = cab_dec_in(d, 1), *w = cab_dec_in(d, 2), *j;
     int rank = cab_dec_rank(x), axis = cab_dec_axis(d, cab_attr_int(d->n, "axis"), rank);
     const char *mode = cab_attr_str(d->n, "mode");
-    const cab_dim *dims[CAB_MAX_RANK];
 
     if (cab_dec_failed(d) || cab_dec_rank(u) != rank || axis == 0)
         return cab_dec_bad(d, "operands differ in rank, or the axis is the batch");
-    j = cab_dec_iota(d, rank, axis, x->type.dims[axis], CAB_DT_i64);
-    if (w) {
-        for (int a = 0; a < rank; a++)
-            dims[a] = a ? cab_dec_c(d, 1) : x->type.dims[0];
-        w = cab_dec_reshape(d, cab_dec_cast(d, w, CAB_DT_i64), rank, dims);
-        j = cab_dec_bin(d, CAB_OP_sub, j, w);
-    }
+    j = cab_dec_iota(d, rank, axis, u->type.dims[axis], CAB_DT_i64);
+    if (w)
+        j = cab_dec_bin(d, CAB_OP_add, j,
+                        cab_dec_along(d, cab_dec_cast(d, w, CAB_DT_i64), 0, rank));
     if (mode && !strcmp(mode, "circular"))
         j = cab_dec_bin(d, CAB_OP_mod, j, cab_b_dim(&d->b, x->type.dims[axis]));
-    n = cab_b_dim(&d->b, u->type.dims[axis]);
-    in = cab_dec_bin(d, CAB_OP_and, cab_dec_bin(d, CAB_OP_le, cab_dec_int(d, j, 0), j),
-                     cab_dec_bin(d, CAB_OP_lt, j, n));
-    j = cab_b_select(&d->b, in, j, cab_dec_int(d, j, 0));
-    if (cab_dec_failed(d))
-        return NULL;
+    return scatter(d, x, j, u, axis, "none");
+}
+
+/* ---- the inverses of pooling and of taking windows ---- */
+
+static cab_value *flat(cab_dec *d, cab_value *x)
+{
+    const cab_dim *n = x ? cab_type_numel(d->g, &x->type) : NULL;
+
+    return x ? cab_dec_reshape(d, x, 1, &n) : NULL;
+}
+
+static cab_value *zeros(cab_dec *d, const cab_value *like, int rank, const cab_dim *const *dims)
+{
+    cab_value *zero = cab_dec_int(d, like, 0);
+
+    return zero ? cab_b_expand(&d->b, zero, rank, dims) : NULL;
+}
+
+/* Extents before pooling: what the windows span. */
+static bool unpooled(cab_dec *d, const cab_value *x, const cab_dim **dims)
+{
+    int n = cab_dec_rank(x) - 2;
+    int64_t kernel[CAB_MAX_RANK], stride[CAB_MAX_RANK], pads[2 * CAB_MAX_RANK];
+    cab_dims *ds = d->g->dims;
+
+    if (!cab_dec_list(d, "kernel_shape", n, 1, kernel) ||
+        !cab_dec_list(d, "strides", n, 1, stride) || !cab_dec_list(d, "pads", 2 * n, 0, pads))
+        return false;
+    dims[0] = x->type.dims[0];
+    dims[1] = x->type.dims[1];
+    for (int i = 0; i < n; i++) {
+        const cab_dim *steps = cab_dim_sub(ds, x->type.dims[i + 2], cab_dec_c(d, 1));
+
+        dims[i + 2] = cab_dim_add(ds, cab_dim_mul(ds, steps, cab_dec_c(d, stride[i])),
+                                  cab_dec_c(d, kernel[i] - pads[i] - pads[i + n]));
+    }
+    return true;
+}
+
+/* Indices count elements of the unpooled tensor; an output_shape that differs
+ * from it adds zeros, or cuts, at the end of the axes. */
+cab_value *cab_dec_MaxUnpool(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *i = cab_dec_in(d, 1), *y;
+    int rank = cab_dec_rank(x);
+    const cab_dim *dims[CAB_MAX_RANK], *lo[CAB_MAX_RANK], *hi[CAB_MAX_RANK], **want, *n;
+    int64_t n_want;
+
+    if (rank < 3 || !unpooled(d, x, dims))
+        return cab_dec_bad(d, "an operand of rank %d", rank);
+    n = cab_dec_c(d, 1);
     for (int a = 0; a < rank; a++)
-        dims[a] = a == axis ? x->type.dims[a] : u->type.dims[a];
-    u = cab_dec_pick(d, u, cab_b_expand(&d->b, j, rank, dims), axis);
-    return cab_b_select(&d->b, in, u, x);
+        n = cab_dim_mul(d->g->dims, n, dims[a]);
+    y = scatter(d, zeros(d, x, 1, &n), flat(d, i), flat(d, x), 0, "none");
+    y = y ? cab_dec_reshape(d, y, rank, dims) : NULL;
+    if (!y || !cab_dec_in(d, 2))
+        return y;
+    if (!cab_dec_dims(d, cab_dec_in(d, 2), &want, &n_want))
+        return NULL;
+    if (n_want != rank)
+        return cab_dec_bad(d, "output_shape has %lld elements", (long long)n_want);
+    for (int a = 0; a < rank; a++) {
+        lo[a] = cab_dec_c(d, 0);
+        hi[a] = cab_dim_sub(d->g->dims, want[a], dims[a]);
+    }
+    return cab_dec_pad(d, y, lo, hi, NULL);
+}
+
+typedef struct columns {
+    int n;                     /* spatial axes */
+    const cab_dim **image;
+    int64_t *block, dilation[CAB_MAX_RANK], stride[CAB_MAX_RANK], pads[2 * CAB_MAX_RANK];
+    const cab_dim *blocks[CAB_MAX_RANK];  /* positions of the block along each axis */
+    const cab_dim *taps, *pixels;         /* elements of a block, of an image */
+} columns;
+
+static bool read_columns(cab_dec *d, columns *c)
+{
+    cab_dims *ds = d->g->dims;
+    int64_t n, m;
+
+    if (!cab_dec_dims(d, cab_dec_in(d, 1), &c->image, &n) ||
+        !cab_dec_ints(d, cab_dec_in(d, 2), &c->block, &m))
+        return false;
+    c->n = (int)n;
+    if (n < 1 || n != m || 2 * n > CAB_MAX_RANK) {
+        cab_dec_bad(d, "an image of %lld axes, a block of %lld", (long long)n, (long long)m);
+        return false;
+    }
+    if (!cab_dec_list(d, "dilations", c->n, 1, c->dilation) ||
+        !cab_dec_list(d, "strides", c->n, 1, c->stride) ||
+        !cab_dec_list(d, "pads", 2 * c->n, 0, c->pads))
+        return false;
+    c->taps = c->pixels = cab_dec_c(d, 1);
+    for (int i = 0; i < c->n; i++) {
+        int64_t pads, span;
+
+        if (c->block[i] < 1 || c->stride[i] < 1 || c->dilation[i] < 1 ||
+            __builtin_mul_overflow(c->block[i] - 1, c->dilation[i], &span) ||
+            __builtin_add_overflow(c->pads[i], c->pads[i + c->n], &pads) ||
+            __builtin_sub_overflow(pads, span, &pads) || pads == INT64_MIN) {
+            cab_dec_bad(d, "a block, stride or dilation of axis %d", i);
+            return false;
+        }
+        c->blocks[i] = cab_dim_floordiv(ds, cab_dim_add(ds, c->image[i],
+                                                        cab_dec_c(d, pads - 1)),
+                                        cab_dec_c(d, c->stride[i]));
+        c->blocks[i] = cab_dim_add(ds, c->blocks[i], cab_dec_c(d, 1));
+        c->taps = cab_dim_mul(ds, c->taps, cab_dec_c(d, c->block[i]));
+        c->pixels = cab_dim_mul(ds, c->pixels, c->image[i]);
+    }
+    return true;
+}
+
+/* Pixel of every (tap, position of the block), -1 outside the image. */
+static cab_value *pixel_of(cab_dec *d, const columns *c)
+{
+    const cab_dim *stride = cab_dec_c(d, 1);
+    cab_value *at = NULL;
+
+    for (int i = c->n - 1; i >= 0; i--) {
+        cab_value *tap = cab_dec_iota(d, 2 * c->n, i, cab_dec_c(d, c->block[i]), CAB_DT_i64);
+        cab_value *pos = cab_dec_iota(d, 2 * c->n, c->n + i, c->blocks[i], CAB_DT_i64);
+
+        tap = cab_dec_bin(d, CAB_OP_mul, tap, cab_dec_int(d, tap, c->dilation[i]));
+        pos = cab_dec_bin(d, CAB_OP_mul, pos, cab_dec_int(d, pos, c->stride[i]));
+        pos = cab_dec_bin(d, CAB_OP_sub, cab_dec_bin(d, CAB_OP_add, pos, tap),
+                          cab_dec_int(d, pos, c->pads[i]));
+        at = add_coordinate(d, at, pos, c->image[i], stride);
+        stride = cab_dim_mul(d->g->dims, stride, c->image[i]);
+    }
+    return at;
+}
+
+cab_value *cab_dec_Col2Im(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *at, *y;
+    cab_dtype dt = cab_dec_dtype(x);
+    cab_dims *ds = d->g->dims;
+    const cab_dim *dims[CAB_MAX_RANK + 2], *one = cab_dec_c(d, 1);
+    columns c;
+
+    if (cab_dec_rank(x) != 3 || !read_columns(d, &c))
+        return cab_dec_bad(d, "an operand of rank %d", cab_dec_rank(x));
+    if (dt == CAB_DT_bool || c.n + 2 > CAB_MAX_RANK)
+        return cab_dec_unsupported(d, "%d axes of %s", c.n, cab_dtype_name(dt));
+    at = pixel_of(d, &c);
+    if (!at)
+        return NULL;
+    dims[0] = dims[1] = one;
+    dims[2] = cab_type_numel(d->g, &at->type);
+    at = cab_dec_reshape(d, at, 3, dims);
+    dims[0] = x->type.dims[0];
+    dims[1] = cab_dim_floordiv(ds, x->type.dims[1], c.taps);
+    x = cab_dec_reshape(d, cab_dec_cast(d, x, cab_dec_wide(dt)), 3, dims);
+    dims[2] = c.pixels;
+    y = x ? scatter(d, zeros(d, x, 3, dims), at, x, 2, "add") : NULL;
+    memcpy(dims + 2, c.image, (size_t)c.n * sizeof *dims);
+    return y ? cab_dec_cast(d, cab_dec_reshape(d, y, c.n + 2, dims), dt) : NULL;
 }

@@ -275,6 +275,11 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
         return CAB_OK;
     }
     const cab_place *to = cab_place_of(l, v);
+    if (n->op->id == CAB_OP_scan || n->op->id == CAB_OP_scatter) {
+        if (n->op->id == CAB_OP_scatter)
+            CAB_TRY(copy_to(l, n->in[0], to, n));
+        return cab_lower_serial(l, n, to, &why) ? CAB_OK : refuse(l, n, why);
+    }
     if (cab_lower_launch(l, v, n->group, n, to, &why))
         return CAB_OK;
     if (n->group <= 0)

@@ -220,8 +220,10 @@ static bool refine(cab_kernel *k, const cab_ix *r, const cab_dim *b)
         for (int i = 0; i < x->n && x->n < CAB_SPEC_AXES; i++) {
             const cab_dim *c = r->at.coef[x->axis[i]];
             const cab_dim *in = c ? cab_dim_divexact(k->l->d, b, c) : NULL;
+            if (in && in->hi <= 0)     /* walked backwards */
+                in = cab_dim_mul(k->l->d, in, cab_dim_const(k->l->d, -1));
             const cab_dim *out = in ? cab_dim_divexact(k->l->d, x->factor[i], in) : NULL;
-            if (!out || cab_dim_is(out, 1) || cab_dim_is(in, 1) || cab_dim_is(in, 0))
+            if (!out || in->lo < 0 || cab_dim_is(out, 1) || cab_dim_is(in, 1) || cab_dim_is(in, 0))
                 continue;
             split_lax(k, j, i, out, in);
             return true;

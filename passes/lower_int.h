@@ -199,12 +199,19 @@ const cab_expr *cab_kernel_load(cab_kernel *k, const cab_place *at, const cab_ty
                                 const cab_ix *ix);
 
 /* ---- lower_root.c: reductions, contractions, windows ---- */
+/* f32 for narrower floats, else the type itself. */
+cab_dtype cab_lower_acc_type(cab_dtype t);
 const cab_expr *cab_lower_reduce(cab_kernel *k, cab_node *n, const cab_ix *ix);
 const cab_expr *cab_lower_argreduce(cab_kernel *k, cab_node *n, const cab_ix *ix);
-const cab_expr *cab_lower_scan(cab_kernel *k, cab_node *n, const cab_ix *ix);
 const cab_expr *cab_lower_dot(cab_kernel *k, cab_node *n, const cab_ix *ix);
 const cab_expr *cab_lower_conv(cab_kernel *k, cab_node *n, const cab_ix *ix);
 const cab_expr *cab_lower_window(cab_kernel *k, cab_node *n, const cab_ix *ix);
+
+/* ---- lower_serial.c ---- */
+/* One attempt to write v, the result of a scan or a scatter, to a place; of a
+ * scatter, only the updates: the place holds the operand. */
+void cab_lower_scan(cab_kernel *k, cab_value *v, const cab_place *to);
+void cab_lower_scatter(cab_kernel *k, cab_value *v, const cab_place *to);
 
 /* ---- lower_launch.c ---- */
 /* One Spec that writes value v to a place, as a step.  group > 0: computes the
@@ -213,5 +220,7 @@ const cab_expr *cab_lower_window(cab_kernel *k, cab_node *n, const cab_ix *ix);
  * node by node). */
 bool cab_lower_launch(cab_lower *l, cab_value *v, int group, const cab_node *only,
                       const cab_place *to, const char **why);
+/* The same for a scan or a scatter. */
+bool cab_lower_serial(cab_lower *l, cab_node *n, const cab_place *to, const char **why);
 
 #endif

@@ -126,19 +126,18 @@ static void attempt(cab_kernel *k, cab_value *v, const cab_place *to)
                : k->n_results ? CAB_SPEC_ROWRED : CAB_SPEC_MAP;
 }
 
-bool cab_lower_launch(cab_lower *l, cab_value *v, int group, const cab_node *only,
-                      const cab_place *to, const char **why)
+/* The Spec that body writes down; texts name the group or the node. */
+static bool run(cab_lower *l, cab_kernel *k, const cab_node *n, int group, const char **why,
+                void (*body)(cab_kernel *k, cab_value *v, const cab_place *to),
+                cab_value *v, const cab_place *to)
 {
-    cab_kernel *k = CAB_NEW(l->c->scratch, cab_kernel);
     const cab_members *m = group > 0 ? &l->groups[group] : NULL;
-    const char *name = cab_printf(l->a, "%s_%d", root_name(only, group, m), l->n_kernels);
+    const char *name = cab_printf(l->a, "%s_%d", root_name(n, group, m), l->n_kernels);
     k->l = l;
-    k->group = group;
-    k->only = only;
     k->state = CAB_KERNEL_AGAIN;
     for (int i = 0; i < ATTEMPTS && k->state == CAB_KERNEL_AGAIN; i++) {
         start(k, name);
-        attempt(k, v, to);
+        body(k, v, to);
     }
     *why = k->state == CAB_KERNEL_AGAIN ? "its axes never settle" : k->why;
     if (k->state != CAB_KERNEL_OK)
@@ -146,8 +145,24 @@ bool cab_lower_launch(cab_lower *l, cab_value *v, int group, const cab_node *onl
     l->n_kernels++;
     cab_spec_simplify(k->s);
     cab_step s = { .kind = CAB_STEP_LAUNCH, .spec = k->s, .n_args = (int)k->args.n,
-                   .args = k->args.p, .loc = loc_text(l, only, group),
-                   .what = ops_text(l, only, group) };
+                   .args = k->args.p, .loc = loc_text(l, n, group),
+                   .what = ops_text(l, n, group) };
     cab_program_step(l->p, &s);
     return true;
+}
+
+bool cab_lower_launch(cab_lower *l, cab_value *v, int group, const cab_node *only,
+                      const cab_place *to, const char **why)
+{
+    cab_kernel *k = CAB_NEW(l->c->scratch, cab_kernel);
+    k->group = group;
+    k->only = only;
+    return run(l, k, only, group, why, attempt, v, to);
+}
+
+bool cab_lower_serial(cab_lower *l, cab_node *n, const cab_place *to, const char **why)
+{
+    cab_kernel *k = CAB_NEW(l->c->scratch, cab_kernel);
+    return run(l, k, n, -1, why, n->op->id == CAB_OP_scan ? cab_lower_scan : cab_lower_scatter,
+               n->out[0], to);
 }

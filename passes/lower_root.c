@@ -10,9 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#define SCAN_LIMIT 4096        /* a scan as a stage is quadratic */
-
-static cab_dtype acc_type(cab_dtype t)
+cab_dtype cab_lower_acc_type(cab_dtype t)
 {
     return cab_dtype_is_float(t) && t != CAB_DT_f64 ? CAB_DT_f32 : t;
 }
@@ -63,7 +61,7 @@ static const cab_expr *fold(cab_kernel *k, const cab_node *n, uint32_t mask,
 {
     if (k->state != CAB_KERNEL_OK)
         return cab_kernel_fail(k, "");
-    cab_dtype to = n->out[0]->type.dtype, acc = acc_type(value->dtype);
+    cab_dtype to = n->out[0]->type.dtype, acc = cab_lower_acc_type(value->dtype);
     const cab_expr *x = cab_ex_cast(k->s, acc, value);
     const cab_expr *r = cab_ex_result(k->s, cab_spec_reduce(k->s, mask, red, acc, x));
     return cab_ex_cast(k->s, to, r);
@@ -131,33 +129,6 @@ const cab_expr *cab_lower_argreduce(cab_kernel *k, cab_node *n, const cab_ix *ix
     return fold(k, n, mask, red, cab_lower_elem(k, n->in[0], in));
 }
 
-const cab_expr *cab_lower_scan(cab_kernel *k, cab_node *n, const cab_ix *ix)
-{
-    cab_value *x = n->in[0];
-    int64_t axis = cab_attr_int(n, "axis");
-    cab_ix in[CAB_MAX_RANK];
-    uint32_t mask = 0;
-    axis += axis < 0 ? x->type.rank : 0;
-    const cab_dim *extent = x->type.dims[axis];
-    if (!cab_dim_is_const(extent) || extent->value > SCAN_LIMIT)
-        return cab_kernel_fail(k, "the scanned axis is long or not known");
-    if (!result_index(k, n, ix))
-        return cab_kernel_fail(k, "");
-    memcpy(in, ix, (size_t)x->type.rank * sizeof *in);
-    in[axis] = red_index(k, extent, "j", true, &mask);
-    bool reverse = cab_attr_int(n, "reverse") != 0;
-    const cab_expr *j = cab_ix_expr(k, &in[axis]), *i = cab_ix_expr(k, &ix[axis]);
-    const cab_expr *take = cab_ex_scalar(k->s,
-        cab_attr_int(n, "exclusive") ? CAB_EX_lt : CAB_EX_le, CAB_DT_bool,
-        reverse ? i : j, reverse ? j : i, NULL);
-    const cab_expr *e = cab_lower_elem(k, x, in);
-    cab_red red = red_of(n);
-    if (k->state != CAB_KERNEL_OK)
-        return e;
-    const cab_expr *none = cab_ex_int(k->s, e->dtype, red == CAB_RED_PROD);
-    return fold(k, n, mask, red, cab_ex_scalar(k->s, CAB_EX_select, e->dtype, take, e, none));
-}
-
 /* ---- contractions ---- */
 /* Coefficient of an axis in a (converted) load; NULL when there is none. */
 static const cab_dim *load_coef(const cab_kernel *k, const cab_expr *e, int axis)
@@ -185,7 +156,7 @@ static const cab_expr *product(cab_kernel *k, const cab_node *n, uint32_t mask,
 {
     if (k->state != CAB_KERNEL_OK)
         return cab_kernel_fail(k, "");
-    cab_dtype acc = acc_type(n->out[0]->type.dtype);
+    cab_dtype acc = cab_lower_acc_type(n->out[0]->type.dtype);
     a = cab_ex_cast(k->s, acc, a);
     b = cab_ex_cast(k->s, acc, b);
     bool swap = !keep_order && swapped(k, a, b);

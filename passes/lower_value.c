@@ -409,8 +409,8 @@ static lower_fn *lower_fn_of(cab_op_id op)
         { CAB_OP_slice, lower_slice },       { CAB_OP_pad, lower_pad },
         { CAB_OP_relayout, lower_relayout }, { CAB_OP_gather, lower_gather },
         { CAB_OP_reduce, cab_lower_reduce }, { CAB_OP_argreduce, cab_lower_argreduce },
-        { CAB_OP_scan, cab_lower_scan },     { CAB_OP_dot, cab_lower_dot },
-        { CAB_OP_conv, cab_lower_conv },     { CAB_OP_window, cab_lower_window },
+        { CAB_OP_dot, cab_lower_dot },       { CAB_OP_conv, cab_lower_conv },
+        { CAB_OP_window, cab_lower_window },
     };
     if (cab_ex_from_op(op) != CAB_EX_COUNT)
         return lower_scalar;

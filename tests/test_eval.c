@@ -78,7 +78,8 @@ static const struct scalar_case {
     { CAB_EX_shl, CAB_DT_u32, CAB_DT_u32, { I(1), I(32) }, I(0) },
     { CAB_EX_shr, CAB_DT_i8, CAB_DT_i8, { I(-128), I(3) }, I(-16) },
     { CAB_EX_shr, CAB_DT_u64, CAB_DT_u64, { I(UINT64_MAX), I(63) }, I(1) },
-    { CAB_EX_shr, CAB_DT_i32, CAB_DT_i32, { I(-1), I(32) }, I(0) },
+    { CAB_EX_shr, CAB_DT_i32, CAB_DT_i32, { I(-1), I(32) }, I(-1) },
+    { CAB_EX_shr, CAB_DT_i32, CAB_DT_i32, { I(7), I(-2) }, I(0) },
     { CAB_EX_not, CAB_DT_bool, CAB_DT_bool, { I(1) }, I(0) },
     { CAB_EX_not, CAB_DT_u8, CAB_DT_u8, { I(1) }, I(254) },
     { CAB_EX_xor, CAB_DT_i16, CAB_DT_i16, { I(-1), I(5) }, I(-6) },
@@ -458,6 +459,42 @@ static void check_scan(void)
     end();
 }
 
+static void check_scatter(void)
+{
+    begin();
+    cab_tensor in[3] = { ramp(CAB_DT_u8, 2, SHAPE(3, 2)), tensor(CAB_DT_i64, 2, SHAPE(4, 1)),
+                         ramp(CAB_DT_u8, 2, SHAPE(4, 2)) };
+    cab_attr a[2] = { cab_a_int("axis", 0), cab_a_str("op", "none") };
+    memcpy(in[1].data, SHAPE(2, 0, 3, 2), 32);
+    cab_tensor y = run1(CAB_OP_scatter, 3, in, 2, a);
+    CHECK(HOLDS(y, SHAPE(3, 2), 2, 3, 2, 3, 6, 7));
+    a[1] = cab_a_str("op", "add");
+    memcpy(in[1].data, SHAPE(2, 1, -1, 2), 32);
+    y = run1(CAB_OP_scatter, 3, in, 2, a);
+    CHECK(HOLDS(y, SHAPE(3, 2), 0, 1, 2 + 2, 3 + 3, 4 + 0 + 6, 5 + 1 + 7));
+    a[1] = cab_a_str("op", "mul");
+    y = run1(CAB_OP_scatter, 3, in, 2, a);
+    CHECK(HOLDS(y, SHAPE(3, 2), 0, 1, 4, 9, 0, 35));
+    a[1] = cab_a_str("op", "max");
+    y = run1(CAB_OP_scatter, 3, in, 2, a);
+    CHECK(HOLDS(y, SHAPE(3, 2), 0, 1, 2, 3, 6, 7));
+    a[1] = cab_a_str("op", "min");
+    y = run1(CAB_OP_scatter, 3, in, 2, a);
+    CHECK(HOLDS(y, SHAPE(3, 2), 0, 1, 2, 3, 0, 1));
+    /* Along axis 1, one index per update; the third row of updates is outside. */
+    in[0] = ramp(CAB_DT_f32, 2, SHAPE(2, 2));
+    in[1] = tensor(CAB_DT_i64, 2, SHAPE(3, 1));
+    in[2] = ramp(CAB_DT_f32, 2, SHAPE(3, 1));
+    a[0] = cab_a_int("axis", 1);
+    a[1] = cab_a_str("op", "add");
+    memcpy(in[1].data, SHAPE(1, 0, 0), 24);
+    y = run1(CAB_OP_scatter, 3, in, 2, a);
+    CHECK(HOLDS(y, SHAPE(2, 2), 0, 1, 3, 3));
+    in[1] = tensor(CAB_DT_i64, 2, SHAPE(2, 1));
+    CHECK_EQ(run(CAB_OP_scatter, 3, in, 1, &y, 2, a), CAB_EMODEL);
+    end();
+}
+
 static void check_dot(void)
 {
     begin();
@@ -631,6 +668,7 @@ int main(void)
     check_reductions();
     check_argreduce_topk();
     check_scan();
+    check_scatter();
     check_dot();
     check_conv();
     check_window();

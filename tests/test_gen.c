@@ -249,6 +249,69 @@ static void make_gather(void)
     cab_spec_store(spec, 0, view_of(v.dtype, 3, pick(0, 1), true), x);
 }
 
+/* y[i, index[k], j] takes x[i, k, j], where the index is inside. */
+static void make_scatter(void)
+{
+    cab_dtype dt = any_type();
+    cab_store_mode mode = (cab_store_mode)pick(CAB_STORE_PLAIN, CAB_STORE_MIN);
+    int64_t rows = pick(1, 7), elems;
+    cab_view v = { .dtype = dt, .n_loaded = 1 };
+
+    open_spec(CAB_SPEC_MAP);
+    int i = pick(0, 1) ? par(pick(1, 5)) : -1, j = pick(0, 3) ? par(pick(1, 40)) : -1, k = red(pick(1, 20));
+    uint32_t all = axes_of(CAB_AXIS_PAR) | 1u << k;
+    int index = view_of(CAB_DT_i64, pick(0, 2) ? 1u << k : all, false, false);
+    const cab_expr *x = cab_ex_load(spec, view_of(any_type(), all, pick(0, 2) == 0, false));
+    if (dt == CAB_DT_bool && (mode == CAB_STORE_ADD || mode == CAB_STORE_MUL))
+        mode = CAB_STORE_MAX;
+    v.at = cab_affine_zero(dims);
+    v.loaded[0] = (struct cab_loaded){ cab_ex_load(spec, index), cst(1), extent(rows) };
+    if (j >= 0) {
+        v.loaded[0].stride = spec->axis[j].extent;
+        cab_affine_add(dims, &v.at, j, cst(1));
+    }
+    const cab_dim *plane = cab_dim_mul(dims, cst(rows), v.loaded[0].stride), *total = plane;
+    if (i >= 0) {
+        cab_affine_add(dims, &v.at, i, plane);
+        total = cab_dim_mul(dims, plane, spec->axis[i].extent);
+    }
+    elems = dim_value(total, &env);
+    v.operand = cab_spec_operand(spec, dt, true, pick(0, 1) ? total : cst(elems));
+    cab_spec_store_with(spec, 1u << k, mode, cab_spec_view(spec, &v), cab_ex_cast(spec, dt, x));
+}
+
+/* Running folds along one or two axes, forwards or backwards. */
+static void make_scan(void)
+{
+    const cab_expr *leaf[2], *x;
+    cab_dtype dt = any_type();
+    cab_red r = (cab_red)pick(CAB_RED_SUM, CAB_RED_MIN);
+    int n = (int)pick(0, 2);
+    cab_view *v;
+
+    open_spec(CAB_SPEC_MAP);
+    for (int i = 0; i < n; i++)
+        par(pick(1, i ? 40 : 6));
+    int k = red(pick(1, 40));
+    if (!pick(0, 2))
+        red(pick(1, 5));
+    uint32_t all = axes_of(CAB_AXIS_PAR) | axes_of(CAB_AXIS_RED);
+    if (r == CAB_RED_PROD)
+        dt = CAB_DT_f64;
+    leaves(all, leaf, 2);
+    x = random_expr(dt, leaf, 2, (int)pick(0, 2));
+    if (dt == CAB_DT_bool || dt == CAB_DT_f16 || dt == CAB_DT_bf16)
+        x = cab_ex_cast(spec, CAB_DT_f32, x);
+    int to = view_of(pick(0, 1) ? x->dtype : CAB_DT_f64, all, pick(0, 1), true);
+    v = &spec->views.p[to];
+    if (pick(0, 1)) {          /* from the end */
+        const cab_dim *c = v->at.coef[k];
+        v->at.base = cab_dim_mul(dims, c, cab_dim_sub(dims, spec->axis[k].extent, cst(1)));
+        v->at.coef[k] = cab_dim_sub(dims, cst(0), c);
+    }
+    cab_spec_scan(spec, axes_of(CAB_AXIS_RED), r, x->dtype, pick(0, 1), to, x);
+}
+
 static const cab_expr *sum_of(uint32_t axes, cab_dtype acc, cab_red r, const cab_expr *x)
 {
     return cab_ex_result(spec, cab_spec_reduce(spec, axes, r, acc, x));
@@ -385,13 +448,15 @@ static void make_window(bool conv)
 
 static void make_spec(void)
 {
-    switch (pick(0, 7)) {
+    switch (pick(0, 9)) {
     case 0: case 1: make_map(); break;
     case 2: make_gather(); break;
     case 3: make_softmax(); break;
     case 4: make_reduce(); break;
     case 5: make_window(false); break;
     case 6: make_window(true); break;
+    case 7: make_scatter(); break;
+    case 8: make_scan(); break;
     default: make_dot(); break;
     }
 }

@@ -224,11 +224,39 @@ static cab_value *gen_gather(gen *q, cab_value *x)
 static cab_value *gen_scan(gen *q, cab_value *x)
 {
     int axis = x->type.rank ? pick(q, x->type.rank) : 0;
-    if (!x->type.rank || !cab_dim_is_const(x->type.dims[axis]))
+    if (!x->type.rank)
         return x;
     cab_attr a[] = { cab_a_str("op", "sum"), cab_a_int("axis", axis),
                      cab_a_int("exclusive", pick(q, 2)), cab_a_int("reverse", pick(q, 2)) };
     return cab_build(&q->b, CAB_OP_scan, 1, &x, 4, a);
+}
+
+/* Rows of x, some at the edge of the index range or outside, come again. */
+static cab_value *gen_scatter(gen *q, cab_value *x)
+{
+    static const char *const ops[] = { "none", "add", "mul", "max", "min" };
+    int rank = x->type.rank, axis = rank ? pick(q, rank) : 0;
+    int64_t n = 1 + pick(q, 4), dims[CAB_MAX_RANK], at;
+    bool full = pick(q, 2) == 0;
+    cab_value *in[3] = { x, NULL, NULL };
+    if (!rank)
+        return x;
+    const cab_dim *e = x->type.dims[axis];
+    cab_value *rows[2] = { x, constant(q, CAB_DT_i64, 1, &n, 1) };
+    cab_attr along = cab_a_int("axis", axis);
+    in[2] = cab_b_unary(&q->b, CAB_OP_neg, cab_build(&q->b, CAB_OP_gather, 2, rows, 1, &along));
+    if (pick(q, 2))
+        in[2] = gen_slice(q, in[2]);
+    if (!in[2])
+        return NULL;
+    for (int i = 0; i < rank; i++) {
+        const cab_dim *u = in[2]->type.dims[i];
+        dims[i] = cab_dim_is_const(u) && (full || i == axis) ? u->value : 1;
+    }
+    at = cab_dim_is_const(e) ? e->value + 1 : 3;
+    in[1] = constant(q, CAB_DT_i64, rank, dims, at);
+    cab_attr a[] = { along, cab_a_str("op", ops[pick(q, 5)]) };
+    return cab_build(&q->b, CAB_OP_scatter, 3, in, 2, a);
 }
 
 /* softmax or layer normalisation over the last axis */
@@ -380,7 +408,7 @@ typedef cab_value *gen_fn(gen *q, cab_value *x);
 static gen_fn *const makers[] = {
     gen_unary, gen_unary, gen_binary, gen_binary, gen_binary, gen_transpose, gen_transpose,
     gen_reshape, gen_reshape, gen_slice, gen_pad, gen_concat, gen_reduce, gen_arg, gen_gather,
-    gen_scan, gen_rows, gen_rows, gen_dot, gen_dot, gen_dot, gen_conv, gen_conv, gen_window,
+    gen_scan, gen_scatter, gen_rows, gen_rows, gen_dot, gen_dot, gen_dot, gen_conv, gen_conv, gen_window,
     gen_iota, gen_expand, gen_topk, gen_half,
 };
 

@@ -153,6 +153,67 @@ static void check_gather_argmax(void)
     end();
 }
 
+/* Updates in order, two of them outside; then sums along the rows, backwards. */
+static const char scatter_text[] =
+    "spec @scatter_0 map {\n"
+    "  axis i par 2\n"
+    "  axis j red 4\n"
+    "  operand 0 i64 in elems 4\n"
+    "  operand 1 f32 in elems 8\n"
+    "  operand 2 f32 out elems 6\n"
+    "  view 0 = operand 0 [0; j: 1]\n"
+    "  view 1 = operand 1 [0; i: 4, j: 1]\n"
+    "  view 2 = operand 2 [0; i: 3] index v0 * 1 in 3 fill 0\n"
+    "  store v2 add over (j) v1\n"
+    "}\n";
+
+static const char scan_text[] =
+    "spec @scan_0 map {\n"
+    "  axis i par 2\n"
+    "  axis j red 3\n"
+    "  operand 0 f32 in elems 6\n"
+    "  operand 1 f32 out elems 6\n"
+    "  view 0 = operand 0 [2; i: 3, j: -1]\n"
+    "  view 1 = operand 1 [2; i: 3, j: -1]\n"
+    "  scan v1 sum f32 exclusive over (j) v0\n"
+    "}\n";
+
+static void check_serial(void)
+{
+    begin();
+    int64_t index[4] = { 2, -1, 3, 2 };
+    float u[8] = { 1, 2, 3, 4, 5, 6, 7, 8 }, y[6] = { 1, 1, 1, 1, 1, 1 }, z[6];
+    void *bufs[3] = { index, u, y };
+    cab_spec *s = spec_of(scatter_text), *t;
+    CHECK(s != NULL);
+    CHECK_STR(spec_text(s), scatter_text);
+    CHECK(cab_stage_is_serial(s, &s->stages.p[0]));
+    CHECK_EQ(cab_spec_eval(arena, s, bufs, NULL, &diag), CAB_OK);
+    CHECK(y[0] == 1 && y[1] == 1 && y[2] == 6 && y[5] == 14);
+    t = spec_of(scatter_text);
+    t->stages.p[0].mode = CAB_STORE_PLAIN;
+    CHECK(!cab_spec_equal(s, t));
+    CHECK_EQ(cab_spec_eval(arena, t, bufs, NULL, &diag), CAB_OK);
+    CHECK(y[2] == 4 && y[5] == 8);
+    t->views.p[2].loaded[0].extent = NULL;
+    CHECK_EQ(cab_spec_eval(arena, t, bufs, NULL, &diag), CAB_EINTERNAL);
+    cab_diag_clear(&diag);
+    s = spec_of(scan_text);
+    CHECK(s != NULL);
+    CHECK_STR(spec_text(s), scan_text);
+    bufs[0] = u;
+    bufs[1] = z;
+    CHECK_EQ(cab_spec_eval(arena, s, bufs, NULL, &diag), CAB_OK);
+    CHECK(z[2] == 0 && z[1] == 3 && z[0] == 5 && z[5] == 0 && z[4] == 6 && z[3] == 11);
+    t = spec_of(scan_text);
+    t->stages.p[0].exclusive = false;
+    CHECK(!cab_spec_equal(s, t) && cab_spec_hash(s) != cab_spec_hash(t));
+    t->stages.p[0].red = CAB_RED_ARGMAX_FIRST;
+    CHECK_EQ(cab_spec_verify(t, &diag), CAB_EINTERNAL);
+    CHECK(story_has("scans by an index"));
+    end();
+}
+
 /* ---- simplification by hand ---- */
 static cab_spec *map_spec(int rank, const int64_t *extent, const int64_t *in_stride)
 {
@@ -407,6 +468,7 @@ static int random_load(random_spec *r, uint32_t mask)
         cab_affine_add(dims, &w.at, axis, num(1));
         const cab_expr *i = cab_ex_load(r->s, cab_spec_view(r->s, &w));
         v.loaded[v.n_loaded].index = cab_ex_cast(r->s, CAB_DT_i64, i);
+        v.loaded[v.n_loaded].extent = pick(r, 0, 1) ? num(pick(r, 1, 9)) : NULL;
         v.loaded[v.n_loaded++].stride = num(pick(r, 1, 7));
     }
     return cab_spec_view(r->s, &v);
@@ -480,7 +542,13 @@ static void random_build(random_spec *r, uint64_t seed)
                      .at = random_address(r, par | stored, true) };
     const cab_expr *e = random_expr(r, par | stored, (int)pick(r, 1, 3));
     r->out_view = cab_spec_view(r->s, &out);
-    cab_spec_store(r->s, stored, r->out_view, e);
+    if (pick(r, 0, 3) == 0)
+        cab_spec_scan(r->s, stored, (cab_red)pick(r, CAB_RED_SUM, CAB_RED_MIN), CAB_DT_f32,
+                      pick(r, 0, 1), r->out_view, e);
+    else
+        cab_spec_store_with(r->s, stored,
+                            pick(r, 0, 2) ? CAB_STORE_PLAIN : (cab_store_mode)pick(r, 1, 4),
+                            r->out_view, e);
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < MAX_ELEMS; i++)
             r->data[k][i] = (float)pick(r, -3, 3);
@@ -669,6 +737,7 @@ int main(void)
     check_softmax();
     check_conv();
     check_gather_argmax();
+    check_serial();
     check_merging();
     check_order_kept();
     check_equality();

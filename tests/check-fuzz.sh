@@ -1,0 +1,25 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# check-fuzz.sh BUILD CACHE [SECONDS] [SEED]: every fuzz target for some seconds (default 5) by the
+# seeded loop.  Inputs with findings stay in BUILD/findings.
+build=$(cd "$1" && pwd) cache=$2 seconds=${3:-5} seed=${4:-1}
+top=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$build/findings" && cd "$build/findings" || exit 1
+passed=0 failed=0
+fuzz() {        # fuzz TARGET SEED-FILES...
+    target=$1; shift
+    if "$build/tests/fuzz/$target" -t "$seconds" -s "$seed" "$@" >"$target.log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        grep -v '^    #' "$target.log" | head -30
+    fi
+    tail -1 "$target.log"
+}
+fuzz fuzz_onnx "$top"/samples/digits/digits.onnx "$cache"/suite-1.23.2/node/*[05]*/model.onnx
+fuzz fuzz_cir "$top"/tests/ir/*.cir "$top"/tests/lower/*.cir "$top"/tests/passes/*.cir
+fuzz fuzz_rules "$top"/passes/*.rules
+fuzz fuzz_artifact
+fuzz fuzz_graphs
+echo "fuzz targets: $passed passed, $failed failed"
+[ $failed = 0 ]

@@ -197,6 +197,19 @@ static cab_kv load_at(cab_gen *g, const cab_view *v, const address *a)
     return l.value;
 }
 
+/* The fill of a view of integers: truncated, saturated, as the evaluator has it. */
+static int64_t whole_fill(const cab_view *v)
+{
+    int64_t x = cab_elem_i64(CAB_DT_f64, &v->fill, 0), lo = 0, hi = INT64_MAX;
+    int bits = cab_dtype_bits(v->dtype);
+
+    if (cab_dtype_is_signed(v->dtype))
+        lo = bits < 64 ? -((int64_t)1 << (bits - 1)) : INT64_MIN;
+    if (bits < 64)
+        hi = ((int64_t)1 << (bits - cab_dtype_is_signed(v->dtype))) - 1;
+    return x < lo ? lo : x > hi ? hi : x;
+}
+
 static cab_kv load_view(cab_gen *g, int view)
 {
     const cab_view *v = &g->s->views.p[view];
@@ -205,7 +218,7 @@ static cab_kv load_view(cab_gen *g, int view)
 
     if (!cab_view_is_guarded(v) || v->fill == 0)
         return x;
-    fill = cab_gen_const(g, v->dtype, v->fill, (int64_t)v->fill);
+    fill = cab_gen_const(g, v->dtype, v->fill, whole_fill(v));
     if (v->dtype != cab_gen_type(v->dtype))
         fill = cab_k_cast(g->k, CAB_DT_f32, cab_k_cast(g->k, v->dtype, fill));
     return cab_k_select(g->k, a.mask, x, spread(g, fill, lanes_of(g, x)));

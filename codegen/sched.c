@@ -8,6 +8,7 @@
  * microseconds.  Unknown extents count as SYMBOLIC steps.  The choice depends
  * only on the Spec, the target and what is constant.
  */
+#include <math.h>
 #include <string.h>
 #include "codegen/sched_int.h"
 
@@ -135,7 +136,7 @@ static double cost(const cab_spec *s, int axis, int lanes)
 {
     double total = 0, extent = axis >= 0 ? cab_sched_extent(s, axis) : 1;
     bool red = axis >= 0 && s->axis[axis].kind == CAB_AXIS_RED;
-    double rounds = axis >= 0 ? (double)(((int64_t)extent + lanes - 1) / lanes) : 1;
+    double rounds = axis >= 0 ? ceil(extent / lanes) : 1;
     double full = axis >= 0 && extent > 0 ? extent / rounds : 1;   /* lanes in use */
 
     for (size_t i = 0; i < s->stages.n; i++) {

@@ -15,10 +15,12 @@
  */
 #include "passes/rule_int.h"
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define RULE_VARS 3
+#define MAX_WHOLE 9007199254740992.0     /* 2^53: every integer up to there is a double */
 
 typedef enum token { T_END, T_NAME, T_NUMBER, T_STRING, T_CHAR } token;
 
@@ -31,7 +33,7 @@ typedef struct reader {
     const char *text;
     size_t n;
     double number;
-    bool whole;                /* the number has no point and no exponent */
+    bool whole;                /* no point, no exponent, at most MAX_WHOLE */
     cab_status status;
     cab_rule *rule;
     int n_vars;                /* quantified op variables */
@@ -103,7 +105,8 @@ static void next(reader *r)
         r->kind = T_NAME;
     } else if (isdigit((unsigned char)*p) || (*p == '-' && isdigit((unsigned char)p[1]))) {
         r->number = strtod(p, &end);
-        r->whole = !memchr(p, '.', (size_t)(end - p)) && !memchr(p, 'e', (size_t)(end - p));
+        r->whole = !memchr(p, '.', (size_t)(end - p)) && !memchr(p, 'e', (size_t)(end - p)) &&
+                   fabs(r->number) <= MAX_WHOLE;
         p = end;
         r->kind = T_NUMBER;
     } else if (*p == '"') {
@@ -591,7 +594,7 @@ static void read_trait(reader *r, tuples *out)
         fail(r, "unknown trait %.*s", (int)r->n, r->text);
     next(r);
     want(r, ',');
-    arity = (int)r->number;
+    arity = r->number >= 0 && r->number <= 8 ? (int)r->number : -1;
     if (r->kind != T_NUMBER)
         fail(r, "expected the number of operands");
     next(r);

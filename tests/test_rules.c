@@ -428,6 +428,8 @@ static const struct { const char *text; int line; const char *words; } bad[] = {
     { "rule a\n match reduce(x) {op = 3}\n build x", 2, "another kind" },
     { "rule a\n match neg(x)\n build reduce(x) {op = \"sum}", 3, "without its end" },
     { "rule a\n match neg(x)\n build conv(x, ", 3, "expected a name" },
+    { "rule a\n match transpose(x) {perm = [99999999999999999999]}\n build x", 2, "expected an integer" },
+    { "rule a for U in trait(ELTWISE, 9999999999)\n match U(x)\n build x", 2, "expected rule" },
     { "nonsense", 1, "expected rule" },
 };
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "tests/fuzz/graph.h"
 
 #define MARK "; seed "
@@ -58,10 +59,12 @@ static void check(const char *text, uint64_t seed)
         fprintf(stderr, "%s: %s\n", names[v.answer], v.text);
     if (v.answer != GRAPH_FAILS)
         return;
-    if (fuzz_may_fork)
+    if (fuzz_may_fork) {
+        alarm(0);              /* every attempt of the reducer has its own limit */
         fuzz_job(0, reduce, &f);
-    else
+    } else {
         fuzz_finding("%s\n" MARK "%" PRIu64 "\n%s", v.text, seed, text);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -39,8 +39,10 @@ static int map_code(cab_model *m, int fd, cab_error *e)
     return CAB_OK;
 }
 
-int cab_model_load_fd(int fd, const char *label, cab_model **out, cab_error *e)
+int cab_model_load_fd(int fd, const char *label, const cab_model_options *o, cab_model **out,
+                      cab_error *e)
 {
+    (void)o;
     *out = NULL;
     cab_model *m = calloc(1, sizeof *m);
     if (!m)
@@ -66,13 +68,13 @@ int cab_model_load_fd(int fd, const char *label, cab_model **out, cab_error *e)
     return CAB_OK;
 }
 
-int cab_model_load(const char *path, cab_model **out, cab_error *e)
+int cab_model_load(const char *path, const cab_model_options *o, cab_model **out, cab_error *e)
 {
     *out = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return cab_rt_fail(e, CAB_EIO, "cannot open %s: %s", path, strerror(errno));
-    int s = cab_model_load_fd(fd, path, out, e);
+    int s = cab_model_load_fd(fd, path, o, out, e);
     close(fd);
     return s;
 }

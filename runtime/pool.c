@@ -64,7 +64,7 @@ static void find_width(void)
         pool.width = 1;
 }
 
-int cab_pool_width(void)
+int cab_pool_threads(void)
 {
     pthread_once(&pool.once, find_width);
     return pool.width;
@@ -142,7 +142,7 @@ static void start_workers(int n)
 
 static int workers_for(int threads)
 {
-    int width = cab_pool_width();
+    int width = cab_pool_threads();
     threads = threads <= 0 || threads > width ? width : threads;
     return threads - 1;
 }

@@ -42,8 +42,6 @@ void cab_pool_leave(int threads);
 /* Runs tasks [0, n) of a kernel on at most that many threads (0 = all). */
 void cab_pool_run(cab_kernel_fn fn, void *const *bufs, const int64_t *ints, int64_t n,
                   int threads);
-/* Processors this process may use: affinity and cgroup quota. */
-int cab_pool_width(void);
 
 /* ---- helpers.c ---- */
 typedef struct cab_helper_call {

@@ -114,7 +114,7 @@ static int load(plan_kit *k, cab_model **m, cab_error *e)
     cab_diag_init(&d);
     CHECK(fd >= 0);
     CHECK_EQ(cab_fd_write_at(fd, 0, k->file, k->n, &d), CAB_OK);
-    int rc = cab_model_load_fd(fd, "test", m, e);
+    int rc = cab_model_load_fd(fd, "test", NULL, m, e);
     close(fd);
     cab_diag_fini(&d);
     return rc;
@@ -362,7 +362,7 @@ static void check_pool(void)
         pthread_join(t[i], NULL);
         CHECK(ok[i]);
     }
-    CHECK(cab_pool_width() >= 1);
+    CHECK(cab_pool_threads() >= 1);
 }
 
 /* ---- packing ---- */

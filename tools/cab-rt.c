@@ -149,7 +149,7 @@ int main(int argc, char **argv)
                         "[--output-dir DIR] [--threads N] [--trace]\n");
         return 2;
     }
-    if (cab_model_load(a.model, &m, &e)) {
+    if (cab_model_load(a.model, NULL, &m, &e)) {
         complain(a.model, e.text);
         return cab_status_exit((cab_status)e.code);
     }

@@ -85,7 +85,7 @@ int cmd_inspect(int argc, char **argv)
         print_plan(&p);
         if (args.layers)
             print_launches(&p);
-        s = (cab_status)cab_model_load(args.model, &model, &e);
+        s = (cab_status)cab_model_load(args.model, NULL, &model, &e);
         if (s == CAB_OK) {
             printf("loads on this machine\n");
             cab_model_destroy(model);

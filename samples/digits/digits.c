@@ -109,7 +109,7 @@ int main(int argc, char **argv)
     int n = read_images(argv[2], images);
     if (n <= 0 || read_labels(argv[3], labels) != n)
         return fail(argv[2], "images and labels cannot be read");
-    if (cab_model_load(argv[1], &model, &error))
+    if (cab_model_load(argv[1], NULL, &model, &error))
         return fail(argv[1], error.text);
     if (cab_session_create(model, &options, &session, &error))
         return fail(argv[1], error.text);

@@ -344,7 +344,7 @@ static void load_and_run(const uint8_t *file, size_t n, fuzz_src *s)
     cab_session *session = NULL;
     cab_error e = { 0 };
     CAB_ASSERT(fd >= 0 && cab_fd_write_at(fd, 0, file, n, NULL) == CAB_OK);
-    if (cab_model_load_fd(fd, "artifact", &m, &e) != 0)
+    if (cab_model_load_fd(fd, "artifact", NULL, &m, &e) != 0)
         fuzz_count("refused");
     else if (cab_session_create(m, &so, &session, &e) == 0)
         for (int i = 0; i < 2; i++)

@@ -176,20 +176,31 @@ static void measure(disturb *s, const cab_value *v, const cab_tensor *t)
     s->elems[v->id % GRAPH_MAX_IDS] = n;
 }
 
+/* Terms of one sum, or more. */
+static double n_terms(const disturb *s, const cab_node *n, int64_t n_out)
+{
+    double out = n_out > 0 ? (double)n_out : 1, terms = 1, all = 1;
+    if (n->op->id == CAB_OP_conv)
+        return (double)s->elems[n->in[1]->id % GRAPH_MAX_IDS];
+    for (int i = 0; i < n->n_in; i++) {
+        double per = (double)s->elems[n->in[i]->id % GRAPH_MAX_IDS];
+        all *= per;
+        terms = per > terms ? per : terms;
+    }
+    if (n->op->id == CAB_OP_dot)           /* [b,m,k] and [b,k,n] to [b,m,n]: k sqrt(b) */
+        return sqrt(all / out) + 1;
+    return n->op->id == CAB_OP_scan ? terms : terms / out + 1;
+}
+
 /* What one term of a sum may weigh, times the root of their number. */
 static double sum_scale(const disturb *s, const cab_node *n, int64_t n_out)
 {
-    double scale = 1, terms = 1;
+    double scale = 1;
     if (!(n->op->traits & (CAB_T_CONTRACT | CAB_T_REDUCE | CAB_T_WINDOW)) && n->op->id != CAB_OP_scan)
         return 0;
-    for (int i = 0; i < n->n_in; i++) {
+    for (int i = 0; i < n->n_in; i++)
         scale *= s->largest[n->in[i]->id % GRAPH_MAX_IDS];
-        double per = (double)s->elems[n->in[i]->id % GRAPH_MAX_IDS];
-        if (n->op->id != CAB_OP_scan)
-            per /= n_out > 0 ? (double)n_out : 1;
-        terms = per > terms ? per : terms;
-    }
-    return scale * sqrt(terms * 4);
+    return scale * sqrt(n_terms(s, n, n_out) * 4);
 }
 
 static void disturb_value(void *arg, const cab_value *v, const cab_tensor *t)
@@ -293,7 +304,7 @@ static int run(kase *k, int fd, cab_tensor *got, cab_session **session, cab_mode
 {
     cab_tensor_view in[GRAPH_MAX_IO], out[GRAPH_MAX_IO] = { { 0 } };
     cab_session_options so = { .threads = 1 };
-    int rc = cab_model_load_fd(fd, "case", m, e);
+    int rc = cab_model_load_fd(fd, "case", NULL, m, e);
     if (rc == 0)
         rc = cab_session_create(*m, &so, session, e);
     for (int i = 0; i < k->n_in; i++) {

@@ -195,7 +195,7 @@ static bool run_once(const char *path, uint64_t k)
     cab_session *s = NULL;
     cab_error e = { 0 };
     arm(k);
-    int rc = cab_model_load(path, &m, &e);
+    int rc = cab_model_load(path, NULL, &m, &e);
     if (rc == CAB_OK)
         rc = cab_session_create(m, &o, &s, &e);
     if (rc == CAB_OK)
@@ -204,7 +204,7 @@ static bool run_once(const char *path, uint64_t k)
     CHECK_EQ(rc, through ? CAB_OK : CAB_ENOMEM);
     CHECK_EQ(e.code, rc);
     if (!m)
-        CHECK_EQ(cab_model_load(path, &m, &e), CAB_OK);
+        CHECK_EQ(cab_model_load(path, NULL, &m, &e), CAB_OK);
     if (!s)
         CHECK_EQ(cab_session_create(m, &o, &s, &e), CAB_OK);
     CHECK_EQ(run(s, true, &e), CAB_OK);
@@ -224,7 +224,7 @@ static void answer(const char *path)
     cab_tensor_view out = { .data = expected, .bytes = sizeof expected };
     for (int i = 0; i < IMAGES * PIXELS; i++)
         image[i] = (float)(i * 7 % 17);
-    CHECK_EQ(cab_model_load(path, &m, &e), CAB_OK);
+    CHECK_EQ(cab_model_load(path, NULL, &m, &e), CAB_OK);
     CHECK_EQ(cab_session_create(m, NULL, &s, &e), CAB_OK);
     CHECK_EQ(cab_session_run(s, &in, &out, &e), CAB_OK);
     cab_session_destroy(s);

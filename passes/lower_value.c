@@ -199,13 +199,15 @@ static cab_ix clamped(cab_kernel *k, const cab_ix *ix, const cab_dim *extent)
     return cab_ix_term(k, e);
 }
 
+/* The fill as a number of the view, when a double holds it. */
 static bool fill_of(const cab_expr *fill, double *out)
 {
     if (fill->op != CAB_EX_CONST)
         return false;
     *out = cab_dtype_is_float(fill->dtype) ? fill->u.f : (double)fill->u.i;
     return cab_dtype_is_float(fill->dtype) ||
-           (fill->u.i > -(INT64_C(1) << 53) && fill->u.i < INT64_C(1) << 53);
+           (fill->u.i > (fill->dtype == CAB_DT_u64 ? -1 : -(INT64_C(1) << 53)) &&
+            fill->u.i < INT64_C(1) << 53);
 }
 
 const cab_expr *cab_lower_guarded(cab_kernel *k, cab_value *v, const cab_ix *ix,

@@ -10,6 +10,7 @@
 #include "base/vec.h"
 #include "base/map.h"
 #include "base/buf.h"
+#include "base/crc32c.h"
 #include "base/dtype.h"
 #include "base/dim.h"
 #include "base/file.h"

@@ -6,6 +6,8 @@ libbase_a_SOURCES += \
     base/base.h \
     base/buf.c \
     base/buf.h \
+    base/crc32c.c \
+    base/crc32c.h \
     base/diag.c \
     base/diag.h \
     base/dim.c \

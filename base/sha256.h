@@ -7,9 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct cab_sha256 { uint32_t h[8]; uint64_t n; uint8_t block[64]; } cab_sha256;
+typedef struct cab_sha256 {
+    uint32_t h[8];
+    uint64_t n;
+    uint8_t block[64];
+    int fast;                  /* by the processor's instructions; tests may clear it */
+} cab_sha256;
 void cab_sha256_init(cab_sha256 *s);
 void cab_sha256_add(cab_sha256 *s, const void *p, size_t n);
 void cab_sha256_done(cab_sha256 *s, uint8_t out[32]);
+/* All in one. */
+void cab_sha256_of(const void *p, size_t n, uint8_t out[32]);
 
 #endif

@@ -202,35 +202,95 @@ static uint32_t isa_of(const cab_target *t)
 }
 
 static cab_status start(driver *c, cab_arena *a, const cab_program *p,
-                        const cab_codegen_options *o, cab_diag *d)
+                        const cab_codegen_options *o, const char *target, cab_diag *d)
 {
     *c = (driver){ .arena = a, .p = p, .o = o, .diag = d, .by_hash = cab_map_create(a) };
-    CAB_TRY(cab_target_get(a, o->target, &c->target, d));
+    CAB_TRY(cab_target_get(a, target, &c->target, d));
     CAB_TRY(collect(c));
     return generate(c);
+}
+
+/* ---- variants ---- */
+
+/* o->target, a list, widest vectors first; repetitions are dropped. */
+static cab_status list_targets(cab_arena *a, const char *list, const char **out, int *out_n,
+                               cab_diag *d)
+{
+    cab_target t[CAB_MAX_TARGETS];
+    int n = 0;
+    for (const char *p = list ? list : "native", *end; p; p = *end ? end + 1 : NULL) {
+        end = p + strcspn(p, ",");
+        const char *name = cab_strndup(a, p, (size_t)(end - p));
+        cab_target one;
+        int at = 0;
+        if (n == CAB_MAX_TARGETS)
+            return cab_fail(d, CAB_EINVAL, NULL, "more than %d targets", CAB_MAX_TARGETS);
+        CAB_TRY(cab_target_get(a, name, &one, d));
+        while (at < n && t[at].vector_bytes >= one.vector_bytes)
+            at++;
+        if (at && !strcmp(out[at - 1], name))
+            continue;
+        memmove(out + at + 1, out + at, (size_t)(n - at) * sizeof *out);
+        memmove(t + at + 1, t + at, (size_t)(n - at) * sizeof *t);
+        out[at] = name;
+        t[at] = one;
+        n++;
+    }
+    *out_n = n;
+    return CAB_OK;
+}
+
+static void write_notes(const driver *c, const char *target, cab_buf *b)
+{
+    cab_buf_printf(b, "target %s%s\n", target, c->o->naive ? ", naive" : "");
+    for (size_t i = 0; i < c->units.n; i++) {
+        cab_buf_printf(b, "  %s: ", c->units.p[i].symbol);
+        cab_sched_print(b, &c->units.p[i].sched);
+        cab_buf_char(b, '\n');
+    }
+}
+
+/* Code and plan for one target; before: the planner of the one before. */
+static cab_status make_variant(driver *c, const char *target, const cab_planner *before,
+                               cab_planner *w, cab_variant *out, cab_buf *notes)
+{
+    int64_t t0 = cab_now_ns();
+    CAB_TRY(start(c, c->arena, c->p, c->o, target, c->diag));
+    int64_t t1 = cab_now_ns();
+    batch_list *l = CAB_NEW(c->arena, batch_list);
+    CAB_TRY(compile(c, l, false));
+    int64_t t2 = cab_now_ns();
+    cab_image *image = CAB_NEW(c->arena, cab_image);
+    image->code = cab_buf_on(c->arena);
+    for (int i = 0; i < l->n; i++)
+        CAB_TRY(cab_link_object(c->arena, image, l->b[i].object.elf, l->b[i].object.n, c->diag));
+    cab_plan_source *src = CAB_NEW(c->arena, cab_plan_source);
+    *src = (cab_plan_source){ c->p, c->o, c->units.p, c->units.n, c->unit_of_step, image, before };
+    CAB_TRY(cab_plan_build(c->arena, src, w, c->diag));
+    *out = (cab_variant){ cab_buf_on(c->arena), &image->code, isa_of(&c->target) };
+    cab_plan_bytes(w, &out->plan);
+    write_notes(c, target, notes);
+    cab_log(1, "codegen: %s: %zu kernels for %zu steps: generate %.1f ms, llvm %.1f ms, "
+               "link and plan %.1f ms, code %zu bytes", target, c->units.n, c->p->steps.n,
+            (double)(t1 - t0) / 1e6, (double)(t2 - t1) / 1e6,
+            (double)(cab_now_ns() - t2) / 1e6, image->code.n);
+    return CAB_OK;
 }
 
 cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
                        int *out_fd, uint64_t *out_size, cab_diag *d)
 {
-    driver c;
-    int64_t t0 = cab_now_ns();
-    CAB_TRY(start(&c, a, p, o, d));
-    int64_t t1 = cab_now_ns();
-    batch_list *l = CAB_NEW(a, batch_list);
-    CAB_TRY(compile(&c, l, false));
-    int64_t t2 = cab_now_ns();
-    cab_image image = { .code = cab_buf_on(a) };
-    for (int i = 0; i < l->n; i++)
-        CAB_TRY(cab_link_object(a, &image, l->b[i].object.elf, l->b[i].object.n, d));
-    cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, &image,
-                            isa_of(&c.target) };
-    CAB_TRY(cab_plan_write(a, &src, out_fd, out_size, d));
-    cab_log(1, "codegen: %zu kernels for %zu steps: generate %.1f ms, llvm %.1f ms, "
-               "link and write %.1f ms, code %zu bytes", c.units.n, p->steps.n,
-            (double)(t1 - t0) / 1e6, (double)(t2 - t1) / 1e6,
-            (double)(cab_now_ns() - t2) / 1e6, image.code.n);
-    return CAB_OK;
+    const char *target[CAB_MAX_TARGETS];
+    cab_planner *w = CAB_NEW_N(a, cab_planner, CAB_MAX_TARGETS);
+    cab_variant *v = CAB_NEW_N(a, cab_variant, CAB_MAX_TARGETS);
+    cab_buf notes = cab_buf_on(a);
+    int n = 0;
+    CAB_TRY(list_targets(a, o->target, target, &n, d));
+    for (int i = 0; i < n; i++) {
+        driver c = { .arena = a, .p = p, .o = o, .diag = d };
+        CAB_TRY(make_variant(&c, target[i], i ? &w[i - 1] : NULL, &w[i], &v[i], &notes));
+    }
+    return cab_artifact_write(a, v, n, &w[n - 1], &notes, out_fd, out_size, d);
 }
 
 /* ---- text forms ---- */
@@ -271,7 +331,7 @@ cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codege
                             const char *form, cab_buf *out, cab_diag *d)
 {
     driver c;
-    CAB_TRY(start(&c, a, p, o, d));
+    CAB_TRY(start(&c, a, p, o, o->target, d));
     if (!strcmp(form, "llvm") || !strcmp(form, "asm"))
         return emit_machine(&c, form[0] == 'a', out);
     for (size_t i = 0; i < c.units.n; i++)

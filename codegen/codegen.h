@@ -14,12 +14,22 @@
 
 typedef struct cab_codegen_options {
     bool naive;
-    const char *target;        /* NULL or "native", "x86-64-v3", "x86-64-v4" */
+    const char *target;        /* NULL or "native"; or levels: "x86-64-v2,x86-64-v4" */
     int threads;               /* compile threads; 0 = 1 */
     const char *producer;      /* metadata: "cab 0.1.0" */
     const char *model_name;
     const uint8_t *model_hash; /* SHA-256 of the model file, 32 bytes; NULL = zeros */
+    bool seal;                 /* for a file: checksums of the weights, notes */
+    const void *embed;         /* the ONNX file, to be carried along; NULL = not */
+    uint64_t embed_bytes;
+    /* NULL: no signature.  Ed25519; returns 0 when the signature is made. */
+    int (*sign)(void *user, const void *message, size_t n, uint8_t public_key[32],
+                uint8_t signature[64]);
+    void *sign_user;
 } cab_codegen_options;
+
+/* Levels in o->target; at most that many variants stand in one artifact. */
+#define CAB_MAX_TARGETS 8
 
 /* The finished artifact as an anonymous file (memfd): *out_fd is the caller's
  * to close; *out_size its bytes.  JIT maps it, compile copies it to a path. */

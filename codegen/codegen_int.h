@@ -76,7 +76,7 @@ typedef struct cab_plan_source {
     size_t n_units;
     const int *unit_of_step;   /* -1 for helpers */
     const cab_image *image;    /* NULL: no machine code, so no table of kernels */
-    uint32_t isa;
+    const struct cab_planner *before;  /* variant of the same file; NULL: this is the first */
 } cab_plan_source;
 /* The tables of a plan while they are made, and when they are done. */
 typedef struct cab_planner {
@@ -96,7 +96,18 @@ typedef struct cab_planner {
     uint8_t *zero_done;                /* buffer was cleared */
 } cab_planner;
 cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *out, cab_diag *d);
-cab_status cab_plan_write(cab_arena *a, const cab_plan_source *s, int *out_fd,
-                          uint64_t *out_size, cab_diag *d);
+/* Appends the plan section; may still add strings. */
+void cab_plan_bytes(cab_planner *w, cab_buf *b);
+
+/* ---- artifact_write.c ---- */
+typedef struct cab_variant {
+    cab_buf plan;
+    const cab_buf *code;
+    uint32_t isa;
+} cab_variant;
+/* The container around variants; last holds the strings and constants. */
+cab_status cab_artifact_write(cab_arena *a, const cab_variant *variants, int n,
+                              const cab_planner *last, const cab_buf *notes, int *out_fd,
+                              uint64_t *out_size, cab_diag *d);
 
 #endif

@@ -5,4 +5,5 @@ libcodegen_a_SOURCES += \
 	codegen/link.c \
 	codegen/scalars.c \
 	codegen/constants.c \
-	codegen/plan_write.c
+	codegen/plan_write.c \
+	codegen/artifact_write.c

@@ -9,10 +9,6 @@
  */
 #include "codegen/codegen_int.h"
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#define PAGE 4096u
 
 /* ---- values ---- */
 
@@ -281,9 +277,9 @@ static cab_status plan(cab_planner *w)
     return CAB_OK;
 }
 
-/* ---- the file ---- */
+/* ---- the plan section ---- */
 
-static void plan_section(cab_planner *w, cab_buf *b)
+void cab_plan_bytes(cab_planner *w, cab_buf *b)
 {
     const cab_program *p = w->p;
     cab_plan_header h = {
@@ -308,52 +304,12 @@ static void plan_section(cab_planner *w, cab_buf *b)
         cab_buf_bytes(b, &w->value_of[p->outputs.p[i]], 4);
 }
 
-static uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
-
-static cab_status write_file(cab_planner *w, int *out_fd, uint64_t *out_size)
+/* Strings and constants are common to all variants of a file. */
+static void go_on_from(cab_planner *w, const cab_planner *before)
 {
-    cab_buf plan_bytes = cab_buf_on(w->arena);
-    plan_section(w, &plan_bytes);
-    const cab_buf *code = &w->src->image->code;
-    cab_file_section sec[4] = {
-        { CAB_SEC_PLAN, 0, 0, plan_bytes.n }, { CAB_SEC_STRINGS, 0, 0, w->scalars.text.n },
-        { CAB_SEC_CODE, 0, 0, code->n }, { CAB_SEC_WEIGHTS, 0, 0, w->constants.bytes }
-    };
-    uint64_t at = sizeof(cab_file_header) + sizeof sec;
-    for (int i = 0; i < 4; i++) {
-        at = round_up(at, i < 2 ? 64 : PAGE);
-        sec[i].offset = at;
-        at += sec[i].bytes;
-    }
-    cab_file_header h = { CAB_PLAN_MAGIC, CAB_PLAN_VERSION, 4, round_up(at, PAGE), { 0 },
-                          w->src->isa, 0 };
-    cab_sha256 sha;
-    cab_sha256_init(&sha);
-    cab_sha256_add(&sha, plan_bytes.p, plan_bytes.n);
-    cab_sha256_add(&sha, w->scalars.text.p, w->scalars.text.n);
-    cab_sha256_add(&sha, code->p, code->n);
-    cab_sha256_done(&sha, h.sha256);
-
-    int fd = cab_memfd("cabochon", h.file_bytes);
-    if (fd < 0)
-        return cab_fail(w->diag, CAB_ENOMEM, NULL,
-                        "no room for an artifact of %llu bytes", (unsigned long long)h.file_bytes);
-    uint8_t *m = mmap(NULL, h.file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (m == MAP_FAILED) {
-        close(fd);
-        return cab_fail(w->diag, CAB_ENOMEM, NULL, "cannot map the artifact");
-    }
-    memcpy(m, &h, sizeof h);
-    memcpy(m + sizeof h, sec, sizeof sec);
-    memcpy(m + sec[0].offset, plan_bytes.p, plan_bytes.n);
-    memcpy(m + sec[1].offset, w->scalars.text.p, w->scalars.text.n);
-    if (code->n)
-        memcpy(m + sec[2].offset, code->p, code->n);
-    cab_constants_write(&w->constants, m + sec[3].offset);
-    munmap(m, h.file_bytes);
-    *out_fd = fd;
-    *out_size = h.file_bytes;
-    return CAB_OK;
+    w->constants = before->constants;
+    w->scalars.text = before->scalars.text;
+    w->scalars.strings = before->scalars.strings;
 }
 
 cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *out, cab_diag *d)
@@ -361,17 +317,11 @@ cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *o
     *out = (cab_planner){ .arena = a, .src = s, .p = s->program, .diag = d };
     cab_scalars_init(&out->scalars, a);
     cab_constants_init(&out->constants, a);
+    if (s->before)
+        go_on_from(out, s->before);
     out->value_of = CAB_NEW_N(a, uint32_t, out->p->buffers.n);
     out->zero_done = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
     for (size_t i = 0; i < out->p->buffers.n; i++)
         out->value_of[i] = CAB_PLAN_NONE;
     return plan(out);
-}
-
-cab_status cab_plan_write(cab_arena *a, const cab_plan_source *s, int *out_fd,
-                          uint64_t *out_size, cab_diag *d)
-{
-    cab_planner w;
-    CAB_TRY(cab_plan_build(a, s, &w, d));
-    return write_file(&w, out_fd, out_size);
 }

@@ -4,6 +4,7 @@ libruntime_a_SOURCES += \
 	runtime/runtime.h \
 	runtime/runtime_int.h \
 	runtime/session_int.h \
+	runtime/artifact.c \
 	runtime/plan.c \
 	runtime/model.c \
 	runtime/isa.c \
@@ -12,5 +13,7 @@ libruntime_a_SOURCES += \
 	runtime/pool.c \
 	runtime/helpers.c \
 	runtime/session_bind.c \
+	runtime/session_overlap.c \
+	runtime/session_async.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

@@ -4,7 +4,8 @@
  *
  * Weights and tables are read through a read-only mapping; the code section
  * is mapped a second time, read-execute.  No page is ever writable and
- * executable, and none changes its protection.
+ * executable, and none changes its protection.  Bytes in memory lend weights
+ * and tables; their code goes into an anonymous file first.
  */
 #include "runtime/runtime_int.h"
 #include <errno.h>
@@ -14,24 +15,94 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static int check_isa(const cab_plan *p, cab_error *e)
+#define SAME(id) _Static_assert((int)CAB_RT_##id == (int)CAB_##id, "codes of cab_rt.h and errors.def")
+SAME(OK); SAME(EINVAL); SAME(EIO); SAME(EPARSE); SAME(EMODEL); SAME(EUNSUPPORTED); SAME(ELIMIT);
+SAME(ENOMEM); SAME(EARTIFACT); SAME(EINPUT); SAME(ECANCELLED); SAME(EINTERNAL); SAME(EDEADLINE);
+
+const char *cab_rt_version(void) { return CAB_VERSION; }
+
+/* ---- memory ---- */
+
+static void *plain_alloc(void *user, size_t bytes, size_t align)
 {
-    uint32_t lacking = p->file->isa & ~cab_isa_here();
-    char names[160];
-    if (!lacking)
-        return CAB_OK;
-    return cab_rt_fail(e, CAB_EARTIFACT,
-                       "this processor lacks %s, which the artifact's code needs: "
-                       "compile it for this machine or with --target x86-64-v3",
-                       cab_isa_names(lacking, names, sizeof names));
+    (void)user;
+    return align <= 16 ? malloc(bytes) : aligned_alloc(align, (bytes + align - 1) / align * align);
 }
 
-static int map_code(cab_model *m, int fd, cab_error *e)
+static void plain_release(void *user, void *p)
+{
+    (void)user;
+    free(p);
+}
+
+void *cab_rt_alloc(const cab_allocator *a, size_t bytes, size_t align)
+{
+    return a->alloc(a->user, bytes ? bytes : 1, align);
+}
+
+void *cab_rt_alloc_zero(const cab_allocator *a, size_t n, size_t size)
+{
+    size_t bytes;
+    void *p = __builtin_mul_overflow(n, size, &bytes) ? NULL : cab_rt_alloc(a, bytes, 16);
+    return p ? memset(p, 0, bytes) : NULL;
+}
+
+void cab_rt_free(const cab_allocator *a, void *p)
+{
+    if (p)
+        a->release(a->user, p);
+}
+
+/* ---- options ---- */
+
+/* What the caller's struct holds, however short it is. */
+void cab_rt_take_options(void *to, size_t n, const void *from)
+{
+    size_t given = 0;
+    memset(to, 0, n);
+    if (from)
+        memcpy(&given, from, sizeof given);
+    memcpy(to, from ? from : to, given < n ? given : n);
+}
+
+static int create(const cab_model_options *given, cab_model **out, cab_error *e)
+{
+    cab_model_options o;
+    static const cab_allocator plain = { plain_alloc, plain_release, NULL };
+    *out = NULL;
+    if (e)
+        *e = (cab_error){ 0 };
+    if (given && given->size < sizeof given->size)
+        return cab_rt_fail(e, CAB_EINVAL, "cab_model_options.size is not set (CAB_INIT)");
+    cab_rt_take_options(&o, sizeof o, given);
+    const cab_allocator *a = o.allocator ? o.allocator : &plain;
+    if (!a->alloc || !a->release)
+        return cab_rt_fail(e, CAB_EINVAL, "an allocator needs both of its functions");
+    cab_model *m = cab_rt_alloc_zero(a, 1, sizeof *m);
+    if (!m)
+        return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
+    m->alloc = *a;
+    m->options = o;
+    m->options.allocator = &m->alloc;
+    atomic_init(&m->refs, 1);
+    *out = m;
+    return CAB_OK;
+}
+
+void cab_rt_log(const cab_model *m, int level, const char *text)
+{
+    if (m->options.log)
+        m->options.log(m->options.log_user, level, text);
+}
+
+/* ---- loading ---- */
+
+/* Code of the chosen variant, from fd at that offset. */
+static int map_code(cab_model *m, int fd, uint64_t offset, cab_error *e)
 {
     if (m->plan.code_bytes == 0)
         return CAB_OK;
-    void *p = mmap(NULL, m->plan.code_bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd,
-                   (off_t)m->plan.code_offset);
+    void *p = mmap(NULL, m->plan.code_bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, (off_t)offset);
     if (p == MAP_FAILED)
         return cab_rt_fail(e, CAB_EIO, "the system refuses to map code from this file "
                                        "(noexec file system?)");
@@ -39,33 +110,73 @@ static int map_code(cab_model *m, int fd, cab_error *e)
     return CAB_OK;
 }
 
+static int map_code_copy(cab_model *m, cab_error *e)
+{
+    int fd = m->plan.code_bytes ? cab_memfd("cabochon-code", m->plan.code_bytes) : -1, rc;
+    if (!m->plan.code_bytes)
+        return CAB_OK;
+    if (fd < 0 || cab_fd_write_at(fd, 0, m->plan.code, m->plan.code_bytes, NULL) != CAB_OK)
+        rc = cab_rt_fail(e, CAB_ENOMEM, "no memory for %llu bytes of code",
+                         (unsigned long long)m->plan.code_bytes);
+    else
+        rc = map_code(m, fd, 0, e);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static int open_artifact(cab_model *m, const void *p, uint64_t n, cab_error *e)
+{
+    cab_artifact a;
+    uint32_t variant;
+    CAB_TRY((cab_status)cab_artifact_open(p, n, &a, e));
+    CAB_TRY(cab_artifact_choose(&a, cab_isa_here(), &variant, e));
+    CAB_TRY(cab_plan_open(&a, variant, &m->plan, e));
+    if (m->options.check_signature)
+        return cab_artifact_check_signature(&a, &m->options, e);
+    return m->options.verify == CAB_VERIFY_FULL ? cab_artifact_verify(&a, e) : CAB_OK;
+}
+
+/* Keeps the story of a failure, names the file in it, and drops the model. */
+static int done(cab_model *m, int rc, const char *label, cab_model **out, cab_error *e)
+{
+    if (rc == CAB_OK) {
+        *out = m;
+        return CAB_OK;
+    }
+    if (e && label && *label) {
+        cab_error inner = *e;
+        cab_rt_fail(e, rc, "%s: %s", label, inner.text);
+    }
+    cab_model_destroy(m);
+    return rc;
+}
+
+static int map_file(cab_model *m, int fd, cab_error *e)
+{
+    cab_diag d;
+    cab_diag_init(&d);
+    int rc = cab_fd_map(fd, "the file", &m->file, &d);
+    if (rc != CAB_OK)
+        cab_rt_fail(e, rc, "%s", cab_diag_first(&d) ? cab_diag_first(&d)->text : "cannot map");
+    cab_diag_fini(&d);
+    return rc;
+}
+
 int cab_model_load_fd(int fd, const char *label, const cab_model_options *o, cab_model **out,
                       cab_error *e)
 {
-    (void)o;
+    cab_model *m;
     *out = NULL;
-    cab_model *m = calloc(1, sizeof *m);
-    if (!m)
-        return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
-    atomic_init(&m->refs, 1);
-    cab_diag d;
-    cab_diag_init(&d);
-    int s = cab_fd_map(fd, label, &m->file, &d);
-    if (s != CAB_OK)
-        cab_rt_fail(e, s, "%s", cab_diag_first(&d) ? cab_diag_first(&d)->text : "cannot map");
-    cab_diag_fini(&d);
-    if (s == CAB_OK)
-        s = cab_plan_check_bytes(m->file.p, m->file.n, &m->plan, e);
-    if (s == CAB_OK)
-        s = check_isa(&m->plan, e);
-    if (s == CAB_OK)
-        s = map_code(m, fd, e);
-    if (s != CAB_OK) {
-        cab_model_destroy(m);
-        return s;
-    }
-    *out = m;
-    return CAB_OK;
+    int rc = create(o, &m, e);
+    if (rc != CAB_OK)
+        return rc;
+    rc = map_file(m, fd, e);
+    if (rc == CAB_OK)
+        rc = open_artifact(m, m->file.p, m->file.n, e);
+    if (rc == CAB_OK)
+        rc = map_code(m, fd, m->plan.code_offset, e);
+    return done(m, rc, label, out, e);
 }
 
 int cab_model_load(const char *path, const cab_model_options *o, cab_model **out, cab_error *e)
@@ -74,9 +185,29 @@ int cab_model_load(const char *path, const cab_model_options *o, cab_model **out
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return cab_rt_fail(e, CAB_EIO, "cannot open %s: %s", path, strerror(errno));
-    int s = cab_model_load_fd(fd, path, o, out, e);
+    int rc = cab_model_load_fd(fd, path, o, out, e);
     close(fd);
-    return s;
+    return rc;
+}
+
+int cab_model_load_memory(const void *p, size_t n, const char *label, const cab_model_options *o,
+                          cab_model **out, cab_error *e)
+{
+    cab_model *m;
+    *out = NULL;
+    int rc = create(o, &m, e);
+    if (rc != CAB_OK)
+        return rc;
+    if ((uintptr_t)p % 64 && n) {
+        void *copy = m->copy = cab_rt_alloc(&m->alloc, n, 64);
+        if (!copy)
+            return done(m, cab_rt_fail(e, CAB_ENOMEM, "out of memory"), label, out, e);
+        p = memcpy(copy, p, n);
+    }
+    rc = open_artifact(m, p, n, e);
+    if (rc == CAB_OK)
+        rc = map_code_copy(m, e);
+    return done(m, rc, label, out, e);
 }
 
 void cab_model_retain(cab_model *m) { atomic_fetch_add(&m->refs, 1); }
@@ -89,8 +220,12 @@ void cab_model_destroy(cab_model *m)
         munmap(m->code, m->plan.code_bytes);
     if (m->file.p)
         cab_file_unmap(&m->file);
-    free(m);
+    cab_allocator a = m->alloc;
+    cab_rt_free(&a, m->copy);
+    cab_rt_free(&a, m);
 }
+
+/* ---- what a model says of itself ---- */
 
 const cab_plan *cab_model_plan(const cab_model *m) { return &m->plan; }
 const char *cab_model_name(const cab_model *m) { return cab_plan_text(&m->plan, m->plan.header->model_name); }
@@ -106,9 +241,13 @@ static int info(const cab_plan *p, const uint32_t *list, uint32_t n, int i, cab_
     out->name = cab_plan_text(p, v->name);
     out->dtype = v->dtype;
     out->rank = v->rank;
+    for (int k = 0; k < CAB_PLAN_MAX_RANK; k++)
+        out->dim_names[k] = "";
     for (int k = 0; k < v->rank; k++) {
         const cab_plan_scalar *s = &p->scalars[v->dims[k]];
         out->dims[k] = s->op == CAB_S_CONST ? s->imm : -1;
+        if (s->op != CAB_S_CONST)
+            out->dim_names[k] = cab_plan_text(p, s->name);
     }
     return CAB_OK;
 }
@@ -121,4 +260,32 @@ int cab_model_input(const cab_model *m, int i, cab_tensor_info *out)
 int cab_model_output(const cab_model *m, int i, cab_tensor_info *out)
 {
     return info(&m->plan, m->plan.outputs, m->plan.header->n_outputs, i, out);
+}
+
+static int find(const cab_plan *p, const uint32_t *list, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!strcmp(cab_plan_text(p, p->values[list[i]].name), name))
+            return (int)i;
+    return -1;
+}
+
+int cab_model_find_input(const cab_model *m, const char *name)
+{
+    return find(&m->plan, m->plan.inputs, m->plan.header->n_inputs, name);
+}
+
+int cab_model_find_output(const cab_model *m, const char *name)
+{
+    return find(&m->plan, m->plan.outputs, m->plan.header->n_outputs, name);
+}
+
+int cab_model_estimate(cab_model *m, const cab_tensor_view *inputs, cab_memory *out, cab_error *e)
+{
+    cab_session *s;
+    int rc = cab_session_create(m, NULL, &s, e);
+    if (rc == CAB_OK)
+        rc = cab_session_estimate(s, inputs, out, e);
+    cab_session_destroy(s);
+    return rc;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plan.c - reads a .cab file's tables and checks every offset, count and
- * index in them, so that the session may follow them without checks.
+ * plan.c - reads the tables of one variant of a .cab file and checks every
+ * offset, count and index in them, so that the session may follow them without
+ * checks.
  */
 #include "runtime/runtime_int.h"
 #include <stdarg.h>
@@ -23,46 +24,6 @@ int cab_rt_fail(cab_error *e, int code, const char *fmt, ...)
 static cab_status bad(cab_error *e, const char *what)
 {
     return (cab_status)cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: %s", what);
-}
-
-/* ---- the file ---- */
-
-static bool section_fits(const cab_file_section *s, uint64_t n)
-{
-    return s->offset <= n && s->bytes <= n - s->offset;
-}
-
-static cab_status read_sections(const uint8_t *p, uint64_t n, cab_plan *out,
-                                const cab_file_section **found, cab_error *e)
-{
-    const cab_file_header *h = out->file = (const void *)p;
-    if (n < sizeof *h || memcmp(h->magic, CAB_PLAN_MAGIC, sizeof h->magic))
-        return (cab_status)cab_rt_fail(e, CAB_EARTIFACT, "not a Cabochon artifact");
-    if (h->version != CAB_PLAN_VERSION)
-        return (cab_status)cab_rt_fail(
-            e, CAB_EARTIFACT,
-            "artifact of plan version %u; this runtime loads version %d: compile it again",
-            h->version, CAB_PLAN_VERSION);
-    if (h->file_bytes != n)
-        return bad(e, "its length is not what the header says (cut off?)");
-    if (h->n_sections > 64 || sizeof *h + h->n_sections * sizeof(cab_file_section) > n)
-        return bad(e, "section table");
-    const cab_file_section *s = (const void *)(p + sizeof *h);
-    for (uint32_t i = 0; i < h->n_sections; i++) {
-        if (!section_fits(&s[i], n) || s[i].offset % 64)
-            return bad(e, "a section lies outside the file");
-        if (s[i].kind >= 1 && s[i].kind <= CAB_SEC_WEIGHTS) {
-            if (found[s[i].kind])
-                return bad(e, "a section stands twice");
-            found[s[i].kind] = &s[i];
-        }
-    }
-    for (int k = CAB_SEC_PLAN; k <= CAB_SEC_WEIGHTS; k++)
-        if (!found[k])
-            return bad(e, "a section is missing");
-    if (found[CAB_SEC_CODE]->offset % 4096 || found[CAB_SEC_WEIGHTS]->offset % 4096)
-        return bad(e, "code or weights are not page-aligned");
-    return CAB_OK;
 }
 
 /* Takes count records of size bytes from the plan section. */
@@ -258,42 +219,44 @@ static cab_status check_instrs(const cab_plan *p, cab_error *e)
     return CAB_OK;
 }
 
-static cab_status check_hash(const cab_plan *p, const cab_file_section *const *sec,
-                             const uint8_t *bytes, cab_error *e)
+/* Fills in where the parts of a variant lie; hashes them. */
+static cab_status find_parts(const cab_artifact *a, uint32_t variant, cab_plan *out, cab_error *e)
 {
-    cab_sha256 s;
-    uint8_t sum[32];
-    cab_sha256_init(&s);
-    for (int k = CAB_SEC_PLAN; k <= CAB_SEC_CODE; k++)
-        cab_sha256_add(&s, bytes + sec[k]->offset, sec[k]->bytes);
-    cab_sha256_done(&s, sum);
-    return memcmp(sum, p->file->sha256, 32) ? bad(e, "checksum of plan and code") : CAB_OK;
+    const cab_file_section *plan = cab_artifact_find(a, CAB_SEC_PLAN, variant);
+    const cab_file_section *code = cab_artifact_find(a, CAB_SEC_CODE, variant);
+    const cab_file_section *text = cab_artifact_find(a, CAB_SEC_STRINGS, 0);
+    const cab_file_section *weights = cab_artifact_find(a, CAB_SEC_WEIGHTS, 0);
+    CAB_TRY(cab_artifact_check(a, plan, e));
+    CAB_TRY(cab_artifact_check(a, text, e));
+    CAB_TRY(cab_artifact_check(a, code, e));
+    out->isa = plan->isa;
+    out->strings = (const char *)cab_artifact_bytes(a, text);
+    if (text->bytes == 0 || text->bytes > UINT32_MAX || out->strings[text->bytes - 1] != 0)
+        return bad(e, "strings");
+    out->strings_bytes = (uint32_t)text->bytes;
+    out->code = cab_artifact_bytes(a, code);
+    out->code_offset = code->offset;
+    out->code_bytes = code->bytes;
+    out->weights = cab_artifact_bytes(a, weights);
+    out->weights_offset = weights->offset;
+    out->weights_bytes = weights->bytes;
+    return read_tables(cab_artifact_bytes(a, plan), plan->bytes, out, e);
 }
 
-cab_status cab_plan_check_bytes(const void *bytes, uint64_t n, cab_plan *out, cab_error *e)
+cab_status cab_plan_open(const cab_artifact *a, uint32_t variant, cab_plan *out, cab_error *e)
 {
-    const uint8_t *p = bytes;
-    const cab_file_section *sec[CAB_SEC_WEIGHTS + 1] = { NULL };
     memset(out, 0, sizeof *out);
-    if ((uintptr_t)p % 64)
-        return (cab_status)cab_rt_fail(e, CAB_EINVAL, "artifact bytes must be 64-byte aligned");
-    CAB_TRY(read_sections(p, n, out, sec, e));
-    out->strings = (const char *)p + sec[CAB_SEC_STRINGS]->offset;
-    if (sec[CAB_SEC_STRINGS]->bytes == 0 || sec[CAB_SEC_STRINGS]->bytes > UINT32_MAX ||
-        out->strings[sec[CAB_SEC_STRINGS]->bytes - 1] != 0)
-        return bad(e, "strings");
-    out->strings_bytes = (uint32_t)sec[CAB_SEC_STRINGS]->bytes;
-    out->code = p + sec[CAB_SEC_CODE]->offset;
-    out->code_offset = sec[CAB_SEC_CODE]->offset;
-    out->code_bytes = sec[CAB_SEC_CODE]->bytes;
-    out->weights = p + sec[CAB_SEC_WEIGHTS]->offset;
-    out->weights_offset = sec[CAB_SEC_WEIGHTS]->offset;
-    out->weights_bytes = sec[CAB_SEC_WEIGHTS]->bytes;
-    CAB_TRY(check_hash(out, sec, p, e));
-    CAB_TRY(read_tables(p + sec[CAB_SEC_PLAN]->offset, sec[CAB_SEC_PLAN]->bytes, out, e));
+    CAB_TRY(find_parts(a, variant, out, e));
     if (!text_ok(out, out->header->model_name) || !text_ok(out, out->header->producer))
         return bad(e, "names");
     CAB_TRY(check_scalars(out, e));
     CAB_TRY(check_values(out, e));
     return check_instrs(out, e);
+}
+
+cab_status cab_plan_check_bytes(const void *bytes, uint64_t n, cab_plan *out, cab_error *e)
+{
+    cab_artifact a;
+    CAB_TRY(cab_artifact_open(bytes, n, &a, e));
+    return cab_plan_open(&a, 0, out, e);
 }

@@ -4,15 +4,26 @@
  *
  * One little-endian, mmap-able file:
  *   cab_file_header, cab_file_section[n_sections], then the sections, each at
- *   an aligned offset (code and weights: 4096).  The plan section is a
- *   cab_plan_header followed by tables of fixed-size records; names are
- *   offsets into the strings section (NUL-terminated).  A reader checks every
- *   offset, count and index before use (runtime/plan.c): a plan that passes
- *   cab_plan_check cannot make the runtime read or write outside its tables
- *   and buffers, except through kernel code, which the file's SHA-256 covers.
+ *   an aligned offset (code and weights: 4096).  Everything between them is 0.
+ *   A plan section is a cab_plan_header followed by tables of fixed-size
+ *   records; names are offsets into the strings section (NUL-terminated).  A
+ *   reader checks every offset, count and index before use: a plan that passes
+ *   cab_plan_check_bytes cannot make the runtime read or write outside its
+ *   tables and buffers, except through kernel code, which its SHA-256 covers.
  *
- * Compatibility: a runtime loads files of its own CAB_PLAN_VERSION only;
- * the version counts every change of layout or meaning.
+ * Variants: the file holds one plan and one code section per level of
+ * processor it was made for, best first; strings and weights are common to
+ * all.  A runtime takes the first whose features the machine has.
+ *
+ * Integrity: the header's hash covers header and section table; the table
+ * holds a hash of every section (weights: only when the file is signed; else
+ * zeros).  Plan, strings and code of the variant taken are hashed at every
+ * load; weights are covered by one CRC-32C per CAB_CRC_CHUNK bytes, checked
+ * when asked for.  A signature is of the header's hash, and so of everything.
+ *
+ * Compatibility: docs/artifact.md.  A runtime loads plan versions from
+ * CAB_PLAN_OLDEST to CAB_PLAN_VERSION; the version counts every change of
+ * layout or meaning.
  *
  * Execution: scalars are int64 slots.  The shape program fills them from the
  * input extents (and from size-reads); tensors name slots as extents and
@@ -25,25 +36,53 @@
 #include <stdint.h>
 
 #define CAB_PLAN_MAGIC "CABOCHN\n"
-#define CAB_PLAN_VERSION 1
+#define CAB_PLAN_VERSION 2
+#define CAB_PLAN_OLDEST 2
 #define CAB_PLAN_MAX_RANK 8
 #define CAB_PLAN_NONE 0xffffffffu
+#define CAB_PLAN_PAGE 4096u
+#define CAB_PLAN_MAX_SECTIONS 64
+#define CAB_CRC_CHUNK (1u << 20)
 
-enum cab_section_kind { CAB_SEC_PLAN = 1, CAB_SEC_STRINGS, CAB_SEC_CODE, CAB_SEC_WEIGHTS };
+/* SECTION(number, id, "name").  Numbers from CAB_SEC_OPTIONAL on are skipped
+ * by a runtime that does not know them; other unknown numbers are refused. */
+#define CAB_SECTIONS(SECTION) \
+    SECTION(1, PLAN, "plan") \
+    SECTION(2, STRINGS, "strings") \
+    SECTION(3, CODE, "code") \
+    SECTION(4, WEIGHTS, "weights") \
+    SECTION(5, CRC, "crc")                 /* uint32 per chunk of the weights */ \
+    SECTION(6, SIGNATURE, "signature")     /* cab_file_signature */ \
+    SECTION(7, NOTES, "notes")             /* text: targets, options, schedules */ \
+    SECTION(8, MODEL, "model")             /* the ONNX file it was made from */
+enum cab_section_kind {
+#define SECTION(number, id, name) CAB_SEC_##id = number,
+    CAB_SECTIONS(SECTION)
+#undef SECTION
+    CAB_SEC_COUNT,
+    CAB_SEC_OPTIONAL = 0x8000
+};
 
 typedef struct cab_file_header {
     char magic[8];
     uint32_t version, n_sections;
     uint64_t file_bytes;
-    uint8_t sha256[32];        /* of plan, strings and code sections, in order */
-    uint32_t isa;              /* cab_isa bits the code needs */
-    uint32_t reserved;
+    uint8_t sha256[32];        /* of the header with zeros here, and the table */
+    uint32_t reserved[2];
 } cab_file_header;
 
 typedef struct cab_file_section {
-    uint32_t kind, flags;
+    uint32_t kind;
+    uint32_t variant;          /* PLAN and CODE of one number belong together; else 0 */
     uint64_t offset, bytes;
+    uint32_t isa;              /* PLAN, CODE: cab_isa bits the code needs */
+    uint32_t reserved;
+    uint8_t sha256[32];        /* of the bytes; zeros: none (weights, signature) */
 } cab_file_section;
+
+/* Ed25519 (RFC 8032) of CAB_SIGNED followed by the header's sha256. */
+#define CAB_SIGNED "cabochon artifact\n"
+typedef struct cab_file_signature { uint8_t public_key[32], signature[64]; } cab_file_signature;
 
 /* CPU features the code image needs (checked by CPUID and XCR0 at load). */
 enum cab_isa {

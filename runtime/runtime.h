@@ -9,9 +9,35 @@
 #include "include/cab_rt.h"
 #include "runtime/plan.h"
 
+/* ---- artifact.c: the container ---- */
+/* A file in memory; header and table are checked. */
+typedef struct cab_artifact {
+    const uint8_t *p;
+    uint64_t n;
+    const cab_file_header *header;
+    const cab_file_section *sections;
+    int n_variants;
+} cab_artifact;
+/* p: 64-byte aligned.  No allocation. */
+cab_status cab_artifact_open(const void *p, uint64_t n, cab_artifact *out, cab_error *e);
+/* NULL when there is none. */
+const cab_file_section *cab_artifact_find(const cab_artifact *a, uint32_t kind, uint32_t variant);
+const uint8_t *cab_artifact_bytes(const cab_artifact *a, const cab_file_section *s);
+/* The first variant for those features; else what the machine lacks, in words. */
+cab_status cab_artifact_choose(const cab_artifact *a, uint32_t isa, uint32_t *out, cab_error *e);
+/* One section against its hash. */
+cab_status cab_artifact_check(const cab_artifact *a, const cab_file_section *s, cab_error *e);
+/* Every byte of the file: hashes, CRCs, zeros between. */
+cab_status cab_artifact_verify(const cab_artifact *a, cab_error *e);
+/* By o->check_signature; what is signed is verified, byte by byte. */
+cab_status cab_artifact_check_signature(const cab_artifact *a, const cab_model_options *o,
+                                        cab_error *e);
+const char *cab_section_name(uint32_t kind);
+
+/* ---- plan.c ---- */
 /* A plan in memory, all pointers into the mapping, every index checked. */
 typedef struct cab_plan {
-    const cab_file_header *file;
+    uint32_t isa;              /* features the code needs */
     const cab_plan_header *header;
     const cab_plan_scalar *scalars;
     const cab_plan_check *checks;
@@ -26,7 +52,9 @@ typedef struct cab_plan {
     uint64_t code_offset, code_bytes, weights_offset, weights_bytes;
 } cab_plan;
 
-/* Validates p[0..n) and fills *out.  No allocation. */
+/* Hashes and validates one variant and fills *out.  No allocation. */
+cab_status cab_plan_open(const cab_artifact *a, uint32_t variant, cab_plan *out, cab_error *e);
+/* The first variant of a file, whatever processor it is for. */
 cab_status cab_plan_check_bytes(const void *p, uint64_t n, cab_plan *out, cab_error *e);
 const cab_plan *cab_model_plan(const cab_model *m);
 /* isa bits this machine and kernel offer. */

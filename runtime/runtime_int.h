@@ -14,10 +14,21 @@ int cab_rt_fail(cab_error *e, int code, const char *fmt, ...)
 
 struct cab_model {
     atomic_int refs;
-    cab_mapping file;
+    cab_allocator alloc;
+    cab_model_options options; /* pointers in it are the caller's; allocator is ours */
+    cab_mapping file;          /* or */
+    void *copy;                /* bytes that were not aligned */
     cab_plan plan;
     void *code;                /* mapped read-execute; NULL when there is none */
 };
+
+/* ---- model.c: memory through the host's hooks ---- */
+void *cab_rt_alloc(const cab_allocator *a, size_t bytes, size_t align);
+void *cab_rt_alloc_zero(const cab_allocator *a, size_t n, size_t size);
+void cab_rt_free(const cab_allocator *a, void *p);      /* NULL is allowed */
+/* Copies a struct that begins with its size; what it lacks is 0. */
+void cab_rt_take_options(void *to, size_t n, const void *from);
+void cab_rt_log(const cab_model *m, int level, const char *text);
 /* For sessions: they keep the model alive. */
 void cab_model_retain(cab_model *m);
 

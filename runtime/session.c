@@ -3,7 +3,6 @@
  * session.c - runs a plan: bind, then instruction by instruction.
  */
 #include "runtime/session_int.h"
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- life ---- */
@@ -39,17 +38,18 @@ static bool make_tables(cab_session *s)
         { (void **)&s->ints, n_ints, sizeof *s->ints },
         { (void **)&s->out_mem, h->n_outputs, sizeof *s->out_mem },
         { (void **)&s->out_cap, h->n_outputs, sizeof *s->out_cap },
+        { (void **)&s->copy_to, h->n_outputs, sizeof *s->copy_to },
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         s->allocations++;
-        *tables[i].p = calloc(tables[i].n + 1, tables[i].size);
+        *tables[i].p = cab_rt_alloc_zero(&s->model->alloc, tables[i].n + 1, tables[i].size);
         if (!*tables[i].p)
             return false;
     }
     if (s->options.trace) {
-        s->cap_trace = h->n_instrs;
+        s->cap_trace = h->n_instrs + h->n_outputs;
         s->allocations++;
-        s->trace = calloc(s->cap_trace + 1, sizeof *s->trace);
+        s->trace = cab_rt_alloc_zero(&s->model->alloc, s->cap_trace + 1, sizeof *s->trace);
     }
     return !s->options.trace || s->trace;
 }
@@ -58,14 +58,18 @@ int cab_session_create(cab_model *m, const cab_session_options *o, cab_session *
                        cab_error *e)
 {
     *out = NULL;
-    cab_session *s = calloc(1, sizeof *s);
+    if (e)
+        *e = (cab_error){ 0 };
+    if (o && o->size < sizeof o->size)
+        return cab_rt_fail(e, CAB_EINVAL, "cab_session_options.size is not set (CAB_INIT)");
+    cab_session *s = cab_rt_alloc_zero(&m->alloc, 1, sizeof *s);
     if (!s)
         return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
     s->model = m;
     s->plan = &m->plan;
     cab_model_retain(m);
-    if (o)
-        s->options = *o;
+    cab_async_init(&s->async);
+    cab_rt_take_options(&s->options, sizeof s->options, o);
     if (!make_tables(s)) {
         cab_session_destroy(s);
         return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
@@ -77,7 +81,7 @@ int cab_session_create(cab_model *m, const cab_session_options *o, cab_session *
 static void free_dynamic(cab_session *s)
 {
     for (uint32_t i = 0; i < s->plan->header->n_values; i++) {
-        free(s->dynamic[i]);
+        cab_session_free(s, s->dynamic[i]);
         s->dynamic[i] = NULL;
     }
     s->dynamic_bytes = 0;
@@ -87,23 +91,27 @@ void cab_session_destroy(cab_session *s)
 {
     if (!s)
         return;
+    cab_async_fini(&s->async);
     if (s->dynamic)
         free_dynamic(s);
     for (uint32_t i = 0; s->out_mem && i < s->plan->header->n_outputs; i++)
-        free(s->out_mem[i]);
+        cab_session_free(s, s->out_mem[i]);
     for (int i = 0; i < CAB_PACKINGS; i++) {
-        free(s->packing[i].slots);
-        free(s->packing[i].offsets);
+        cab_session_free(s, s->packing[i].slots);
+        cab_session_free(s, s->packing[i].offsets);
     }
     void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->bufs,
-                       s->buf_bytes, s->ints, s->out_mem, s->out_cap, s->trace, s->arena };
+                       s->buf_bytes, s->ints, s->out_mem, s->out_cap, s->copy_to, s->trace,
+                       s->arena };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        free(tables[i]);
-    cab_model_destroy(s->model);
-    free(s);
+        cab_session_free(s, tables[i]);
+    cab_model *m = s->model;
+    cab_rt_free(&m->alloc, s);
+    cab_model_destroy(m);
 }
 
 void cab_session_cancel(cab_session *s) { atomic_store(&s->cancel, 1); }
+void cab_session_deadline(cab_session *s, int64_t ns) { atomic_store(&s->deadline, ns); }
 uint64_t cab_session_allocations(const cab_session *s) { return s->allocations; }
 uint64_t cab_session_arena_bytes(const cab_session *s) { return s->arena_bytes; }
 
@@ -121,6 +129,7 @@ typedef struct run_state {
     cab_error *e;
     int64_t t0;
     uint32_t pc;
+    bool in_pool;
 } run_state;
 
 /* Fills bufs and ints from a call's words. */
@@ -146,6 +155,10 @@ static int launch(run_state *r, const cab_plan_instr *x)
     cab_kernel_fn fn;
     void *entry = (uint8_t *)s->model->code + s->plan->kernels[x->a].offset;
     memcpy(&fn, &entry, sizeof fn);
+    if (n > 1 && !r->in_pool) {
+        cab_pool_enter(s->options.threads);
+        r->in_pool = true;
+    }
     cab_pool_run(fn, s->bufs, s->ints, n, s->options.threads);
     return CAB_OK;
 }
@@ -219,7 +232,7 @@ static int alloc_value(run_state *r, const cab_plan_instr *x)
     int64_t n = s->slots[s->plan->values[x->a].slot_bytes];
     if (s->dynamic[x->a])
         s->dynamic_bytes -= s->bytes[x->a];
-    free(s->dynamic[x->a]);
+    cab_session_free(s, s->dynamic[x->a]);
     s->data[x->a] = s->dynamic[x->a] = NULL;
     s->bytes[x->a] = 0;
     if (n < 0 || !cab_session_room(s, (uint64_t)n))
@@ -282,7 +295,7 @@ static void record(run_state *r, const cab_plan_instr *x, int64_t start)
         [CAB_I_ZERO] = "zero", [CAB_I_COPY] = "copy", [CAB_I_ALLOC] = "alloc",
     };
     cab_session *s = r->s;
-    if (!kinds[x->op] || s->n_trace >= s->cap_trace)
+    if (!kinds[x->op] || s->n_trace >= s->plan->header->n_instrs)
         return;
     bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER;
     cab_trace_event *t = &s->trace[s->n_trace++];
@@ -298,6 +311,18 @@ static void record(run_state *r, const cab_plan_instr *x, int64_t start)
         t->tasks = s->slots[x->c];
 }
 
+/* Between launches: does the caller still want the rest? */
+static int wanted(run_state *r)
+{
+    cab_session *s = r->s;
+    int64_t deadline = atomic_load_explicit(&s->deadline, memory_order_relaxed);
+    if (atomic_load_explicit(&s->cancel, memory_order_relaxed))
+        return cab_rt_fail(r->e, CAB_ECANCELLED, "the run was cancelled");
+    if (deadline && cab_now_ns() >= deadline)
+        return cab_rt_fail(r->e, CAB_EDEADLINE, "the run's deadline has passed");
+    return CAB_OK;
+}
+
 static int execute(run_state *r)
 {
     cab_session *s = r->s;
@@ -305,14 +330,32 @@ static int execute(run_state *r)
         const cab_plan_instr *x = &s->plan->instrs[r->pc++];
         if (x->op == CAB_I_END)
             return CAB_OK;
-        if (atomic_load_explicit(&s->cancel, memory_order_relaxed))
-            return cab_rt_fail(r->e, CAB_ECANCELLED, "the run was cancelled");
+        int rc = wanted(r);
+        if (rc != CAB_OK)
+            return rc;
         int64_t start = s->trace ? cab_now_ns() : 0;
-        int rc = handlers[x->op](r, x);
+        rc = handlers[x->op](r, x);
         if (rc != CAB_OK)
             return rc;
         if (s->trace)
             record(r, x, start);
+    }
+}
+
+/* Outputs that were made aside because they lie on inputs. */
+static void copy_outputs(run_state *r)
+{
+    cab_session *s = r->s;
+    for (uint32_t i = 0; i < s->plan->header->n_outputs; i++) {
+        if (!s->copy_to[i])
+            continue;
+        int64_t start = s->trace ? cab_now_ns() : 0;
+        memcpy(s->copy_to[i], s->out_mem[i], s->bytes[s->plan->outputs[i]]);
+        if (s->trace && s->n_trace < s->cap_trace)
+            s->trace[s->n_trace++] = (cab_trace_event){
+                .kind = "copy", .layers = "", .what = "output onto input",
+                .name = cab_plan_text(s->plan, s->plan->values[s->plan->outputs[i]].name),
+                .start_ns = start - r->t0, .ns = cab_now_ns() - start };
     }
 }
 
@@ -322,14 +365,17 @@ int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
     atomic_store(&s->cancel, 0);
     s->n_trace = 0;
     if (e)
-        *e = (cab_error){ 0 };
+        e->code = e->text[0] = 0;
     int rc = cab_session_bind(s, inputs, outputs, e);
     if (rc != CAB_OK)
         return rc;
-    run_state r = { .s = s, .e = e, .t0 = cab_now_ns() };
-    cab_pool_enter(s->options.threads);
+    run_state r = { .s = s, .e = e, .t0 = s->trace ? cab_now_ns() : 0 };
     rc = execute(&r);
-    cab_pool_leave(s->options.threads);
-    free_dynamic(s);
+    if (r.in_pool)
+        cab_pool_leave(s->options.threads);
+    if (rc == CAB_OK)
+        copy_outputs(&r);
+    if (s->dynamic_bytes)
+        free_dynamic(s);
     return rc;
 }

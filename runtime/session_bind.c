@@ -6,7 +6,6 @@
  * remembered, so a shape seen before costs no allocation.
  */
 #include "runtime/session_int.h"
-#include <stdlib.h>
 #include <string.h>
 
 void *cab_session_alloc(cab_session *s, uint64_t bytes)
@@ -14,8 +13,10 @@ void *cab_session_alloc(cab_session *s, uint64_t bytes)
     if (bytes > UINT64_MAX - 64)
         return NULL;
     s->allocations++;
-    return aligned_alloc(64, (bytes + 64) & ~(uint64_t)63);
+    return cab_rt_alloc(&s->model->alloc, bytes, 64);
 }
+
+void cab_session_free(cab_session *s, void *p) { cab_rt_free(&s->model->alloc, p); }
 
 /* ---- inputs ---- */
 
@@ -175,7 +176,8 @@ static int ensure_arena(cab_session *s, const cab_packing *k, cab_error *e)
         return cab_rt_fail(e, CAB_ELIMIT, "the buffers of this shape exceed the address space");
     if (need <= s->arena_bytes)
         return CAB_OK;
-    free(s->arena);
+    cab_session_free(s, s->arena);
+    s->arena = NULL;
     s->arena_bytes = 0;
     s->arena = cab_session_alloc(s, need);
     if (!s->arena)
@@ -187,37 +189,56 @@ static int ensure_arena(cab_session *s, const cab_packing *k, cab_error *e)
 
 /* ---- memory of values ---- */
 
-static int bind_output(cab_session *s, uint32_t i, cab_tensor_view *t, cab_error *e)
+/* Memory of the session's own for output i. */
+static int own_output(cab_session *s, uint32_t i, uint64_t need, const char *name, cab_error *e)
+{
+    if (s->out_cap[i] >= need && s->out_mem[i])
+        return CAB_OK;
+    cab_session_free(s, s->out_mem[i]);
+    s->out_cap[i] = 0;
+    s->out_mem[i] = cab_session_alloc(s, need);
+    if (!s->out_mem[i])
+        return cab_rt_fail(e, CAB_ENOMEM, "no memory for output '%s'", name);
+    s->out_cap[i] = need;
+    return CAB_OK;
+}
+
+static int bind_output(cab_session *s, uint32_t i, const cab_tensor_view *inputs,
+                       cab_tensor_view *outputs, cab_error *e)
 {
     const cab_plan_value *v = &s->plan->values[s->plan->outputs[i]];
+    const char *name = cab_plan_text(s->plan, v->name);
+    cab_tensor_view *t = &outputs[i];
     uint64_t need = s->bytes[s->plan->outputs[i]], n, seen;
+    bool aside = false;
     t->dtype = v->dtype;
     t->rank = v->rank;
     for (int k = 0; k < v->rank; k++)
         t->dims[k] = s->slots[v->dims[k]];
-    if (!numel(t, &n) || !cab_dtype_bytes(cab_dtype_from_onnx(v->dtype), n, &seen) ||
-        seen > need)
+    if (!numel(t, &n) || !cab_dtype_bytes(cab_dtype_from_onnx(v->dtype), n, &seen) || seen > need)
         return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: output '%s' is larger than its "
-                                             "memory", cab_plan_text(s->plan, v->name));
+                                             "memory", name);
+    s->copy_to[i] = NULL;
     if (t->data) {
         if (t->bytes < need)
-            return cab_rt_fail(e, CAB_EINPUT, "output '%s' needs %llu bytes, %llu are given",
-                               cab_plan_text(s->plan, v->name), (unsigned long long)need,
-                               (unsigned long long)t->bytes);
+            return cab_rt_fail(e, CAB_EINPUT, "output '%s' needs %llu bytes, %llu are given", name,
+                               (unsigned long long)need, (unsigned long long)t->bytes);
+        int rc = cab_session_overlap(s, i, t->data, need, inputs, outputs, &aside, e);
+        if (rc != CAB_OK)
+            return rc;
         s->data[s->plan->outputs[i]] = t->data;
-        return CAB_OK;
+        if (!aside)
+            return CAB_OK;
+        s->copy_to[i] = t->data;
     }
-    if (s->out_cap[i] < need || !s->out_mem[i]) {
-        free(s->out_mem[i]);
-        s->out_cap[i] = 0;
-        s->out_mem[i] = cab_session_alloc(s, need);
-        if (!s->out_mem[i])
-            return cab_rt_fail(e, CAB_ENOMEM, "no memory for output '%s'",
-                               cab_plan_text(s->plan, v->name));
-        s->out_cap[i] = need;
+    int rc = own_output(s, i, need, name, e);
+    if (rc != CAB_OK)
+        return rc;
+    s->data[s->plan->outputs[i]] = s->out_mem[i];
+    if (!t->data) {
+        t->data = s->out_mem[i];
+        t->bytes = need;
     }
-    s->data[s->plan->outputs[i]] = t->data = s->out_mem[i];
-    t->bytes = need;
     return CAB_OK;
 }
 
@@ -252,7 +273,7 @@ static int locate_all(cab_session *s, const cab_packing *k, const cab_tensor_vie
         case CAB_V_CONST: s->data[i] = (void *)(uintptr_t)(p->weights + v->offset); break;
         case CAB_V_ARENA: s->data[i] = s->arena + k->offsets[i]; break;
         case CAB_V_DYNAMIC: s->data[i] = NULL; s->bytes[i] = 0; break;
-        case CAB_V_OUTPUT: rc = bind_output(s, v->index, &outputs[v->index], e); break;
+        case CAB_V_OUTPUT: rc = bind_output(s, v->index, inputs, outputs, e); break;
         default: break;
         }
         if (rc != CAB_OK)

@@ -4,6 +4,7 @@
  */
 #ifndef CAB_RUNTIME_SESSION_INT_H
 #define CAB_RUNTIME_SESSION_INT_H
+#include <pthread.h>
 #include "runtime/runtime_int.h"
 
 /* Sizes and arena offsets for one tuple of slot values. */
@@ -15,11 +16,28 @@ typedef struct cab_packing {
 } cab_packing;
 #define CAB_PACKINGS 8         /* shapes a session remembers */
 
+/* session_async.c: runs on a thread of the session's own, started when first
+ * asked for. */
+typedef struct cab_async {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool started, quit;
+    bool waiting;              /* a run was handed over */
+    bool busy;                 /* it is under way, or its done call is */
+    const cab_tensor_view *inputs;
+    cab_tensor_view *outputs;
+    cab_done_fn done;
+    void *user;
+} cab_async;
+
 struct cab_session {
     cab_model *model;
     const cab_plan *plan;
     cab_session_options options;
     atomic_int cancel;
+    _Atomic int64_t deadline;  /* 0 = none */
+    cab_async async;
     uint64_t allocations, stamp;
     int64_t *slots;            /* of this run */
     void **data;               /* per value: memory in this run */
@@ -35,6 +53,7 @@ struct cab_session {
     uint64_t arena_bytes;
     void **out_mem;            /* per output: memory the session owns */
     uint64_t *out_cap;
+    void **copy_to;            /* per output: made in out_mem, wanted there */
     cab_trace_event *trace;
     size_t n_trace, cap_trace;
 };
@@ -42,6 +61,7 @@ struct cab_session {
 /* ---- session_bind.c: inputs, sizes, memory -> data[] ---- */
 /* 64-byte aligned, counted; NULL when out of memory. */
 void *cab_session_alloc(cab_session *s, uint64_t bytes);
+void cab_session_free(cab_session *s, void *p);
 int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
                      cab_tensor_view *outputs, cab_error *e);
 /* The packing for these inputs; nothing is allocated for tensors. */
@@ -51,5 +71,17 @@ int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing 
 bool cab_session_room(const cab_session *s, uint64_t bytes);
 /* Address of a value whose extents are known; checks aliases against parents. */
 int cab_session_locate(cab_session *s, uint32_t value, cab_error *e);
+
+
+/* ---- session_overlap.c: outputs that lie on inputs ---- */
+/* Whether output i at [p, p + n) must be made aside: *aside.  Refuses overlaps
+ * with other outputs. */
+int cab_session_overlap(const cab_session *s, uint32_t i, const void *p, uint64_t n,
+                        const cab_tensor_view *inputs, const cab_tensor_view *outputs,
+                        bool *aside, cab_error *e);
+
+/* ---- session_async.c ---- */
+void cab_async_init(cab_async *a);
+void cab_async_fini(cab_async *a);     /* waits, and joins the thread */
 
 #endif

@@ -4,6 +4,7 @@
  * size reads, dynamic values, refusals, packing, the pool, hostile files.
  */
 #include "runtime/runtime_int.h"
+#include "tests/artifact_kit.h"
 #include "tests/test.h"
 #include <pthread.h>
 #include <unistd.h>
@@ -90,21 +91,17 @@ static void finish(plan_kit *k)
     put(k, &at, k->words, k->h.n_words * 4);
     put(k, &at, k->inputs, k->h.n_inputs * 4);
     put(k, &at, k->outputs, k->h.n_outputs * 4);
-    cab_file_section sec[4] = { { CAB_SEC_PLAN, 0, plan_at, at - plan_at },
-                                { CAB_SEC_STRINGS, 0, 4096, k->n_strings },
-                                { CAB_SEC_CODE, 0, 8192, 0 },
-                                { CAB_SEC_WEIGHTS, 0, 8192, sizeof k->weights } };
+    cab_file_section sec[4] = {
+        { .kind = CAB_SEC_PLAN, .offset = plan_at, .bytes = at - plan_at },
+        { .kind = CAB_SEC_STRINGS, .offset = 4096, .bytes = k->n_strings },
+        { .kind = CAB_SEC_CODE, .offset = 8192 },
+        { .kind = CAB_SEC_WEIGHTS, .offset = 8192, .bytes = sizeof k->weights } };
     memcpy(k->file + 4096, k->strings, k->n_strings);
     memcpy(k->file + 8192, k->weights, sizeof k->weights);
     k->n = 12288;
-    cab_file_header h = { CAB_PLAN_MAGIC, CAB_PLAN_VERSION, 4, k->n, { 0 }, 0, 0 };
-    cab_sha256 s;
-    cab_sha256_init(&s);
-    cab_sha256_add(&s, k->file + plan_at, at - plan_at);
-    cab_sha256_add(&s, k->strings, k->n_strings);
-    cab_sha256_done(&s, h.sha256);
-    memcpy(k->file, &h, sizeof h);
-    memcpy(k->file + sizeof h, sec, sizeof sec);
+    cab_file_header h = { .magic = CAB_PLAN_MAGIC, .version = CAB_PLAN_VERSION, .n_sections = 4,
+                          .file_bytes = k->n };
+    kit_seal(k->file, &h, sec);
 }
 
 static int load(plan_kit *k, cab_model **m, cab_error *e)
@@ -148,7 +145,7 @@ static void check_loop_and_copy(void)
     instr(&k, CAB_I_END, 0, 0, 0);
     finish(&k);
     CHECK_EQ(load(&k, &m, &e), CAB_OK);
-    cab_session_options o = { .threads = 1, .trace = 1 };
+    cab_session_options o = { .size = sizeof o, .threads = 1, .trace = 1 };
     CHECK_EQ(cab_session_create(m, &o, &s, &e), CAB_OK);
     cab_tensor_view iv = i64s(in, 2), ov = { 0 };
     CHECK_EQ(cab_session_run(s, &iv, &ov, &e), CAB_OK);
@@ -186,7 +183,7 @@ static void check_memory(void)
     instr(&k, CAB_I_END, 0, 0, 0);
     finish(&k);
     CHECK_EQ(load(&k, &m, &e), CAB_OK);
-    cab_session_options o = { .threads = 1, .max_bytes = 4000 };
+    cab_session_options o = { .size = sizeof o, .threads = 1, .max_bytes = 4000 };
     CHECK_EQ(cab_session_create(m, &o, &s, &e), CAB_OK);
     cab_tensor_view iv = i64s(NULL, 1000), ov = { 0 };
     CHECK_EQ(cab_session_estimate(s, &iv, &mem, &e), CAB_OK);

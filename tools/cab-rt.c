@@ -119,7 +119,7 @@ static int run(const rt_args *a, cab_model *m)
 {
     cab_tensor_view *in = calloc((size_t)cab_model_input_count(m) + 1, sizeof *in);
     cab_tensor_view *out = calloc((size_t)cab_model_output_count(m) + 1, sizeof *out);
-    cab_session_options o = { .threads = a->threads, .trace = a->trace };
+    cab_session_options o = { .size = sizeof o, .threads = a->threads, .trace = a->trace };
     cab_session *s = NULL;
     cab_error e = { 0 };
     int rc = !in || !out ? complain(a->model, "out of memory") : read_inputs(a, m, in);

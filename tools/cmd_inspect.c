@@ -39,10 +39,10 @@ static void print_plan(const cab_plan *p)
     for (int i = 0; i < 32; i++)
         printf("%02x", p->header->model_hash[i]);
     printf("\nplan     version %u, %u instructions, %u kernels, %u buffers, %u sizes\n",
-           p->file->version, p->header->n_instrs, p->header->n_kernels, p->header->n_values,
+           CAB_PLAN_VERSION, p->header->n_instrs, p->header->n_kernels, p->header->n_values,
            p->header->n_scalars);
     printf("code     %llu bytes, needs %s\n", (unsigned long long)p->code_bytes,
-           cab_isa_names(p->file->isa, names, sizeof names));
+           cab_isa_names(p->isa, names, sizeof names));
     printf("weights  %llu bytes\n", (unsigned long long)p->weights_bytes);
     print_io(p, "input", p->inputs, p->header->n_inputs);
     print_io(p, "output", p->outputs, p->header->n_outputs);

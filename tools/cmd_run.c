@@ -72,7 +72,7 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
         CAB_TRY(tool_feeds_make(r->arena, &r->args, r->model, &feeds, r->diag));
     tool_feeds_views(r->arena, &feeds, &in);
     out = CAB_NEW_N(r->arena, cab_tensor_view, cab_model_output_count(r->model) + 1);
-    cab_session_options so = { .threads = r->args.threads, .trace = r->args.show_trace,
+    cab_session_options so = { .size = sizeof so, .threads = r->args.threads, .trace = r->args.show_trace,
                                .max_bytes = r->args.compile.max_memory };
     cab_memory mem;
     int rc = cab_session_create(r->model, &so, &r->session, &e);

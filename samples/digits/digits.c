@@ -103,7 +103,7 @@ int main(int argc, char **argv)
     cab_model *model;
     cab_session *session;
     cab_error error = { 0 };
-    cab_session_options options = { .threads = 1 };
+    cab_session_options options = { .size = sizeof options, .threads = 1 };
     if (argc != 4)
         return fail("usage", "digits MODEL.cab images.npy labels.txt");
     int n = read_images(argv[2], images);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "codegen/codegen.h"
 #include "runtime/runtime.h"
+#include "tests/artifact_kit.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { SPARE = 6, PAGE = 4096, MAX_RUN = 1 << 20, RETURN = 0xc3 };
@@ -126,7 +127,7 @@ static void make_base(int i)
     s = cab_fd_map(m.fd, "model", &map, NULL);
     CAB_ASSERT(s == CAB_OK && cab_plan_check_bytes(map.p, map.n, &p, &e) == CAB_OK);
     take_plan(&base[i], &p);
-    base[i].isa = p.file->isa;
+    base[i].isa = p.isa;
     append(&base[i].sec[CAB_SEC_STRINGS], p.strings, p.strings_bytes);
     append(&base[i].sec[CAB_SEC_CODE], p.code, p.code_bytes);
     memset(base[i].sec[CAB_SEC_CODE].p, RETURN, p.code_bytes);
@@ -139,29 +140,24 @@ static void make_base(int i)
 
 static uint8_t *assemble(const parts *x, size_t *out_n)
 {
-    cab_file_section sec[CAB_SEC_WEIGHTS];
-    cab_file_header h = { .version = CAB_PLAN_VERSION,
-                          .n_sections = CAB_SEC_WEIGHTS, .isa = x->isa };
-    cab_sha256 sum;
+    enum { N = CAB_SEC_WEIGHTS };          /* plan, strings, code, weights */
+    cab_file_section sec[N];
+    cab_file_header h = { .magic = CAB_PLAN_MAGIC, .version = CAB_PLAN_VERSION, .n_sections = N };
     size_t n = PAGE;
-    memcpy(h.magic, CAB_PLAN_MAGIC, sizeof h.magic);
-    cab_sha256_init(&sum);
-    for (int k = 0; k < CAB_SEC_WEIGHTS; k++) {
+    for (uint32_t k = 0; k < N; k++) {
         const bytes *b = &x->sec[k + 1];
-        sec[k] = (cab_file_section){ (uint32_t)k + 1, 0, n, b->n };
+        bool machine = k + 1 == CAB_SEC_PLAN || k + 1 == CAB_SEC_CODE;
+        sec[k] = (cab_file_section){ .kind = k + 1, .offset = n, .bytes = b->n,
+                                     .isa = machine ? x->isa : 0 };
         n += (b->n + PAGE - 1) / PAGE * PAGE;
-        if (k + 1 <= CAB_SEC_CODE)
-            cab_sha256_add(&sum, b->p, b->n);
     }
-    cab_sha256_done(&sum, h.sha256);
     h.file_bytes = n;
     uint8_t *file = calloc(1, n);
     CAB_ASSERT(file != NULL);
-    memcpy(file, &h, sizeof h);
-    memcpy(file + sizeof h, sec, sizeof sec);
-    for (int k = 0; k < CAB_SEC_WEIGHTS; k++)
+    for (int k = 0; k < N; k++)
         if (sec[k].bytes)
             memcpy(file + sec[k].offset, x->sec[k + 1].p, sec[k].bytes);
+    kit_seal(file, &h, sec);
     *out_n = n;
     return file;
 }
@@ -339,7 +335,7 @@ static void run(cab_model *m, cab_session *session, fuzz_src *s)
 static void load_and_run(const uint8_t *file, size_t n, fuzz_src *s)
 {
     int fd = cab_memfd("artifact", n);
-    cab_session_options so = { .threads = 1, .max_bytes = 16 << 20, .trace = 1 };
+    cab_session_options so = { .size = sizeof so, .threads = 1, .max_bytes = 16 << 20, .trace = 1 };
     cab_model *m = NULL;
     cab_session *session = NULL;
     cab_error e = { 0 };

@@ -303,7 +303,7 @@ static cab_status compile(kase *k, bool naive, cab_program **p, int *fd, cab_dia
 static int run(kase *k, int fd, cab_tensor *got, cab_session **session, cab_model **m, cab_error *e)
 {
     cab_tensor_view in[GRAPH_MAX_IO], out[GRAPH_MAX_IO] = { { 0 } };
-    cab_session_options so = { .threads = 1 };
+    cab_session_options so = { .size = sizeof so, .threads = 1 };
     int rc = cab_model_load_fd(fd, "case", NULL, m, e);
     if (rc == 0)
         rc = cab_session_create(*m, &so, session, e);

@@ -190,7 +190,7 @@ static int run(cab_session *s, bool own, cab_error *e)
  * with memory at hand.  True when nothing failed. */
 static bool run_once(const char *path, uint64_t k)
 {
-    cab_session_options o = { .threads = 1, .trace = 1 };
+    cab_session_options o = { .size = sizeof o, .threads = 1, .trace = 1 };
     cab_model *m = NULL;
     cab_session *s = NULL;
     cab_error e = { 0 };

@@ -450,7 +450,7 @@ static cab_status instruction(parser *p)
 static cab_status kernel(parser *p)
 {
     const char *name;
-    int32_t bufs, ints, block;
+    int32_t bufs = 0, ints = 0, block = 0;
 
     CAB_TRY(expect(p, "kernel"));
     space(p);

@@ -203,6 +203,19 @@ static double sum_scale(const disturb *s, const cab_node *n, int64_t n_out)
     return scale * sqrt(n_terms(s, n, n_out) * 4);
 }
 
+/* Results that hold for no digit: sines of huge numbers (docs/math.md), and
+ * products whose parts may overflow in one order and not in another. */
+static bool unbounded(const disturb *s, const cab_node *n, int64_t n_out)
+{
+    double top = s->largest[n->in[0]->id % GRAPH_MAX_IDS];
+    if (n->op->id == CAB_OP_sin || n->op->id == CAB_OP_cos || n->op->id == CAB_OP_tan)
+        return top > 0x1p40;
+    if ((n->op->id == CAB_OP_reduce || n->op->id == CAB_OP_scan) &&
+        !strcmp(cab_attr_str(n, "op"), "prod"))
+        return top > 1 && n_terms(s, n, n_out) * log2(top) > 127;
+    return false;
+}
+
 static void disturb_value(void *arg, const cab_value *v, const cab_tensor *t)
 {
     disturb *s = arg;
@@ -210,9 +223,12 @@ static void disturb_value(void *arg, const cab_value *v, const cab_tensor *t)
     if (cab_dtype_is_float(t->dtype) && v->def && rounds(v->def)) {
         int64_t n = cab_tensor_numel(t);
         double scale = sum_scale(s, v->def, n) * epsilon(t->dtype);
+        bool wild = v->def->n_in && unbounded(s, v->def, n);
         for (int64_t i = 0; i < n; i++) {
             double x = cab_elem_f64(t->dtype, t->data, (uint64_t)i);
-            if (fabs(x) < tiny(t->dtype))      /* of a sum: what was cancelled may remain */
+            if (wild)
+                put(t->dtype, t->data, i, NAN);
+            else if (fabs(x) < tiny(t->dtype))      /* of a sum: what was cancelled may remain */
                 put(t->dtype, t->data, i, scale * (s->round == 0 ? 1 : s->round == 1 ? -1
                                                    : cab_rng_f64(&s->r, -1, 1)));
             else if (isfinite(x))

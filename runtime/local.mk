@@ -11,6 +11,7 @@ libruntime_a_SOURCES += \
 	runtime/shape.c \
 	runtime/arena_pack.c \
 	runtime/pool.c \
+	runtime/pool_width.c \
 	runtime/helpers.c \
 	runtime/session_bind.c \
 	runtime/session_overlap.c \

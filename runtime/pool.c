@@ -12,9 +12,6 @@
  */
 #include "runtime/runtime_int.h"
 #include <pthread.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define MAX_WORKERS 255
 #define SPINS 20000
@@ -39,29 +36,10 @@ static struct pool {
 } pool = { .joined = CLOSED, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER,
            .once = PTHREAD_ONCE_INIT, .taken = ATOMIC_FLAG_INIT };
 
-static int quota_width(void)
-{
-    long long quota, period;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (!f)
-        return MAX_WORKERS;
-    int got = fscanf(f, "%lld %lld", &quota, &period);
-    fclose(f);
-    if (got != 2 || quota <= 0 || period <= 0)
-        return MAX_WORKERS;
-    long long w = (quota + period - 1) / period;
-    return w > MAX_WORKERS ? MAX_WORKERS : (int)w;
-}
-
 static void find_width(void)
 {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    int w = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    int q = quota_width();
-    pool.width = w < q ? w : q;
-    if (pool.width < 1)
-        pool.width = 1;
+    int n = cab_processors();
+    pool.width = n > MAX_WORKERS ? MAX_WORKERS : n;
 }
 
 int cab_pool_threads(void)

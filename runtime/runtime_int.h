@@ -48,6 +48,10 @@ void cab_pool_leave(int threads);
 void cab_pool_run(cab_kernel_fn fn, void *const *bufs, const int64_t *ints, int64_t n,
                   int threads);
 
+/* ---- pool_width.c ---- */
+/* Processors this process may keep busy: affinity and cgroup quotas; >= 1. */
+int cab_processors(void);
+
 /* ---- helpers.c ---- */
 typedef struct cab_helper_call {
     const cab_plan *plan;

@@ -15,7 +15,8 @@ unit_tests = \
 	tests/test_cuda \
 	tests/test_gen \
 	tests/test_llvm \
-	tests/test_runtime
+	tests/test_runtime \
+	tests/test_artifact
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh
 # What a program links when it does not say; its source is PROGRAM.c likewise.

@@ -16,9 +16,13 @@ unit_tests = \
 	tests/test_gen \
 	tests/test_llvm \
 	tests/test_runtime \
-	tests/test_artifact
+	tests/test_artifact \
+	tests/test_mdwe
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
-TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh
+TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh tests/check-abi.sh
+check_PROGRAMS += tests/abi_layout
+tests_abi_layout_CPPFLAGS = -I$(top_srcdir)/include
+tests_abi_layout_LDADD =
 # What a program links when it does not say; its source is PROGRAM.c likewise.
 LDADD = $(compiler_ldadd)
 
@@ -29,9 +33,12 @@ tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
 
 # Measurements: built by hand, `make tests/bench/bench_contract`.
-EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite
+EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
+	tests/bench/rt_figures
 tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
 tests_bench_bench_contract_LDADD = $(compiler_ldadd) $(OPENBLAS_LIBS)
+tests_bench_rt_figures_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/include
+tests_bench_rt_figures_LDADD = libcabrt.a -lpthread -lm
 CLEANFILES += $(EXTRA_PROGRAMS)
 
 EXTRA_DIST += \
@@ -40,6 +47,8 @@ EXTRA_DIST += \
 	tests/golden-passes.sh \
 	tests/golden-docs.sh \
 	tests/golden-helpers.sh \
+	tests/check-abi.sh \
+	tests/abi.expected \
 	tests/helpers.expected \
 	tests/check-models.sh \
 	tests/check-corpus.sh \

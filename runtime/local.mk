@@ -11,6 +11,7 @@ libruntime_a_SOURCES += \
 	runtime/arena_pack.c \
 	runtime/pool.c \
 	runtime/helpers.c \
+	runtime/custom.c \
 	runtime/session_bind.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

@@ -42,7 +42,6 @@ static int map_code(cab_model *m, int fd, cab_error *e)
 int cab_model_load_fd(int fd, const char *label, const cab_model_options *o, cab_model **out,
                       cab_error *e)
 {
-    (void)o;
     *out = NULL;
     cab_model *m = calloc(1, sizeof *m);
     if (!m)
@@ -58,6 +57,8 @@ int cab_model_load_fd(int fd, const char *label, const cab_model_options *o, cab
         s = cab_plan_check_bytes(m->file.p, m->file.n, &m->plan, e);
     if (s == CAB_OK)
         s = check_isa(&m->plan, e);
+    if (s == CAB_OK)
+        s = cab_custom_resolve(m, o, e);
     if (s == CAB_OK)
         s = map_code(m, fd, e);
     if (s != CAB_OK) {
@@ -87,6 +88,7 @@ void cab_model_destroy(cab_model *m)
         return;
     if (m->code)
         munmap(m->code, m->plan.code_bytes);
+    cab_custom_drop(m);
     if (m->file.p)
         cab_file_unmap(&m->file);
     free(m);

@@ -258,6 +258,8 @@ static cab_status emit_custom(cab_lower *l, cab_node *n)
         args[i] = -1;
         if (!v)
             continue;
+        if (cab_dtype_bits(v->type.dtype) == 0)
+            return refuse(l, n, "an operand or result that is no tensor of numbers");
         types[i] = cab_type_tensor(v->type.dtype, v->type.rank, v->type.dims);
         if (i < n->n_in)
             CAB_TRY(dense_buffer(l, v, n, &args[i]));

@@ -108,6 +108,8 @@ int cab_custom_resolve(cab_model *m, const cab_model_options *o, cab_error *e)
                                domain, *domain ? "::" : "", name);
         cab_custom_entry *x = &m->custom[p->instrs[i].a];
         x->op = *op;
+        x->op.domain = domain;
+        x->op.name = name;
         int rc = decode(p, w, x, e);
         if (rc != CAB_OK)
             return rc;
@@ -173,7 +175,7 @@ int cab_session_custom(cab_session *s, const cab_plan_instr *x, cab_error *e)
         return CAB_OK;
     own.text[sizeof own.text - 1] = 0;
     return cab_rt_fail(e, rc > 0 && rc < CAB_STATUS_COUNT ? rc : CAB_EINTERNAL,
-                       "node '%s' (%s%s%s): %.380s", call.node, c->op.domain ? c->op.domain : "",
-                       c->op.domain && *c->op.domain ? "::" : "", c->op.name,
+                       "node '%s' (%s%s%s): %.380s", call.node, c->op.domain,
+                       *c->op.domain ? "::" : "", c->op.name,
                        own.text[0] ? own.text : "the custom operator failed");
 }

@@ -81,9 +81,9 @@ static int swirl_shape(void *user, const char *node, int n_inputs, const cab_ten
         snprintf(e->text, sizeof e->text, "Swirl wants a matrix and a gain");
         return e->code = CAB_RT_EMODEL;
     }
-    out[0] = (cab_custom_type){ in[0].dtype, 2, { { 0, 0, 0 }, { in[0].dims[1], -1, 0 } } };
+    out[0] = (cab_custom_type){ in[0].dtype, 2, { cab_extent_of(0, 0), cab_extent_of(0, 1) } };
     if (n_outputs > 1)
-        out[1] = (cab_custom_type){ 7, 1, { { 0, 0, 0 } } };
+        out[1] = (cab_custom_type){ 7, 1, { cab_extent_of(0, 0) } };
     return 0;
 }
 
@@ -96,13 +96,13 @@ static int like_shape(void *user, const char *node, int n_inputs, const cab_tens
     (void)node;
     (void)n_inputs;
     (void)n_outputs;
-    *out = (cab_custom_type){ in[0].dtype, in[0].rank, { { 0, 0, 0 }, { 0, 0, 1 } } };
+    *out = (cab_custom_type){ in[0].dtype, in[0].rank, { cab_extent_of(0, 0), cab_extent_of(0, 1) } };
     switch (how ? (int)how->ints[0] : 0) {
     case 1: out->rank = 9; break;
-    case 2: out->dims[1] = (cab_custom_extent){ -4, -1, 0 }; break;
+    case 2: out->dims[1] = cab_extent(-4); break;
     case 3: out->dtype = 99; break;
-    case 4: out->dims[0] = (cab_custom_extent){ 0, 0, 2 }; break;
-    case 5: out->dims[0] = (cab_custom_extent){ 0, 7, 0 }; break;
+    case 4: out->dims[0] = cab_extent_of(0, 2); break;
+    case 5: out->dims[0] = cab_extent_of(7, 0); break;
     case 6: snprintf(e->text, sizeof e->text, "not on Fridays"); return CAB_RT_EUNSUPPORTED;
     case 7: return -5;
     case 8: out->dtype = 8; break;             /* strings */

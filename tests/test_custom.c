@@ -99,12 +99,10 @@ static wire twice_model(void)
 /* Twice(a) = a + a + tensor constant, in a file without a graph. */
 static wire function_file(float constant)
 {
-    wire m = { 0 }, f = { 0 }, c = m_node("Constant", "", "k"), t = { 0 };
+    wire m = { 0 }, f = { 0 }, c = { 0 }, t = floats_tensor("", &constant, 1);
     w_str(&f, 1, "Twice");
     w_str(&f, 4, "a");
     w_str(&f, 5, "r");
-    t = floats_tensor("", &constant, 1);
-    c = (wire){ 0 };
     w_list(&c, 2, "k");
     w_str(&c, 4, "Constant");
     w_sub(&c, 5, m_attr_sub("value", 4, 5, t));

@@ -6,6 +6,7 @@ cab_SOURCES = \
 	tools/options.c \
 	tools/custom_lib.c \
 	tools/custom_lib.h \
+	include/cab.h \
 	tools/custom_shape.c \
 	tools/compile.c \
 	tools/feeds.c \

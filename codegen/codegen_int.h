@@ -94,6 +94,7 @@ typedef struct cab_planner {
     CAB_VEC(cab_plan_check) checks;
     uint32_t *value_of;                /* buffer -> value, CAB_PLAN_NONE until made */
     uint8_t *zero_done;                /* buffer was cleared */
+    uint32_t n_custom;                 /* instructions of that kind so far */
 } cab_planner;
 cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *out, cab_diag *d);
 /* Appends the plan section; may still add strings. */

@@ -141,6 +141,8 @@ static cab_status clear_first(cab_planner *w, const cab_step *s)
 {
     for (int i = 0; i < s->n_args; i++) {
         int b = s->args[i];
+        if (b < 0)
+            continue;
         while (w->p->buffers.p[b].alias_of >= 0)
             b = w->p->buffers.p[b].alias_of;
         if (!w->p->buffers.p[b].zeroed || w->zero_done[b])
@@ -195,13 +197,69 @@ static uint32_t helper_number(const char *name)
     return CAB_PLAN_NONE;
 }
 
+/* ---- kernels of the host program (words: runtime/plan.h) ---- */
+static cab_status custom_tensor(cab_planner *w, int buffer, const cab_type *t)
+{
+    uint32_t v = CAB_PLAN_NONE;
+    if (buffer >= 0) {
+        CAB_TRY(value_of(w, buffer, &v));
+        touch(w, v);
+    }
+    word(w, v);
+    word(w, buffer < 0 ? 0 : (uint32_t)cab_dtype_onnx(t->dtype));
+    word(w, buffer < 0 ? 0 : (uint32_t)t->rank);
+    for (int k = 0; buffer >= 0 && k < t->rank; k++) {
+        CAB_TRY(cab_scalars_slot(&w->scalars, t->dims[k], &v, w->diag));
+        word(w, v);
+    }
+    return CAB_OK;
+}
+
+static void custom_attr(cab_planner *w, const cab_foreign_attr *a)
+{
+    word(w, cab_scalars_text(&w->scalars, a->name));
+    word(w, a->text ? CAB_PA_TEXT : a->ints ? CAB_PA_INTS : CAB_PA_FLOATS);
+    word(w, (uint32_t)a->n);
+    if (a->text)
+        word(w, cab_scalars_text(&w->scalars, a->text));
+    for (int k = 0; a->ints && k < a->n; k++) {
+        word(w, (uint32_t)a->ints[k]);
+        word(w, (uint32_t)((uint64_t)a->ints[k] >> 32));
+    }
+    for (int k = 0; a->floats && k < a->n; k++) {
+        uint32_t bits;
+        memcpy(&bits, &a->floats[k], sizeof bits);
+        word(w, bits);
+    }
+}
+
+static cab_status write_custom(cab_planner *w, const cab_step *s, cab_plan_instr *x)
+{
+    const cab_step_custom *c = s->custom;
+    x->op = CAB_I_CUSTOM;
+    x->a = w->n_custom++;
+    word(w, cab_scalars_text(&w->scalars, c->domain));
+    word(w, cab_scalars_text(&w->scalars, c->name));
+    word(w, x->d);
+    word(w, (uint32_t)c->n_in);
+    word(w, (uint32_t)(s->n_args - c->n_in));
+    word(w, (uint32_t)c->n_attrs);
+    for (int i = 0; i < s->n_args; i++)
+        CAB_TRY(custom_tensor(w, s->args[i], &c->types[i]));
+    for (int i = 0; i < c->n_attrs; i++)
+        custom_attr(w, &c->attrs[i]);
+    return CAB_OK;
+}
+
 static cab_status write_step(cab_planner *w, size_t i)
 {
     const cab_step *s = &w->p->steps.p[i];
     CAB_TRY(clear_first(w, s));
     cab_plan_instr x = { .b = (uint32_t)w->words.n, .d = cab_scalars_text(&w->scalars, s->loc),
                          .e = cab_scalars_text(&w->scalars, s->what) };
-    if (s->kind == CAB_STEP_HELPER) {
+    if (s->kind == CAB_STEP_CUSTOM) {
+        CAB_TRY(write_custom(w, s, &x));
+    } else if (s->kind == CAB_STEP_HELPER) {
         x.op = CAB_I_HELPER;
         x.a = helper_number(s->helper);
         if (x.a == CAB_PLAN_NONE)

@@ -25,12 +25,23 @@ typedef struct cab_import_input {
 /* A dimension symbol fixed at import (--dim NAME=VALUE). */
 typedef struct cab_import_bind { const char *name; int64_t value; } cab_import_bind;
 
+/* A model file of whose contents only the functions count. */
+typedef struct cab_import_functions {
+    const void *p;           /* must live as long as the graph */
+    size_t n;
+    const char *label;       /* for messages; external data lies beside it */
+} cab_import_functions;
+
 /* All zero is a sensible default. */
 typedef struct cab_import_options {
     int n_inputs;
     const cab_import_input *inputs;
     int n_binds;
     const cab_import_bind *binds;
+    int n_foreign;           /* operators of the host program: they go before */
+    const cab_foreign_op *foreign;           /* everything else of that name */
+    int n_functions;         /* definitions of operators that the model uses and */
+    const cab_import_functions *functions;   /* does not define; the first counts */
     bool static_shapes;      /* symbolic extents take the offered values */
     uint64_t max_nodes;      /* and tensors, functions expanded; 0 = 1 000 000 */
     uint64_t max_messages;   /* protobuf messages of any kind; 0 = 8 000 000 */

@@ -97,6 +97,13 @@ cab_status cab_npy_read(cab_arena *a, const uint8_t *p, size_t n,
  * an absent optional argument of a function. */
 typedef struct cab_entry { cab_value *v; bool bad; } cab_entry;
 
+/* A function, and what its file is needed for. */
+typedef struct cab_function {
+    const Onnx__FunctionProto *proto;
+    cab_tensor_ctx *tensors;
+    const struct cab_opsets *opsets;  /* of a library's file; NULL: those of the call */
+} cab_function;
+
 typedef struct cab_opsets {
     size_t n;
     Onnx__OperatorSetIdProto **ids;
@@ -117,6 +124,7 @@ typedef struct cab_scope {
     cab_map *entries;                 /* name -> cab_entry */
     struct cab_scope *outer;          /* the graph around a subgraph */
     const cab_opsets *opsets;
+    cab_tensor_ctx *tensors;          /* of the file that the nodes stand in */
     const char *prefix;               /* of value and node names; "" */
     size_t n_params;
     const cab_param *params;
@@ -131,7 +139,8 @@ typedef struct cab_importer {
     const char *label;
     const Onnx__ModelProto *model;
     cab_tensor_ctx tensors;
-    cab_map *functions;               /* domain NUL name NUL overload */
+    cab_map *functions;               /* domain NUL name NUL overload -> cab_function */
+    cab_foreign_op *foreign;          /* as o->foreign, domains as cab_domain gives them */
     uint64_t n_nodes;
     size_t n_unsupported;             /* findings recorded in diag so far */
 } cab_importer;
@@ -175,12 +184,12 @@ const Onnx__AttributeProto *cab_attr_resolve(const Onnx__AttributeProto *p,
 
 /* ---- inline.c ---- */
 cab_status cab_functions_index(cab_importer *im);
-const Onnx__FunctionProto *cab_function_find(const cab_importer *im,
-                                             const Onnx__NodeProto *n);
+const cab_function *cab_function_find(const cab_importer *im,
+                                      const Onnx__NodeProto *n);
 /* Imports the body in place of the node. */
 cab_status cab_inline_call(cab_importer *im, cab_scope *s,
-                           const Onnx__NodeProto *n,
-                           const Onnx__FunctionProto *f, const cab_where *w);
+                           const Onnx__NodeProto *n, const cab_function *call,
+                           const cab_where *w);
 
 /* ---- order.c ---- */
 /* True when every name the node uses (its subgraphs included) is bound. */

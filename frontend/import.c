@@ -109,8 +109,8 @@ static cab_status import_initializer(cab_importer *im, cab_scope *s,
                         "an initializer without a name");
     w.node = dense->name;
     w.op = "initializer";
-    st = sparse ? cab_sparse_decode(&im->tensors, sparse, &w, &t)
-                : cab_tensor_decode(&im->tensors, dense, &w, &t);
+    st = sparse ? cab_sparse_decode(s->tensors, sparse, &w, &t)
+                : cab_tensor_decode(s->tensors, dense, &w, &t);
     if (st == CAB_EUNSUPPORTED) {
         im->n_unsupported++;
         return cab_scope_bind(im, s, dense->name, NULL, true, &w);
@@ -177,9 +177,9 @@ static cab_status import_constant(cab_importer *im, cab_scope *s,
         return cab_fail(im->diag, CAB_EMODEL, w,
                         "a Constant has one attribute, no input, one output");
     if (ap->sparse_tensor) {
-        CAB_TRY(cab_sparse_decode(&im->tensors, ap->sparse_tensor, w, &t));
+        CAB_TRY(cab_sparse_decode(written->tensors, ap->sparse_tensor, w, &t));
     } else if (ap->t) {
-        CAB_TRY(cab_tensor_decode(&im->tensors, ap->t, w, &t));
+        CAB_TRY(cab_tensor_decode(written->tensors, ap->t, w, &t));
     } else {
         CAB_TRY(cab_import_attr(im, s, p->attribute[0], w, &a, &found));
         CAB_TRY(list_constant(im, &a, w, &t));
@@ -267,14 +267,15 @@ static cab_status import_attrs(cab_draft *d, const Onnx__NodeProto *p)
     return CAB_OK;
 }
 
-/* The draft becomes a node, its outputs get their names. */
-static cab_status finish_node(cab_draft *d, const Onnx__NodeProto *p)
+static cab_node *make_node(cab_draft *d)
 {
-    cab_node *n = cab_node_create(d->scope->g, cab_op_get(d->op),
-                                  (int)d->in.n, d->in.p, d->n_out, NULL);
+    return cab_node_create(d->scope->g, cab_op_get(d->op), (int)d->in.n,
+                           d->in.p, d->n_out, NULL);
+}
 
-    for (size_t i = 0; i < d->attr.n; i++)
-        cab_attr_set(n, &d->attr.p[i]);
+/* The draft's node with its attributes gets the rest and names its outputs. */
+static cab_status finish_node(cab_draft *d, cab_node *n, const Onnx__NodeProto *p)
+{
     n->loc = d->loc;
     n->loc_op = d->loc_op;
     n->opset = d->since;
@@ -301,7 +302,9 @@ static cab_status unknown_op(cab_importer *im, const Onnx__NodeProto *p,
                                  "operator '%s' of domain '%s' is not known", p->op_type,
                                  *domain ? domain : "ai.onnx");
     cab_note(im->diag, "put it into the model as a function (model-local functions are "
-                       "expanded), or export with standard operators");
+                       "expanded), give a file of functions that defines it (--functions), "
+                       "register it as a custom operator (cab.h; --custom), or export with "
+                       "standard operators");
     return status;
 }
 
@@ -314,6 +317,7 @@ static cab_status import_op(cab_importer *im, cab_scope *s,
     cab_draft d = { .im = im, .scope = s, .where = *w, .loc = w->node,
                     .loc_op = w->op, .opset = w->opset };
     size_t missed = im->n_unsupported;
+    cab_node *n;
 
     if (!op)
         return unknown_op(im, p, w);
@@ -328,14 +332,45 @@ static cab_status import_op(cab_importer *im, cab_scope *s,
     if (*out_bad)
         return CAB_OK;
     CAB_TRY(cab_draft_normalise(&d));
-    return finish_node(&d, p);
+    n = make_node(&d);
+    for (size_t i = 0; i < d.attr.n; i++)
+        cab_attr_set(n, &d.attr.p[i]);
+    return finish_node(&d, n, p);
+}
+
+/* An operator of the host program: attributes as they stand in the file, types
+ * when decompose knows those of the operands. */
+static cab_status import_custom(cab_importer *im, cab_scope *s,
+                                const Onnx__NodeProto *p, const cab_where *w,
+                                bool *out_bad)
+{
+    cab_draft d = { .im = im, .scope = s, .where = *w, .loc = w->node,
+                    .loc_op = w->op, .opset = w->opset, .op = CAB_OP_custom,
+                    .since = w->opset };
+    size_t missed = im->n_unsupported;
+    const char *refused;
+    cab_node *n;
+
+    CAB_TRY(import_operands(&d, p, out_bad));
+    CAB_TRY(import_attrs(&d, p));
+    *out_bad |= im->n_unsupported != missed;
+    if (*out_bad || !d.n_out)
+        return CAB_OK;
+    n = make_node(&d);
+    refused = cab_foreign_set(n, cab_domain(p->domain), p->op_type, d.attr.p,
+                              d.attr.n);
+    if (!refused)
+        return finish_node(&d, n, p);
+    cab_node_erase(n);
+    return cab_fail(im->diag, CAB_EUNSUPPORTED, w, "attribute '%s': a custom "
+                    "operator takes integers, floats and single texts", refused);
 }
 
 static cab_status import_node(cab_importer *im, cab_scope *s,
                               const Onnx__NodeProto *p)
 {
-    const Onnx__FunctionProto *f;
-    bool bad = false;
+    const cab_function *f = NULL;
+    bool bad = false, custom;
     cab_status st;
     cab_where w;
 
@@ -350,10 +385,14 @@ static cab_status import_node(cab_importer *im, cab_scope *s,
                         (unsigned long long)im->limits.nodes);
     }
     w = node_where(im, s, p);
-    f = cab_function_find(im, p);
+    custom = cab_foreign_find(im->foreign, im->o->n_foreign, cab_domain(p->domain), p->op_type);
+    if (!custom)
+        f = cab_function_find(im, p);
     if (f)
         return cab_inline_call(im, s, p, f, &w);
-    if (!strcmp(p->op_type, "Constant") && !*cab_domain(p->domain))
+    if (custom)
+        st = import_custom(im, s, p, &w, &bad);
+    else if (!strcmp(p->op_type, "Constant") && !*cab_domain(p->domain))
         st = import_constant(im, s, p, &w);
     else
         st = import_op(im, s, p, &w, &bad);
@@ -431,13 +470,32 @@ static cab_status check_versions(cab_importer *im, const cab_opsets *o)
     return CAB_OK;
 }
 
+/* What the graph keeps of the operators of the host program. */
+static cab_status copy_foreign(cab_importer *im)
+{
+    int n = im->o->n_foreign;
+
+    im->foreign = CAB_NEW_N(im->arena, cab_foreign_op, n + 1);
+    for (int i = 0; i < n; i++) {
+        const cab_foreign_op *f = &im->o->foreign[i];
+
+        if (!f->name || !*f->name || !f->infer)
+            return cab_fail(im->diag, CAB_EINVAL, NULL, "custom operator %d has no name or no "
+                            "shape function", i);
+        im->foreign[i] = *f;
+        im->foreign[i].domain = cab_strdup(im->arena, cab_domain(f->domain));
+        im->foreign[i].name = cab_strdup(im->arena, f->name);
+    }
+    return CAB_OK;
+}
+
 static cab_status import_model(cab_importer *im, cab_graph **out)
 {
     const Onnx__GraphProto *p = im->model->graph;
     cab_where w = { .file = im->label };
     cab_opsets opsets = { im->model->n_opset_import, im->model->opset_import,
                           NULL };
-    cab_scope s = { .opsets = &opsets, .prefix = "" };
+    cab_scope s = { .opsets = &opsets, .tensors = &im->tensors, .prefix = "" };
     cab_graph *g;
 
     if (!p)
@@ -447,6 +505,9 @@ static cab_status import_model(cab_importer *im, cab_graph **out)
     s.g = g = cab_graph_create(im->arena, p->name && *p->name ? p->name : "main",
                                CAB_LEVEL_ONNX);
     s.entries = cab_map_create(im->arena);
+    CAB_TRY(copy_foreign(im));
+    g->foreign = im->foreign;
+    g->n_foreign = im->o->n_foreign;
     CAB_TRY(cab_import_inputs(im, &s, p));
     CAB_TRY(cab_import_body(im, &s, p));
     if (im->n_unsupported)

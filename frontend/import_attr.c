@@ -109,16 +109,15 @@ static cab_status import_graph(cab_importer *im, cab_scope *outer,
     return CAB_OK;
 }
 
-static cab_status import_tensor(cab_importer *im, cab_scope *s,
-                                const Onnx__AttributeProto *p,
+static cab_status import_tensor(cab_scope *s, const Onnx__AttributeProto *p,
                                 const cab_where *w, cab_attr *out)
 {
     cab_raw_tensor t;
 
     if (p->sparse_tensor)
-        CAB_TRY(cab_sparse_decode(&im->tensors, p->sparse_tensor, w, &t));
+        CAB_TRY(cab_sparse_decode(s->tensors, p->sparse_tensor, w, &t));
     else
-        CAB_TRY(cab_tensor_decode(&im->tensors, p->t, w, &t));
+        CAB_TRY(cab_tensor_decode(s->tensors, p->t, w, &t));
     out->u.tensor = cab_raw_attr(s->g, &t);
     return CAB_OK;
 }
@@ -190,7 +189,7 @@ cab_status cab_import_attr(cab_importer *im, cab_scope *s,
     case P_TENSOR:
     case P_SPARSE:
         out->kind = CAB_ATTR_TENSOR;
-        return import_tensor(im, s, p, w, out);
+        return import_tensor(s, p, w, out);
     case P_GRAPH:
         out->kind = CAB_ATTR_GRAPH;
         return import_graph(im, s, p->g, w, &out->u.graph);

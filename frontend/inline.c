@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inline.c - calls of model-local functions.
+ * inline.c - calls of functions.
  *
  * A call becomes the nodes of the body, imported in a scope of their own: the
  * formal inputs name the actual values, attribute references the attributes of
  * the call, operator sets those of the function.  Names get the call's name as
- * prefix.  A function of the model goes before an operator of the same name.
+ * prefix.  A function of the model goes before an operator of the same name,
+ * and before one of a library of functions given beside the model.
  * Depth of calls is limited here, the number of nodes by the importer.
  */
 #include <string.h>
@@ -27,32 +28,69 @@ static const char *key_of(cab_arena *a, const char *domain, const char *name,
     return b.p;
 }
 
-cab_status cab_functions_index(cab_importer *im)
+/* once: a second function of that name is an error, else it is passed over. */
+static cab_status index_model(cab_importer *im, const Onnx__ModelProto *m,
+                              const char *label, cab_function like, bool once)
 {
-    cab_where w = { .file = im->label };
+    cab_where w = { .file = label };
 
-    if (im->model->n_functions)
+    if (m->n_functions && !im->functions)
         im->functions = cab_map_create(im->arena);
-    for (size_t i = 0; i < im->model->n_functions; i++) {
-        Onnx__FunctionProto *f = im->model->functions[i];
+    for (size_t i = 0; i < m->n_functions; i++) {
+        cab_function *f = CAB_NEW(im->arena, cab_function);
         const char *key;
         size_t n;
 
-        if (!f->name)
+        *f = like;
+        f->proto = m->functions[i];
+        if (!f->proto->name)
             return cab_fail(im->diag, CAB_EMODEL, &w,
                             "a function without a name");
-        key = key_of(im->arena, f->domain, f->name, f->overload, &n);
-        if (cab_map_set(im->functions, key, n, f))
+        key = key_of(im->arena, f->proto->domain, f->proto->name,
+                     f->proto->overload, &n);
+        if (!cab_map_get(im->functions, key, n))
+            cab_map_set(im->functions, key, n, f);
+        else if (once)
             return cab_fail(im->diag, CAB_EMODEL, &w,
-                            "function '%s' is defined twice", f->name);
+                            "function '%s' is defined twice", f->proto->name);
     }
     return CAB_OK;
 }
 
-const Onnx__FunctionProto *cab_function_find(const cab_importer *im,
-                                             const Onnx__NodeProto *n)
+/* The messages live until the end of the arena. */
+static cab_status index_library(cab_importer *im, const cab_import_functions *l)
 {
-    const Onnx__FunctionProto *f;
+    cab_tensor_ctx *t = CAB_NEW(im->arena, cab_tensor_ctx);
+    cab_opsets *opsets = CAB_NEW(im->arena, cab_opsets);
+    const char *label = l->label ? cab_strdup(im->arena, l->label) : NULL;
+    const Onnx__ModelProto *m;
+    cab_parsed parsed;
+
+    CAB_TRY(cab_parse(im->arena, l->p, l->n, CAB_WIRE_MODEL, &im->limits, label,
+                      &parsed, im->diag));
+    m = (const Onnx__ModelProto *)parsed.msg;
+    *t = im->tensors;
+    t->chunks = parsed.chunks;
+    t->n_chunks = parsed.n_chunks;
+    t->base_path = label;
+    t->files = cab_map_create(im->arena);
+    *opsets = (cab_opsets){ m->n_opset_import, m->opset_import, NULL };
+    return index_model(im, m, label, (cab_function){ NULL, t, opsets }, false);
+}
+
+cab_status cab_functions_index(cab_importer *im)
+{
+    CAB_TRY(index_model(im, im->model, im->label,
+                        (cab_function){ NULL, &im->tensors, NULL }, true));
+    for (int i = 0; i < im->o->n_functions; i++)
+        CAB_TRY(index_library(im, &im->o->functions[i]));
+    return CAB_OK;
+}
+
+const cab_function *cab_function_find(const cab_importer *im,
+                                      const Onnx__NodeProto *n)
+{
+    const cab_function *f;
     cab_mark mark;
     const char *key;
     size_t len;
@@ -116,12 +154,15 @@ static cab_status bind_inputs(cab_importer *im, cab_scope *caller,
 }
 
 cab_status cab_inline_call(cab_importer *im, cab_scope *s,
-                           const Onnx__NodeProto *n,
-                           const Onnx__FunctionProto *f, const cab_where *w)
+                           const Onnx__NodeProto *n, const cab_function *call,
+                           const cab_where *w)
 {
-    cab_opsets opsets = { f->n_opset_import, f->opset_import, s->opsets };
+    const Onnx__FunctionProto *f = call->proto;
+    cab_opsets opsets = { f->n_opset_import, f->opset_import,
+                          call->opsets ? call->opsets : s->opsets };
     cab_scope body = {
         .g = s->g, .entries = cab_map_create(im->arena), .opsets = &opsets,
+        .tensors = call->tensors,
         .prefix = cab_printf(im->arena, "%s/", w->node), .calls = s->calls + 1,
     };
 

@@ -40,10 +40,21 @@ typedef struct cab_custom_extent {
     int64_t value;             /* when input < 0 */
     int input, axis;           /* else: the same as that extent of that input */
 } cab_custom_extent;
+static inline cab_custom_extent cab_extent(int64_t value)
+{
+    cab_custom_extent e = { value, -1, 0 };
+    return e;
+}
+static inline cab_custom_extent cab_extent_of(int input, int axis)
+{
+    cab_custom_extent e = { 0, input, axis };
+    return e;
+}
 typedef struct cab_custom_type { int dtype, rank; cab_custom_extent dims[8]; } cab_custom_type;
 typedef struct cab_custom_shape {
     const char *domain, *name;
-    /* Fills one type per output; inputs tell name, dtype, rank and extents (-1
+    /* Fills one type per output, extents by cab_extent and cab_extent_of (zeroed
+     * memory would mean axis 0 of input 0).  inputs (dtype 0: absent) tell name, dtype, rank and extents (-1
      * where not known at compile time).  0, or a code with e filled in. */
     int (*infer)(void *user, const char *node, int n_inputs, const cab_tensor_info *inputs,
                  int n_attrs, const cab_custom_attr *attrs, int n_outputs, cab_custom_type *outputs,

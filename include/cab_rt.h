@@ -88,7 +88,8 @@ typedef struct cab_custom_attr {
     const char *text;
 } cab_custom_attr;
 
-/* One call: inputs are read only; outputs have dtype, dims and memory. */
+/* One call: inputs are read only (dtype 0: the node leaves it out); outputs have
+ * dtype, dims and memory. */
 typedef struct cab_custom_call {
     const char *node;          /* ONNX node name */
     int n_inputs, n_outputs, n_attrs;
@@ -117,7 +118,7 @@ typedef struct cab_model_options {
     cab_log_fn log;                      /* NULL: silent */
     void *log_user;
     int verify;                          /* enum cab_verify */
-    const cab_custom_op *custom;         /* copied; names must live as long as the model */
+    const cab_custom_op *custom;         /* copied; names are not needed after loading */
     size_t n_custom;
     /* When set, the artifact must be signed and this must return 0 for it:
      * an Ed25519 signature of message under public_key.  (libcab has one that

@@ -220,7 +220,8 @@ static cab_status check_attrs(check *c)
 
 cab_status cab_check_rows(const cab_node *n, bool with_out, cab_diag *d)
 {
-    check c = { .n = n, .rows = cab_rows_of(n->op), .d = d };
+    check c = { .n = n, .rows = cab_rows_of(n->op), .d = d,
+                .mixed = n->op->traits & CAB_T_FREE };
 
     for (int i = 0; i < c.rows.n_attr; i++)
         if (cab_rows_attr(&c.rows, i).kind == CAB_ATTR_GRAPH)

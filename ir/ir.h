@@ -42,7 +42,8 @@ enum cab_trait {
     CAB_T_WINDOW = 1 << 6,
     CAB_T_INDEX = 1 << 7,      /* addresses depend on data */
     CAB_T_HELPER = 1 << 8,     /* runs as a listed helper of the runtime */
-    CAB_T_FLOW = 1 << 9        /* has subgraphs or run-time sizes */
+    CAB_T_FLOW = 1 << 9,       /* has subgraphs or run-time sizes */
+    CAB_T_FREE = 1 << 10       /* CORE: operands may be absent and differ in type */
 };
 
 typedef enum cab_attr_kind {
@@ -203,6 +204,8 @@ struct cab_graph {
     cab_map *names;            /* value name -> cab_value */
     uint32_t next_id;
     int n_groups;
+    const struct cab_foreign_op *foreign;   /* of the outermost graph, while at level ONNX */
+    int n_foreign;
 };
 
 /* ---- graph.c ---- */
@@ -320,6 +323,59 @@ cab_value *cab_b_i64s(cab_builder *b, const int64_t *v, int64_t n); /* rank 1 */
 /* cab_fail at the builder's location, latching b->status. */
 cab_status cab_b_fail(cab_builder *b, cab_status code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* ---- foreign.c: operators of the host program (nodes `custom`) ----
+ * At level ONNX such a node has no types yet; decompose asks for them.  Types
+ * and attributes are in the form the host program sees them. */
+typedef struct cab_foreign_attr {
+    const char *name;
+    int n;                     /* elements; a text has 1 */
+    const int64_t *ints;       /* one of the three is not NULL */
+    const float *floats;
+    const char *text;
+} cab_foreign_attr;
+typedef struct cab_foreign_input {
+    const char *name;          /* NULL: an absent operand, or a value without a name */
+    int dtype;                 /* ONNX number; 0 = absent */
+    int rank;
+    int64_t dims[CAB_MAX_RANK];            /* -1: not known at compile time */
+    const char *dim_names[CAB_MAX_RANK];   /* the symbol, when the extent is one; else "" */
+} cab_foreign_input;
+typedef struct cab_foreign_extent { int64_t value; int input, axis; } cab_foreign_extent;
+typedef struct cab_foreign_type {
+    int dtype, rank;
+    cab_foreign_extent dims[CAB_MAX_RANK]; /* value, or (input >= 0) that extent of that input */
+} cab_foreign_type;
+/* One call of an operator's shape function; out is zero before. */
+typedef struct cab_foreign_query {
+    const char *node;
+    int n_in, n_attrs, n_out;
+    const cab_foreign_input *in;
+    const cab_foreign_attr *attrs;
+    cab_foreign_type *out;
+    char why[500];             /* text of a refusal */
+} cab_foreign_query;
+typedef struct cab_foreign_op {
+    const char *domain, *name;
+    /* 0, or a status with q->why filled in.  Code of the host program: nothing
+     * here may hold across it but what the caller owns. */
+    int (*infer)(void *user, cab_foreign_query *q);
+    void *user;
+} cab_foreign_op;
+
+/* NULL when the program has no such operator. */
+const cab_foreign_op *cab_foreign_find(const cab_foreign_op *ops, int n, const char *domain,
+                                       const char *name);
+/* Gives a `custom` node its name and attributes.  NULL, or the attribute of a
+ * kind that cannot be passed on. */
+const char *cab_foreign_set(cab_node *n, const char *domain, const char *name,
+                            const cab_attr *attr, size_t n_attr);
+/* The attributes of a `custom` node, in memory of a. */
+int cab_foreign_attrs(cab_arena *a, const cab_node *n, const cab_foreign_attr **out);
+/* The node has no types yet. */
+bool cab_foreign_open(const cab_node *n);
+/* Asks the operator for the types of the results, checks and sets them. */
+cab_status cab_foreign_resolve(cab_graph *g, cab_node *n, cab_diag *d);
 
 /* ---- infer.c ---- */
 /* (Re)computes the output types and known elements of a CORE node. */

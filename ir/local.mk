@@ -6,6 +6,7 @@ libir_a_SOURCES += \
     ir/check.c \
     ir/const.c \
     ir/graph.c \
+    ir/foreign.c \
     ir/infer.c \
     ir/infer_move.c \
     ir/infer_reduce.c \

@@ -46,6 +46,7 @@ static const cab_io_row in_none[] = { {0},
 
 #define OP(id, traits, infer, doc) }; static const cab_io_row out_##id[] = { {0},
 #define OUT(id, name, var) { #name, #var, CAB_ONE },
+#define OUTS(id, name, var) { #name, #var, CAB_VAR },
 static const cab_io_row out_none[] = { {0},
 #include "ir/ops.def"
 };

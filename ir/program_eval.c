@@ -211,6 +211,9 @@ cab_status cab_program_eval(cab_arena *a, const cab_program *p, const cab_tensor
         CAB_TRY(take_input(&r, i, &in[i]));
     for (size_t i = 0; i < p->steps.n; i++) {
         const cab_step *st = &p->steps.p[i];
+        if (st->kind == CAB_STEP_CUSTOM)
+            return fail(&r, CAB_EUNSUPPORTED, st->custom->name,
+                        "an operator of the host program has no reference, arguments", st->n_args);
         CAB_TRY(st->kind == CAB_STEP_LAUNCH ? launch(&r, st) : call_helper(&r, st));
     }
     for (size_t i = 0; i < p->outputs.n; i++)

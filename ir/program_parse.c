@@ -148,6 +148,20 @@ static cab_status parse_guard_line(cab_scan *p)
     return CAB_OK;
 }
 
+static cab_status parse_step_end(cab_scan *p, cab_step *s, const int_list *args,
+                                 const char *launch)
+{
+    if (cab_scan_take(p, "loc"))
+        CAB_TRY(cab_scan_string(p, &s->loc));
+    if (cab_scan_take(p, "what"))
+        CAB_TRY(cab_scan_string(p, &s->what));
+    s->n_args = (int)args->n;
+    s->args = args->p;
+    cab_program_step(p->p, s);
+    cab_vec_push(p->a, &p->launches, launch);
+    return CAB_OK;
+}
+
 static cab_status parse_step_rest(cab_scan *p, cab_step *s, const char *launch)
 {
     int_list args = { 0 };
@@ -162,17 +176,88 @@ static cab_status parse_step_rest(cab_scan *p, cab_step *s, const char *launch)
         } while (cab_scan_take(p, ","));
         CAB_TRY(cab_scan_expect(p, ")"));
     }
-    if (cab_scan_take(p, "loc"))
-        CAB_TRY(cab_scan_string(p, &s->loc));
-    if (cab_scan_take(p, "what"))
-        CAB_TRY(cab_scan_string(p, &s->what));
-    s->n_args = (int)args.n;
-    s->args = args.p;
     s->n_params = (int)params.n;
     s->params = params.p;
-    cab_program_step(p->p, s);
-    cab_vec_push(p->a, &p->launches, launch);
+    return parse_step_end(p, s, &args, launch);
+}
+
+/* ---- steps of the host program ---- */
+typedef struct custom {
+    cab_step_custom x;
+    int_list args;
+    CAB_VEC(cab_type) types;
+    CAB_VEC(cab_foreign_attr) attrs;
+} custom;
+
+static cab_status parse_custom_args(cab_scan *p, custom *c)
+{
+    CAB_TRY(cab_scan_expect(p, "("));
+    if (cab_scan_take(p, ")"))
+        return CAB_OK;
+    do {
+        cab_type t = { .kind = CAB_KIND_tensor };
+        int i = -1;
+        if (!cab_scan_take(p, "-")) {
+            CAB_TRY(cab_scan_int(p, 0, INT32_MAX, &i));
+            CAB_TRY(parse_type(p, &t));
+        }
+        cab_vec_push(p->a, &c->args, i);
+        cab_vec_push(p->a, &c->types, t);
+    } while (cab_scan_take(p, ","));
+    return cab_scan_expect(p, ")");
+}
+
+/* kind: 0 ints, 1 floats, 2 text */
+static cab_status parse_custom_attr(cab_scan *p, int kind, cab_foreign_attr *out)
+{
+    CAB_VEC(int64_t) ints = { 0 };
+    CAB_VEC(float) floats = { 0 };
+    static const int64_t none;
+    static const float no_float;
+    *out = (cab_foreign_attr){ 0 };
+    CAB_TRY(cab_scan_string(p, &out->name));
+    CAB_TRY(cab_scan_expect(p, "("));
+    while (!cab_scan_take(p, ")")) {
+        int64_t i = 0;
+        double f = 0;
+        if (out->n++)
+            CAB_TRY(cab_scan_expect(p, ","));
+        CAB_TRY(kind == 2 ? cab_scan_string(p, &out->text)
+                : kind == 1 ? cab_scan_double(p, &f) : cab_scan_i64(p, &i));
+        cab_vec_push(p->a, &ints, i);
+        cab_vec_push(p->a, &floats, (float)f);
+    }
+    if (kind == 2)
+        return out->n == 1 ? CAB_OK : cab_scan_fail(p, "one text expected");
+    if (kind == 1)
+        out->floats = out->n ? floats.p : &no_float;
+    else
+        out->ints = out->n ? ints.p : &none;
     return CAB_OK;
+}
+
+static cab_status parse_custom(cab_scan *p, cab_step *s)
+{
+    static const char *const kinds[] = { "ints", "floats", "text" };
+    custom c = { .x.n_in = 0 };
+    CAB_TRY(cab_scan_string(p, &c.x.domain));
+    CAB_TRY(cab_scan_string(p, &c.x.name));
+    CAB_TRY(parse_custom_args(p, &c));
+    c.x.n_in = (int)c.args.n;
+    CAB_TRY(cab_scan_expect(p, "results"));
+    CAB_TRY(parse_custom_args(p, &c));
+    for (int k = 0; k < 3; k++)
+        while (cab_scan_take(p, kinds[k])) {
+            cab_foreign_attr a;
+            CAB_TRY(parse_custom_attr(p, k, &a));
+            cab_vec_push(p->a, &c.attrs, a);
+        }
+    c.x.types = c.types.p;
+    c.x.attrs = c.attrs.p;
+    c.x.n_attrs = (int)c.attrs.n;
+    s->kind = CAB_STEP_CUSTOM;
+    s->custom = cab_dup(p->a, &c.x, sizeof c.x);
+    return parse_step_end(p, s, &c.args, NULL);
 }
 
 static cab_status parse_program_line(cab_scan *p)
@@ -193,6 +278,8 @@ static cab_status parse_program_line(cab_scan *p)
         CAB_TRY(cab_scan_string(p, &s.helper));
         return parse_step_rest(p, &s, NULL);
     }
+    if (cab_scan_take(p, "custom"))
+        return parse_custom(p, &s);
     if (cab_scan_take(p, "launch")) {
         s.kind = CAB_STEP_LAUNCH;
         CAB_TRY(cab_scan_expect(p, "@"));

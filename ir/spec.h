@@ -188,13 +188,24 @@ typedef struct cab_buffer {
     bool zeroed;               /* bytes not written by steps must be zero (halo) */
 } cab_buffer;
 
-typedef enum cab_step_kind { CAB_STEP_LAUNCH, CAB_STEP_HELPER } cab_step_kind;
+typedef enum cab_step_kind { CAB_STEP_LAUNCH, CAB_STEP_HELPER, CAB_STEP_CUSTOM } cab_step_kind;
+
+/* CUSTOM: what a kernel of the host program is told. */
+typedef struct cab_step_custom {
+    const char *domain, *name;
+    int n_in;                  /* args that are read, first; the others are written */
+    const cab_type *types;     /* per arg: dense, at the start of its buffer */
+    int n_attrs;
+    const cab_foreign_attr *attrs;
+} cab_step_custom;
+
 typedef struct cab_step {
     cab_step_kind kind;
     const cab_spec *spec;      /* LAUNCH */
     const char *helper;        /* HELPER: name in the runtime's table */
     int n_args;
-    const int *args;           /* buffer per operand (LAUNCH) or argument (HELPER) */
+    const cab_step_custom *custom;
+    const int *args;           /* buffer per operand (LAUNCH) or argument; CUSTOM: -1 = absent */
     int n_params;
     const cab_dim *const *params;  /* HELPER: integer arguments */
     const char *loc;           /* ONNX node names */

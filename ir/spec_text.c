@@ -323,6 +323,9 @@ static void program_facts(cab_buf *b, const cab_program *p)
         const cab_step *st = &p->steps.p[i];
         for (int k = 0; k < st->n_params; k++)
             put_facts(b, seen, st->params[k]);
+        for (int k = 0; st->custom && k < st->n_args; k++)
+            for (int x = 0; x < st->custom->types[k].rank; x++)
+                put_facts(b, seen, st->custom->types[k].dims[x]);
         if (st->spec)
             spec_facts(b, seen, st->spec);
     }
@@ -398,8 +401,58 @@ static void put_note(cab_buf *b, const char *key, const char *text)
     cab_buf_quoted(b, text, strlen(text));
 }
 
+/* Element i of an attribute for a kernel of the host program. */
+static void put_attr_element(cab_buf *b, const cab_foreign_attr *a, int i)
+{
+    if (a->text)
+        cab_buf_quoted(b, a->text, strlen(a->text));
+    else if (a->ints)
+        cab_buf_printf(b, "%lld", (long long)a->ints[i]);
+    else
+        cab_buf_f32(b, a->floats[i]);
+}
+
+/* custom "domain" "name" (3 f32[N, 4], -) results (4 f32[N]) ints "axes" (0, 1)... */
+static void put_custom(cab_buf *b, const cab_step *s)
+{
+    const cab_step_custom *c = s->custom;
+    cab_buf_str(b, "  custom ");
+    cab_buf_quoted(b, c->domain, strlen(c->domain));
+    cab_buf_char(b, ' ');
+    cab_buf_quoted(b, c->name, strlen(c->name));
+    cab_buf_str(b, " (");
+    for (int i = 0; i < s->n_args; i++) {
+        cab_buf_str(b, i == c->n_in ? ") results (" : i ? ", " : "");
+        if (s->args[i] < 0) {
+            cab_buf_char(b, '-');
+            continue;
+        }
+        cab_buf_printf(b, "%d ", s->args[i]);
+        put_type(b, &c->types[i]);
+    }
+    cab_buf_char(b, ')');
+    for (int i = 0; i < c->n_attrs; i++) {
+        const cab_foreign_attr *a = &c->attrs[i];
+        cab_buf_str(b, a->text ? " text " : a->ints ? " ints " : " floats ");
+        cab_buf_quoted(b, a->name, strlen(a->name));
+        cab_buf_str(b, " (");
+        for (int k = 0; k < a->n; k++) {
+            cab_buf_str(b, k ? ", " : "");
+            put_attr_element(b, a, k);
+        }
+        cab_buf_char(b, ')');
+    }
+}
+
 static void put_step(cab_buf *b, const cab_step *s)
 {
+    if (s->kind == CAB_STEP_CUSTOM) {
+        put_custom(b, s);
+        put_note(b, "loc", s->loc);
+        put_note(b, "what", s->what);
+        cab_buf_char(b, '\n');
+        return;
+    }
     if (s->kind == CAB_STEP_LAUNCH) {
         cab_buf_str(b, "  launch @");
         put_name(b, s->spec->name);

@@ -221,9 +221,35 @@ static cab_status verify_buffer(const cab_program *p, size_t i, cab_diag *d)
     return CAB_OK;
 }
 
+static cab_status verify_custom(const cab_program *p, size_t i, cab_diag *d)
+{
+    const cab_step *s = &p->steps.p[i];
+    const cab_step_custom *c = s->custom;
+    if (!c || !c->domain || !c->name || c->n_in < 0 || c->n_in >= s->n_args)
+        return program_fail(p, d, "step %zu names no operator, or one without results", i);
+    for (int k = 0; k < s->n_args; k++) {
+        const cab_type *t = &c->types[k];
+        if (s->args[k] < 0) {
+            if (k >= c->n_in)
+                return program_fail(p, d, "step %zu lacks a result", i);
+            continue;
+        }
+        if ((size_t)s->args[k] >= p->buffers.n)
+            return program_fail(p, d, "step %zu names a buffer that does not exist", i);
+        const cab_buffer *b = &p->buffers.p[s->args[k]];
+        if (b->type.dtype != t->dtype || t->kind != CAB_KIND_tensor || t->layout)
+            return program_fail(p, d, "step %zu: a buffer and its argument differ in type", i);
+        if (k >= c->n_in && (b->kind == CAB_BUFFER_INPUT || b->kind == CAB_BUFFER_CONST))
+            return program_fail(p, d, "step %zu writes an input or a constant", i);
+    }
+    return CAB_OK;
+}
+
 static cab_status verify_step(const cab_program *p, size_t i, cab_diag *d)
 {
     const cab_step *s = &p->steps.p[i];
+    if (s->kind == CAB_STEP_CUSTOM)
+        return verify_custom(p, i, d);
     for (int k = 0; k < s->n_args; k++)
         if (s->args[k] < 0 || (size_t)s->args[k] >= p->buffers.n)
             return program_fail(p, d, "step %zu names a buffer that does not exist", i);

@@ -186,7 +186,8 @@ static cab_status check_node(verify *c, const cab_graph *g, cab_node *n)
     CAB_TRY(check_links(c, g, n));
     if (!onnx && !n->op->infer)
         return fail(c, n, "a node without an op");
-    if (onnx != (g->level == CAB_LEVEL_ONNX) && n->op->id != CAB_OP_const)
+    if (onnx != (g->level == CAB_LEVEL_ONNX) && n->op->id != CAB_OP_const
+        && n->op->id != CAB_OP_custom)
         return fail(c, n, "op %s in a graph of the %s level", n->op->name,
                     onnx ? "CORE" : "ONNX");
     for (int i = 0; i < n->n_attr; i++)

@@ -29,7 +29,7 @@ static const dec_fn functions[CAB_OP_COUNT] = {
 
 static bool is_undecomposed(const cab_value *v)
 {
-    return v && v->def && cab_op_is_onnx(v->def->op->id);
+    return v && v->def && (cab_op_is_onnx(v->def->op->id) || cab_foreign_open(v->def));
 }
 
 static bool depends_on_failure(const cab_node *n)
@@ -53,11 +53,9 @@ static bool check_arity(cab_dec *d)
     return true;
 }
 
-/* What every decomposition may rely on. */
-static bool check_operands(cab_dec *d)
+/* Operands are tensors that primitives compute with. */
+static bool check_types(cab_dec *d)
 {
-    if (!check_arity(d))
-        return false;
     for (int i = 0; i < d->n->n_in; i++) {
         const cab_value *v = d->n->in[i];
 
@@ -80,6 +78,12 @@ static bool check_operands(cab_dec *d)
         }
     }
     return true;
+}
+
+/* What every decomposition may rely on. */
+static bool check_operands(cab_dec *d)
+{
+    return check_arity(d) && check_types(d);
 }
 
 static void move_name(cab_graph *g, cab_value *from, cab_value *to)
@@ -168,6 +172,23 @@ static cab_status decompose_node(cab_graph *g, cab_pass_ctx *c,
     return CAB_OK;
 }
 
+/* A node of the host program's operators gets its types. */
+static cab_status type_custom(cab_graph *g, cab_pass_ctx *c, cab_node *n)
+{
+    cab_dec d = { .g = g, .n = n, .tmp = c->scratch };
+
+    d.b = cab_builder_at(g, n, c->diag);
+    if (!check_types(&d))
+        return d.b.status;
+    CAB_TRY(cab_foreign_resolve(g, n, c->diag));
+    for (int i = 0; i < n->n_out; i++)
+        if (!(COMPUTED & CAB_DTBIT(n->out[i]->type.dtype)))
+            cab_dec_unsupported(&d, "result %d has element type %s", i,
+                                cab_dtype_name(n->out[i]->type.dtype));
+    c->n_changes++;
+    return d.b.status;
+}
+
 static cab_status no_decomposition(cab_pass_ctx *c, const cab_node *n)
 {
     cab_where w = cab_node_where(n);
@@ -191,9 +212,11 @@ cab_status cab_decompose_all(cab_graph *g, cab_pass_ctx *c)
         cab_status s = CAB_OK;
 
         next = n->next;
-        if (!cab_op_is_onnx(n->op->id))
+        if (!cab_op_is_onnx(n->op->id) && !cab_foreign_open(n))
             continue;
-        if (!functions[n->op->id] && !cab_rules_cover(rules, n->op->id))
+        if (n->op->id == CAB_OP_custom)
+            s = depends_on_failure(n) ? CAB_OK : type_custom(g, c, n);
+        else if (!functions[n->op->id] && !cab_rules_cover(rules, n->op->id))
             s = no_decomposition(c, n);
         else if (depends_on_failure(n))
             continue;

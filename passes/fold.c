@@ -115,7 +115,7 @@ static bool plain_attrs(const cab_node *n)
 static bool foldable(const cab_node *n)
 {
     if (!(n->op->traits & CAB_T_PURE) || n->op->id == CAB_OP_const ||
-        n->op->id == CAB_OP_relayout)
+        n->op->id == CAB_OP_relayout || n->op->id == CAB_OP_custom)
         return false;
     for (int i = 0; i < n->n_in; i++)
         if (n->in[i] && !cab_const_node(n->in[i]))

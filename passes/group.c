@@ -23,7 +23,7 @@ enum node_class {
     CLASS_ELTWISE, CLASS_VIEW,
     CLASS_LOAD,                /* gather, pad: reads at other indices */
     CLASS_IOTA, CLASS_REDUCE, CLASS_ROOT,
-    CLASS_SOLO                 /* concat, topk, scan, scatter: by itself */
+    CLASS_SOLO                 /* concat, topk, custom, scan, scatter: by itself */
 };
 
 typedef struct grouping {

@@ -140,6 +140,13 @@ static bool mark_whole(cab_lower *l, cab_node *n)
     return true;
 }
 
+static void need_operands(cab_lower *l, const cab_node *n, uint32_t stamp)
+{
+    for (int i = 0; i < n->n_in; i++)
+        if (n->in[i])
+            need_leaves(l, n->in[i], -1, NULL, stamp);
+}
+
 static void mark_needs(cab_lower *l)
 {
     uint32_t stamp = 0;
@@ -150,7 +157,7 @@ static void mark_needs(cab_lower *l)
         if (n->op->id == CAB_OP_concat)
             mark_concat(l, n, stamp);
         else if (n->op->traits & CAB_T_HELPER)
-            need_leaves(l, n->in[0], -1, NULL, stamp);
+            need_operands(l, n, stamp);
         else if (!mark_whole(l, n))
             need_leaves(l, n->out[0], n->group, n, stamp);
     }
@@ -240,6 +247,34 @@ static cab_status emit_topk(cab_lower *l, cab_node *n)
     return CAB_OK;
 }
 
+/* One call of a kernel of the host program: every operand dense in memory. */
+static cab_status emit_custom(cab_lower *l, cab_node *n)
+{
+    int n_args = n->n_in + n->n_out, *args = CAB_NEW_N(l->a, int, n_args);
+    cab_type *types = CAB_NEW_N(l->a, cab_type, n_args);
+    cab_step_custom *x = CAB_NEW(l->a, cab_step_custom);
+    for (int i = 0; i < n_args; i++) {
+        cab_value *v = i < n->n_in ? n->in[i] : n->out[i - n->n_in];
+        args[i] = -1;
+        if (!v)
+            continue;
+        if (cab_dtype_bits(v->type.dtype) == 0)
+            return refuse(l, n, "an operand or result that is no tensor of numbers");
+        types[i] = cab_type_tensor(v->type.dtype, v->type.rank, v->type.dims);
+        if (i < n->n_in)
+            CAB_TRY(dense_buffer(l, v, n, &args[i]));
+        else
+            args[i] = cab_place_of(l, v)->buffer;
+    }
+    *x = (cab_step_custom){ .domain = cab_attr_str(n, "domain"), .name = cab_attr_str(n, "name"),
+                            .n_in = n->n_in, .types = types };
+    x->n_attrs = cab_foreign_attrs(l->a, n, &x->attrs);
+    cab_step s = { .kind = CAB_STEP_CUSTOM, .custom = x, .n_args = n_args, .args = args,
+                   .loc = n->loc, .what = x->name };
+    cab_program_step(l->p, &s);
+    return CAB_OK;
+}
+
 /* One kernel per member: what did not fit one Spec together. */
 static cab_status emit_members(cab_lower *l, int group)
 {
@@ -263,6 +298,8 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
     cab_place at;
     if (n->op->id == CAB_OP_concat)
         return emit_concat(l, n);
+    if (n->op->id == CAB_OP_custom)
+        return emit_custom(l, n);
     if (n->op->traits & CAB_T_HELPER)
         return emit_topk(l, n);
     cab_vinfo *x = n->n_in ? cab_lower_info(l, n->in[0]) : NULL;

@@ -13,6 +13,7 @@ libruntime_a_SOURCES += \
 	runtime/pool.c \
 	runtime/pool_width.c \
 	runtime/helpers.c \
+	runtime/custom.c \
 	runtime/session_bind.c \
 	runtime/session_overlap.c \
 	runtime/session_async.c \

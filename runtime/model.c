@@ -132,31 +132,26 @@ static int open_artifact(cab_model *m, const void *p, uint64_t n, cab_error *e)
     CAB_TRY((cab_status)cab_artifact_open(p, n, &a, e));
     CAB_TRY(cab_artifact_choose(&a, cab_isa_here(), &variant, e));
     CAB_TRY(cab_plan_open(&a, variant, &m->plan, e));
+    CAB_TRY((cab_status)cab_custom_resolve(m, &m->options, e));
     if (m->options.check_signature)
         return cab_artifact_check_signature(&a, &m->options, e);
     return m->options.verify == CAB_VERIFY_FULL ? cab_artifact_verify(&a, e) : CAB_OK;
 }
 
-/* Keeps the story of a failure, names the file in it, and drops the model. */
-static int done(cab_model *m, int rc, const char *label, cab_model **out, cab_error *e)
+static int done(cab_model *m, int rc, cab_model **out)
 {
-    if (rc == CAB_OK) {
+    if (rc == CAB_OK)
         *out = m;
-        return CAB_OK;
-    }
-    if (e && label && *label) {
-        cab_error inner = *e;
-        cab_rt_fail(e, rc, "%s: %s", label, inner.text);
-    }
-    cab_model_destroy(m);
+    else
+        cab_model_destroy(m);
     return rc;
 }
 
-static int map_file(cab_model *m, int fd, cab_error *e)
+static int map_file(cab_model *m, int fd, const char *label, cab_error *e)
 {
     cab_diag d;
     cab_diag_init(&d);
-    int rc = cab_fd_map(fd, "the file", &m->file, &d);
+    int rc = cab_fd_map(fd, label ? label : "the file", &m->file, &d);
     if (rc != CAB_OK)
         cab_rt_fail(e, rc, "%s", cab_diag_first(&d) ? cab_diag_first(&d)->text : "cannot map");
     cab_diag_fini(&d);
@@ -171,12 +166,12 @@ int cab_model_load_fd(int fd, const char *label, const cab_model_options *o, cab
     int rc = create(o, &m, e);
     if (rc != CAB_OK)
         return rc;
-    rc = map_file(m, fd, e);
+    rc = map_file(m, fd, label, e);
     if (rc == CAB_OK)
         rc = open_artifact(m, m->file.p, m->file.n, e);
     if (rc == CAB_OK)
         rc = map_code(m, fd, m->plan.code_offset, e);
-    return done(m, rc, label, out, e);
+    return done(m, rc, out);
 }
 
 int cab_model_load(const char *path, const cab_model_options *o, cab_model **out, cab_error *e)
@@ -194,6 +189,7 @@ int cab_model_load_memory(const void *p, size_t n, const char *label, const cab_
                           cab_model **out, cab_error *e)
 {
     cab_model *m;
+    (void)label;                       /* bytes have no file that could fail */
     *out = NULL;
     int rc = create(o, &m, e);
     if (rc != CAB_OK)
@@ -201,13 +197,13 @@ int cab_model_load_memory(const void *p, size_t n, const char *label, const cab_
     if ((uintptr_t)p % 64 && n) {
         void *copy = m->copy = cab_rt_alloc(&m->alloc, n, 64);
         if (!copy)
-            return done(m, cab_rt_fail(e, CAB_ENOMEM, "out of memory"), label, out, e);
+            return done(m, cab_rt_fail(e, CAB_ENOMEM, "out of memory"), out);
         p = memcpy(copy, p, n);
     }
     rc = open_artifact(m, p, n, e);
     if (rc == CAB_OK)
         rc = map_code_copy(m, e);
-    return done(m, rc, label, out, e);
+    return done(m, rc, out);
 }
 
 void cab_model_retain(cab_model *m) { atomic_fetch_add(&m->refs, 1); }
@@ -218,6 +214,7 @@ void cab_model_destroy(cab_model *m)
         return;
     if (m->code)
         munmap(m->code, m->plan.code_bytes);
+    cab_custom_drop(m);
     if (m->file.p)
         cab_file_unmap(&m->file);
     cab_allocator a = m->alloc;

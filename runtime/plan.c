@@ -184,6 +184,73 @@ static bool call_ok(const cab_plan *p, const cab_plan_instr *x)
     return helper_ok(p, x, n_values, n_params);
 }
 
+/* The tensors of a CUSTOM instruction; the position after them, or 0. */
+static uint64_t custom_tensors_ok(const cab_plan *p, uint64_t at, uint32_t n, bool written)
+{
+    const uint32_t *w = p->words;
+    for (uint32_t i = 0; i < n; i++) {
+        if (at + 3 > p->header->n_words || w[at + 2] > CAB_PLAN_MAX_RANK ||
+            at + 3 + w[at + 2] > p->header->n_words)
+            return 0;
+        bool absent = w[at] == CAB_PLAN_NONE;
+        if (absent ? written || w[at + 1] || w[at + 2]
+                   : w[at] >= p->header->n_values || (written && !writable(p, w[at])) ||
+                     cab_dtype_from_onnx(w[at + 1]) == CAB_DT_none)
+            return 0;
+        for (uint32_t k = 0; k < w[at + 2]; k++)
+            if (w[at + 3 + k] >= p->header->n_scalars)
+                return 0;
+        at += 3 + w[at + 2];
+    }
+    return at;
+}
+
+static uint64_t custom_attrs_ok(const cab_plan *p, uint64_t at, uint32_t n)
+{
+    const uint32_t *w = p->words;
+    for (uint32_t i = 0; i < n; i++) {
+        if (at + 3 > p->header->n_words || !text_ok(p, w[at]) || w[at + 1] >= CAB_PA_COUNT)
+            return 0;
+        uint64_t words = (uint64_t)w[at + 2] * (w[at + 1] == CAB_PA_INTS ? 2 : 1);
+        if (w[at + 2] > INT32_MAX || words > p->header->n_words - at - 3)
+            return 0;
+        if (w[at + 1] == CAB_PA_TEXT && (words != 1 || !text_ok(p, w[at + 3])))
+            return 0;
+        at += 3 + words;
+    }
+    return at;
+}
+
+/* The end of its words, or 0. */
+static uint64_t custom_ok(const cab_plan *p, const cab_plan_instr *x)
+{
+    const uint32_t *w = p->words + x->b;
+    uint64_t at = (uint64_t)x->b + CAB_CUSTOM_HEAD;
+    if (at > p->header->n_words || !text_ok(p, x->d) || !text_ok(p, x->e) ||
+        !text_ok(p, w[CAB_CUSTOM_DOMAIN]) || !text_ok(p, w[CAB_CUSTOM_NAME]) ||
+        !text_ok(p, w[CAB_CUSTOM_NODE]) || w[CAB_CUSTOM_OUTPUTS] == 0)
+        return 0;
+    at = custom_tensors_ok(p, at, w[CAB_CUSTOM_INPUTS], false);
+    at = at ? custom_tensors_ok(p, at, w[CAB_CUSTOM_OUTPUTS], true) : 0;
+    return at ? custom_attrs_ok(p, at, w[CAB_CUSTOM_ATTRS]) : 0;
+}
+
+/* In order, and none inside the words of another: what a loader makes of them
+ * is bounded by the file. */
+static cab_status check_custom(cab_plan *p, cab_error *e)
+{
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < p->header->n_instrs; i++) {
+        const cab_plan_instr *x = &p->instrs[i];
+        if (x->op != CAB_I_CUSTOM)
+            continue;
+        if (x->a != p->n_custom || x->b < end || !(end = custom_ok(p, x)))
+            return bad(e, "a custom operator");
+        p->n_custom++;
+    }
+    return CAB_OK;
+}
+
 static bool instr_ok(const cab_plan *p, uint32_t i)
 {
     const cab_plan_instr *x = &p->instrs[i];
@@ -203,7 +270,8 @@ static bool instr_ok(const cab_plan *p, uint32_t i)
                             p->scalars[x->a].op == CAB_S_SIZE_READ;
     case CAB_I_NEXT: return x->b < i && p->instrs[x->b].op == CAB_I_LOOP &&
                             p->instrs[x->b].a == x->a;
-    case CAB_I_END: return true;
+    case CAB_I_END:
+    case CAB_I_CUSTOM: return true;    /* check_custom */
     default: return false;
     }
 }
@@ -251,7 +319,8 @@ cab_status cab_plan_open(const cab_artifact *a, uint32_t variant, cab_plan *out,
         return bad(e, "names");
     CAB_TRY(check_scalars(out, e));
     CAB_TRY(check_values(out, e));
-    return check_instrs(out, e);
+    CAB_TRY(check_instrs(out, e));
+    return check_custom(out, e);
 }
 
 cab_status cab_plan_check_bytes(const void *bytes, uint64_t n, cab_plan *out, cab_error *e)

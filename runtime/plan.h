@@ -152,8 +152,17 @@ enum cab_instr_op {
     CAB_I_LOOP,        /* slot a counts from 0 while < slot b; leaves to instruction c */
     CAB_I_NEXT,        /* slot a += 1, back to the LOOP at instruction b */
     CAB_I_END,
+    CAB_I_CUSTOM,      /* a its number among these instructions, b words (below), d layers, e what */
     CAB_I_COUNT
 };
+/* Words of a CUSTOM instruction; those of different ones do not overlap:
+ *   domain, name, node (strings), n_inputs, n_outputs, n_attrs,
+ *   per tensor: value (CAB_PLAN_NONE = absent input), dtype, rank, rank slots
+ *   per attribute: name, cab_plan_attr, n, then n elements: integers of two
+ *   words (low first), floats of one (their bits), or one string. */
+enum cab_plan_attr { CAB_PA_INTS, CAB_PA_FLOATS, CAB_PA_TEXT, CAB_PA_COUNT };
+enum { CAB_CUSTOM_DOMAIN, CAB_CUSTOM_NAME, CAB_CUSTOM_NODE, CAB_CUSTOM_INPUTS, CAB_CUSTOM_OUTPUTS,
+       CAB_CUSTOM_ATTRS, CAB_CUSTOM_HEAD };
 typedef struct cab_plan_instr { uint32_t op, a, b, c, d, e; } cab_plan_instr;
 
 /* The reviewed list of C helpers a plan may call; it only shrinks.

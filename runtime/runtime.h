@@ -46,6 +46,7 @@ typedef struct cab_plan {
     const cab_plan_instr *instrs;
     const uint32_t *words;
     const uint32_t *inputs, *outputs;
+    uint32_t n_custom;                 /* instructions CUSTOM */
     const char *strings;
     uint32_t strings_bytes;
     const uint8_t *code, *weights;     /* in the mapping */

@@ -20,6 +20,7 @@ struct cab_model {
     void *copy;                /* bytes that were not aligned */
     cab_plan plan;
     void *code;                /* mapped read-execute; NULL when there is none */
+    struct cab_custom_entry *custom;   /* custom.c: per instruction CUSTOM */
 };
 
 /* ---- model.c: memory through the host's hooks ---- */
@@ -33,6 +34,18 @@ void cab_rt_log(const cab_model *m, int level, const char *text);
 void cab_model_retain(cab_model *m);
 
 static inline const char *cab_plan_text(const cab_plan *p, uint32_t at) { return p->strings + at; }
+
+/* ---- custom.c: kernels of the host program ---- */
+typedef struct cab_custom_entry {
+    cab_custom_op op;
+    cab_custom_call call;      /* all but the tensors */
+    const uint32_t *tensors;   /* words of them */
+} cab_custom_entry;
+/* Finds the kernel of every instruction CUSTOM and decodes its attributes. */
+int cab_custom_resolve(cab_model *m, const cab_model_options *o, cab_error *e);
+void cab_custom_drop(cab_model *m);
+/* Most tensors of any call. */
+uint32_t cab_custom_tensors(const cab_model *m);
 
 /* ---- shape.c ---- */
 /* Computes slots [lo, hi); input_dim gives extents.  Fails on overflow and on

@@ -36,6 +36,7 @@ static bool make_tables(cab_session *s)
         { (void **)&s->bufs, n_bufs, sizeof *s->bufs },
         { (void **)&s->buf_bytes, n_bufs, sizeof *s->buf_bytes },
         { (void **)&s->ints, n_ints, sizeof *s->ints },
+        { (void **)&s->views, cab_custom_tensors(s->model), sizeof *s->views },
         { (void **)&s->out_mem, h->n_outputs, sizeof *s->out_mem },
         { (void **)&s->out_cap, h->n_outputs, sizeof *s->out_cap },
         { (void **)&s->copy_to, h->n_outputs, sizeof *s->copy_to },
@@ -101,7 +102,7 @@ void cab_session_destroy(cab_session *s)
         cab_session_free(s, s->packing[i].offsets);
     }
     void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->bufs,
-                       s->buf_bytes, s->ints, s->out_mem, s->out_cap, s->copy_to, s->trace,
+                       s->buf_bytes, s->ints, s->views, s->out_mem, s->out_cap, s->copy_to, s->trace,
                        s->arena };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         cab_session_free(s, tables[i]);
@@ -174,6 +175,11 @@ static int helper(run_state *r, const cab_plan_instr *x)
     cab_helper_call c = { s->plan, w + 1, s->bufs, s->buf_bytes, s->ints,
                           s->arena + (s->arena_bytes - need) / 64 * 64, need };
     return cab_helper_get(x->a)->run(&c, r->e);
+}
+
+static int custom(run_state *r, const cab_plan_instr *x)
+{
+    return cab_session_custom(r->s, x, r->e);
 }
 
 static int zero(run_state *r, const cab_plan_instr *x)
@@ -284,6 +290,7 @@ static int (*const handlers[CAB_I_COUNT])(run_state *, const cab_plan_instr *) =
     [CAB_I_COPY] = copy,           [CAB_I_EVAL_SHAPE] = eval_shape,
     [CAB_I_SIZE_READ] = size_read, [CAB_I_ALLOC] = alloc_value, [CAB_I_JUMP] = jump,
     [CAB_I_BRANCH] = branch,       [CAB_I_LOOP] = loop,        [CAB_I_NEXT] = next,
+    [CAB_I_CUSTOM] = custom,
 };
 
 /* ---- the run ---- */
@@ -292,12 +299,12 @@ static void record(run_state *r, const cab_plan_instr *x, int64_t start)
 {
     static const char *const kinds[CAB_I_COUNT] = {
         [CAB_I_LAUNCH] = "launch", [CAB_I_HELPER] = "helper",
-        [CAB_I_ZERO] = "zero", [CAB_I_COPY] = "copy", [CAB_I_ALLOC] = "alloc",
+        [CAB_I_CUSTOM] = "custom", [CAB_I_ZERO] = "zero", [CAB_I_COPY] = "copy", [CAB_I_ALLOC] = "alloc",
     };
     cab_session *s = r->s;
     if (!kinds[x->op] || s->n_trace >= s->plan->header->n_instrs)
         return;
-    bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER;
+    bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER || x->op == CAB_I_CUSTOM;
     cab_trace_event *t = &s->trace[s->n_trace++];
     *t = (cab_trace_event){ .kind = kinds[x->op], .name = "", .layers = "", .what = "",
                             .start_ns = start - r->t0, .ns = cab_now_ns() - start };
@@ -305,6 +312,7 @@ static void record(run_state *r, const cab_plan_instr *x, int64_t start)
         t->layers = cab_plan_text(s->plan, x->d);
         t->what = cab_plan_text(s->plan, x->e);
         t->name = x->op == CAB_I_HELPER ? cab_helper_get(x->a)->name
+                : x->op == CAB_I_CUSTOM ? s->model->custom[x->a].op.name
                                         : cab_plan_text(s->plan, s->plan->kernels[x->a].name);
     }
     if (x->op == CAB_I_LAUNCH)

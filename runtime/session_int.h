@@ -46,6 +46,7 @@ struct cab_session {
     void **bufs;               /* arguments of the current call */
     uint64_t *buf_bytes;
     int64_t *ints;
+    cab_tensor_view *views;    /* of the current call of a custom operator */
     void **dynamic;            /* per value: owned by this run */
     uint64_t dynamic_bytes;    /* of them together */
     cab_packing packing[CAB_PACKINGS];
@@ -69,6 +70,8 @@ int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing 
                      cab_error *e);
 /* Whether that many more bytes of tensors are within the limit of the run. */
 bool cab_session_room(const cab_session *s, uint64_t bytes);
+/* custom.c: one instruction CUSTOM. */
+int cab_session_custom(cab_session *s, const cab_plan_instr *x, cab_error *e);
 /* Address of a value whose extents are known; checks aliases against parents. */
 int cab_session_locate(cab_session *s, uint32_t value, cab_error *e);
 

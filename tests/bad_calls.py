@@ -33,10 +33,13 @@ def weight(*dims):
 node = helper.make_node
 short = model(node("MatMul", ["x", "w"], ["y"], name="mm"), weights=[weight(4, 3)])
 short.graph.initializer[0].dims[0] = 1000
+custom = model(node("Relu", ["x"], ["h"], name="r"), node("Swirl", ["h"], ["y", "c"], name="swirl", domain="acme", gain=2.0))
+custom.opset_import.append(helper.make_opsetid("acme", 1))
 files = {
     "digits.onnx": digits,
     "cut.onnx": digits[:9000],
     "unknown.onnx": model(node("FooBar", ["x"], ["y"], name="foo")),
+    "custom.onnx": custom,
     "unsupported.onnx": model(node("Relu", ["x"], ["h"], name="r"), node("Det", ["h"], ["a"], name="det"),
                               node("NonZero", ["h"], ["y"], name="nz")),
     "arity.onnx": model(node("Conv", ["x"], ["y"], name="conv")),
@@ -53,6 +56,8 @@ calls = [
     ("a file that is not there", "cab run missing.onnx"),
     ("a file cut short", "cab run cut.onnx"),
     ("an operator nobody knows", "cab run unknown.onnx"),
+    ("a custom operator that is not registered, to compile", "cab check custom.onnx"),
+    ("a custom operator that is not registered, to run", "cab-rt custom.cab --input ok.npy"),
     ("operators that are not supported yet: all at once", "cab check unsupported.onnx"),
     ("a missing operand", "cab run arity.onnx"),
     ("an attribute the operator does not have", "cab run attribute.onnx"),
@@ -82,6 +87,11 @@ with tempfile.TemporaryDirectory() as d:
             np.save(d / name, what)
         else:
             onnx.save(what, d / name)
+    # An artifact that needs a custom operator: made with the library of tests/swirl.c.
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", f"-I{top}", "-o", d / "swirl.so",
+                    top / "tests" / "swirl.c"], check=True)
+    subprocess.run([build / "cab", "compile", "custom.onnx", "--custom", "./swirl.so", "-o", "custom.cab"],
+                   cwd=d, check=True, capture_output=True)
     for title, call in calls:
         words = call.split()
         r = subprocess.run([build / words[0], *words[1:]], cwd=d, capture_output=True, text=True, timeout=60)

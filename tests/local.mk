@@ -17,9 +17,11 @@ unit_tests = \
 	tests/test_llvm \
 	tests/test_runtime \
 	tests/test_artifact \
-	tests/test_mdwe
+	tests/test_mdwe \
+	tests/test_custom
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
-TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh tests/check-abi.sh
+TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh tests/check-abi.sh \
+	tests/check-custom.sh
 check_PROGRAMS += tests/abi_layout
 tests_abi_layout_CPPFLAGS = -I$(top_srcdir)/include
 tests_abi_layout_LDADD =
@@ -28,6 +30,7 @@ LDADD = $(compiler_ldadd)
 
 tests_test_base_SOURCES = tests/test_base.c tests/test.h
 tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
+tests_test_custom_SOURCES = tests/test_custom.c tests/wire.h tests/swirl.c tools/custom_shape.c
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
@@ -50,6 +53,7 @@ EXTRA_DIST += \
 	tests/check-abi.sh \
 	tests/abi.expected \
 	tests/helpers.expected \
+	tests/check-custom.sh \
 	tests/check-models.sh \
 	tests/check-corpus.sh \
 	tests/smollm2_greedy.py \

@@ -104,18 +104,20 @@ static void finish(plan_kit *k)
     kit_seal(k->file, &h, sec);
 }
 
-static int load(plan_kit *k, cab_model **m, cab_error *e)
+static int load_with(plan_kit *k, const cab_model_options *o, cab_model **m, cab_error *e)
 {
     cab_diag d;
     int fd = cab_memfd("test", k->n);
     cab_diag_init(&d);
     CHECK(fd >= 0);
     CHECK_EQ(cab_fd_write_at(fd, 0, k->file, k->n, &d), CAB_OK);
-    int rc = cab_model_load_fd(fd, "test", NULL, m, e);
+    int rc = cab_model_load_fd(fd, "test", o, m, e);
     close(fd);
     cab_diag_fini(&d);
     return rc;
 }
+
+static int load(plan_kit *k, cab_model **m, cab_error *e) { return load_with(k, NULL, m, e); }
 
 static cab_tensor_view i64s(int64_t *p, int64_t n)
 {
@@ -349,6 +351,122 @@ static void *pool_user(void *arg)
     return NULL;
 }
 
+/* ---- custom operators ---- */
+
+static int negate(void *user, const cab_custom_call *c, cab_error *e)
+{
+    (void)user;
+    (void)e;
+    CHECK(c->n_inputs == 2 && c->n_outputs == 1 && c->n_attrs == 3);
+    CHECK(c->inputs[1].dtype == 0 && !c->inputs[1].data);
+    CHECK(c->attrs[0].n == 2 && c->attrs[0].ints[1] == -((int64_t)1 << 40));
+    CHECK(c->attrs[1].n == 1 && c->attrs[1].floats[0] == 1.5f);
+    CHECK_STR(c->attrs[2].text, "text");
+    for (int64_t i = 0; i < c->inputs[0].dims[0]; i++)
+        ((int64_t *)c->outputs[0].data)[i] = -((const int64_t *)c->inputs[0].data)[i];
+    return 0;
+}
+
+/* Words of the calls: x and an absent input -> y, three attributes. */
+static uint32_t custom_words(plan_kit *k, uint32_t x, uint32_t y, uint32_t n)
+{
+    float f = 1.5f;
+    uint32_t bits, at = k->h.n_words;
+    memcpy(&bits, &f, 4);
+    const uint32_t w[] = { text(k, "own"), text(k, "Negate"), text(k, "node"), 2, 1, 3,
+                           x, 7, 1, n, CAB_PLAN_NONE, 0, 0, y, 7, 1, n,
+                           text(k, "ints"), CAB_PA_INTS, 2, 5, 0, 0, 0xffffff00u,
+                           text(k, "floats"), CAB_PA_FLOATS, 1, bits,
+                           text(k, "text"), CAB_PA_TEXT, 1, text(k, "text") };
+    memcpy(k->words + at, w, sizeof w);
+    k->h.n_words += sizeof w / sizeof *w;
+    return at;
+}
+
+static void custom_plan(plan_kit *k)
+{
+    start(k);
+    uint32_t two = num(k, 2), bytes = num(k, 16);
+    uint32_t x = value(k, CAB_V_INPUT, two, bytes), y = value(k, CAB_V_OUTPUT, two, bytes);
+    uint32_t t = value(k, CAB_V_ARENA, two, bytes);
+    num(k, 3);
+    instr(k, CAB_I_CUSTOM, 0, custom_words(k, x, t, two), 0);
+    instr(k, CAB_I_CUSTOM, 1, custom_words(k, t, y, two), 0);
+    instr(k, CAB_I_END, 0, 0, 0);
+}
+
+/* Word i of the first call becomes v: what loading says, and then running. */
+static void spoiled(int i, uint32_t v, int load_rc, int run_rc)
+{
+    static plan_kit k;
+    const cab_custom_op op = { "own", "Negate", negate, NULL };
+    const cab_model_options o = { .size = sizeof o, .custom = &op, .n_custom = 1 };
+    cab_model *m = NULL;
+    cab_session *s = NULL;
+    cab_error e = { 0 };
+    int64_t in[2] = { 3, -9 };
+    cab_tensor_view iv = i64s(in, 2), ov = { 0 };
+    custom_plan(&k);
+    if (i >= 0)
+        k.words[i] = v;
+    finish(&k);
+    CHECK_EQ(load_with(&k, &o, &m, &e), load_rc);
+    if (load_rc != CAB_OK) {
+        CHECK(e.text[0] && !m);
+        return;
+    }
+    CHECK_EQ(cab_session_create(m, NULL, &s, &e), CAB_OK);
+    CHECK_EQ(cab_session_run(s, &iv, &ov, &e), run_rc);
+    if (run_rc == CAB_OK)
+        CHECK(((int64_t *)ov.data)[0] == 3 && ((int64_t *)ov.data)[1] == -9);
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+}
+
+static void check_custom(void)
+{
+    static plan_kit k;
+    cab_model *m;
+    cab_error e = { 0 };
+    enum { HEAD = CAB_CUSTOM_HEAD, ABSENT = HEAD + 4, RESULT = HEAD + 7, ATTRS = HEAD + 11 };
+    spoiled(-1, 0, CAB_OK, CAB_OK);
+    spoiled(CAB_CUSTOM_DOMAIN, 9999, CAB_EARTIFACT, 0);
+    spoiled(CAB_CUSTOM_NAME, 0, CAB_EUNSUPPORTED, 0);
+    spoiled(CAB_CUSTOM_INPUTS, UINT32_MAX, CAB_EARTIFACT, 0);
+    spoiled(CAB_CUSTOM_OUTPUTS, 0, CAB_EARTIFACT, 0);
+    spoiled(CAB_CUSTOM_ATTRS, 4, CAB_EARTIFACT, 0);        /* into the next call */
+    spoiled(CAB_CUSTOM_ATTRS, UINT32_MAX, CAB_EARTIFACT, 0);
+    spoiled(HEAD, 3, CAB_EARTIFACT, 0);                    /* no such value */
+    spoiled(HEAD + 1, 77, CAB_EARTIFACT, 0);               /* dtype */
+    spoiled(HEAD + 2, 9, CAB_EARTIFACT, 0);                /* rank */
+    spoiled(HEAD + 3, 3, CAB_EARTIFACT, 0);                /* slot */
+    spoiled(HEAD + 3, 2, CAB_OK, CAB_EARTIFACT);           /* 3 elements of 2 */
+    spoiled(ABSENT + 1, 7, CAB_EARTIFACT, 0);              /* absent, with a type */
+    spoiled(RESULT, CAB_PLAN_NONE, CAB_EARTIFACT, 0);
+    spoiled(RESULT, 0, CAB_EARTIFACT, 0);                  /* writes an input */
+    spoiled(RESULT + 3, 2, CAB_OK, CAB_EARTIFACT);
+    spoiled(ATTRS, 9999, CAB_EARTIFACT, 0);
+    spoiled(ATTRS + 1, CAB_PA_COUNT, CAB_EARTIFACT, 0);
+    spoiled(ATTRS + 2, UINT32_MAX, CAB_EARTIFACT, 0);
+    spoiled(ATTRS + 13, 2, CAB_EARTIFACT, 0);              /* two texts */
+    spoiled(ATTRS + 14, 9999, CAB_EARTIFACT, 0);
+    for (int i = 0; i < 3; i++) {
+        custom_plan(&k);
+        if (i == 0)
+            k.instrs[1].b = 0;                             /* the words of the first */
+        else if (i == 1)
+            k.instrs[1].a = 0;
+        else
+            k.instrs[1].b = UINT32_MAX;
+        finish(&k);
+        CHECK_EQ(load(&k, &m, &e), CAB_EARTIFACT);
+    }
+    custom_plan(&k);
+    finish(&k);
+    CHECK_EQ(load(&k, &m, &e), CAB_EUNSUPPORTED);
+    CHECK(strstr(e.text, "own::Negate") != NULL);
+}
+
 static void check_pool(void)
 {
     pthread_t t[4];
@@ -398,6 +516,7 @@ static void check_packing(void)
 int main(void)
 {
     check_loop_and_copy();
+    check_custom();
     check_memory();
     check_size_read_and_branch();
     check_refusals();

@@ -3,10 +3,12 @@
  * cab-rt.c - runs a .cab file with libcabrt alone: no LLVM, no protobuf.
  *
  *   cab-rt MODEL.cab [--input [NAME=]FILE]... [--output-dir DIR] [--threads N] [--trace]
+ *          [--custom LIB.so]...
  */
 #include "include/cab_rt.h"
 #include "base/dtype.h"
 #include "base/status.h"
+#include "tools/custom_lib.h"
 #include "tools/rt_tensor.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -31,7 +33,7 @@ static int parse(int argc, char **argv, rt_args *a)
     static const struct option flags[] = {
         { "input", required_argument, NULL, 'i' }, { "output-dir", required_argument, NULL, 'd' },
         { "threads", required_argument, NULL, 't' }, { "trace", no_argument, NULL, 'T' },
-        { NULL, 0, NULL, 0 }
+        { "custom", required_argument, NULL, 'c' }, { NULL, 0, NULL, 0 }
     };
     int c;
     while ((c = getopt_long(argc, argv, "", flags, NULL)) != -1) {
@@ -44,6 +46,14 @@ static int parse(int argc, char **argv, rt_args *a)
         case 'd': a->output_dir = optarg; break;
         case 't': a->threads = atoi(optarg); break;
         case 'T': a->trace = 1; break;
+        case 'c': {
+            const char *why = custom_lib_load(optarg);
+            if (why) {
+                complain(optarg, why);
+                return 2;
+            }
+            break;
+        }
         default: return 2;
         }
     }
@@ -146,10 +156,12 @@ int main(int argc, char **argv)
     cab_error e = { 0 };
     if (parse(argc, argv, &a)) {
         fprintf(stderr, "usage: cab-rt MODEL.cab [--input [NAME=]FILE.pb|.npy]... "
-                        "[--output-dir DIR] [--threads N] [--trace]\n");
+                        "[--output-dir DIR] [--threads N] [--trace] [--custom LIB.so]...\n");
         return 2;
     }
-    if (cab_model_load(a.model, NULL, &m, &e)) {
+    cab_model_options mo = { .size = sizeof mo, .custom = custom_lib_all()->ops,
+                             .n_custom = custom_lib_all()->n_ops };
+    if (cab_model_load(a.model, &mo, &m, &e)) {
         complain(a.model, e.text);
         return cab_status_exit((cab_status)e.code);
     }

@@ -25,6 +25,7 @@ static void usage(FILE *f)
     fprintf(f, "\nflags of run:      [--input [NAME=]FILE.pb|.npy]... [--output NAME]... [--output-dir DIR]\n"
                "                   [--naive] [--exact] [--threads N] [--seed S] [--trace] [--lines]\n"
                "                   [--dim NAME=N] [--emit graph|program|sched|kir|c|cuda|llvm|asm]\n"
+               "                   [--custom LIB.so]... [--functions FILE.onnx]...   (also compile, bench)\n"
                "flags of compile:  -o FILE.cab [--naive] [--exact] [--target native|x86-64-v3|x86-64-v4]\n"
                "                   [--dim NAME=N] [--emit ...]\n"
                "flags of bench:    [--input ...] [--threads N] [--runs N] [--naive] [--layers] [--json]\n"

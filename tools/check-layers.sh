@@ -28,7 +28,7 @@ out=$(
     law passes 'passes/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/scalar.def' 'ir/schema_ops.def' 'ir/ops.def'
     law codegen 'codegen/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/scalar.def' 'runtime/plan.h'
     law runtime 'runtime/*' 'base/*' 'include/cab_rt.h'
-    law include 'none'
+    law include 'cab_rt.h'
     # Programs see one public header of each directory.
     law tools 'tools/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h'

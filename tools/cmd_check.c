@@ -10,7 +10,7 @@ int cmd_check(int argc, char **argv)
     tool_args args;
     cab_diag diag;
     size_t nodes = 0;
-    if (!tool_parse_args(argc, argv, "dim max-memory", &args))
+    if (!tool_parse_args(argc, argv, "dim max-memory custom functions", &args))
         return 2;
     if (!args.model) {
         fprintf(stderr, "usage: cab check MODEL.onnx\n");

@@ -34,8 +34,8 @@ int cmd_compile(int argc, char **argv)
 {
     tool_args args;
     cab_diag diag;
-    if (!tool_parse_args(argc, argv, "out naive exact target dim max-memory compile-threads emit",
-                         &args))
+    if (!tool_parse_args(argc, argv, "out naive exact target dim max-memory compile-threads emit "
+                         "custom functions", &args))
         return 2;
     if (!args.model || (!args.output_file && !args.emit)) {
         fprintf(stderr, "usage: cab compile MODEL.onnx -o MODEL.cab\n");

@@ -46,6 +46,12 @@ static void print_plan(const cab_plan *p)
     printf("weights  %llu bytes\n", (unsigned long long)p->weights_bytes);
     print_io(p, "input", p->inputs, p->header->n_inputs);
     print_io(p, "output", p->outputs, p->header->n_outputs);
+    for (uint32_t i = 0; i < p->header->n_instrs; i++) {
+        const uint32_t *w = p->words + p->instrs[i].b;
+        if (p->instrs[i].op == CAB_I_CUSTOM)
+            printf("custom   %s::%s, node %s\n", p->strings + w[CAB_CUSTOM_DOMAIN],
+                   p->strings + w[CAB_CUSTOM_NAME], p->strings + w[CAB_CUSTOM_NODE]);
+    }
 }
 
 static void print_launches(const cab_plan *p)
@@ -57,6 +63,9 @@ static void print_launches(const cab_plan *p)
                    p->strings + x->e, p->strings + x->d);
         else if (x->op == CAB_I_HELPER)
             printf("%5u helper %-24u %-28s %s\n", i, x->a, p->strings + x->e, p->strings + x->d);
+        else if (x->op == CAB_I_CUSTOM)
+            printf("%5u custom %-24s %-28s %s\n", i, p->strings + x->e, p->strings + x->e,
+                   p->strings + x->d);
     }
 }
 
@@ -68,7 +77,7 @@ int cmd_inspect(int argc, char **argv)
     cab_plan p;
     cab_error e = { 0 };
     cab_model *model;
-    if (!tool_parse_args(argc, argv, "layers", &args))
+    if (!tool_parse_args(argc, argv, "layers custom", &args))
         return 2;
     if (!args.model) {
         fprintf(stderr, "usage: cab inspect MODEL.cab [--layers]\n");
@@ -85,7 +94,9 @@ int cmd_inspect(int argc, char **argv)
         print_plan(&p);
         if (args.layers)
             print_launches(&p);
-        s = (cab_status)cab_model_load(args.model, NULL, &model, &e);
+        cab_model_options mo = { .size = sizeof mo, .custom = args.compile.custom,
+                                 .n_custom = args.compile.n_custom };
+        s = (cab_status)cab_model_load(args.model, &mo, &model, &e);
         if (s == CAB_OK) {
             printf("loads on this machine\n");
             cab_model_destroy(model);

@@ -166,7 +166,7 @@ int cmd_run(int argc, char **argv)
     cab_diag diag;
     if (!tool_parse_args(argc, argv,
                          "input output output-dir lines threads seed dim naive exact target "
-                         "max-memory compile-threads trace emit", &r.args))
+                         "max-memory compile-threads trace emit custom functions", &r.args))
         return 2;
     if (r.args.lines)
         return run_lines(&r.args);

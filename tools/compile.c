@@ -153,7 +153,8 @@ cab_status tool_jit(const char *path, const tool_compile_options *o, cab_model *
     uint64_t size;
     cab_error e = { 0 };
     CAB_TRY(tool_compile(path, o, &fd, &size, t, d));
-    cab_status s = (cab_status)cab_model_load_fd(fd, path, NULL, out, &e);
+    cab_model_options mo = { .size = sizeof mo, .custom = o->custom, .n_custom = o->n_custom };
+    cab_status s = (cab_status)cab_model_load_fd(fd, path, &mo, out, &e);
     close(fd);
     return s == CAB_OK ? s : cab_fail(d, s, NULL, "%s", e.text);
 }

@@ -3,6 +3,7 @@
  * options.c - the flags of the subcommands, one table.
  */
 #include "tools/tool.h"
+#include "tools/custom_lib.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 enum flag {
     F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
     F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
-    F_COMPILE_THREADS, F_COUNT
+    F_COMPILE_THREADS, F_CUSTOM, F_FUNCTIONS, F_COUNT
 };
 
 static const struct option flags[] = {
@@ -34,6 +35,8 @@ static const struct option flags[] = {
     { "target", required_argument, NULL, F_TARGET },
     { "max-memory", required_argument, NULL, F_MAX_MEMORY },
     { "compile-threads", required_argument, NULL, F_COMPILE_THREADS },
+    { "custom", required_argument, NULL, F_CUSTOM },
+    { "functions", required_argument, NULL, F_FUNCTIONS },
     { NULL, 0, NULL, 0 }
 };
 
@@ -98,6 +101,53 @@ static bool add(const char **list, int *n, const char *what, const char *text)
     return true;
 }
 
+static bool custom(const char *path)
+{
+    const char *why = custom_lib_load(path);
+    if (why)
+        fprintf(stderr, "cab: --custom %s: %s\n", path, why);
+    return !why;
+}
+
+/* The bytes stay mapped to the end of the process. */
+static bool functions(tool_args *a, const char *path)
+{
+    cab_mapping m;
+    cab_diag d;
+    if (a->n_functions == 64) {
+        fprintf(stderr, "cab: at most 64 --functions\n");
+        return false;
+    }
+    cab_diag_init(&d);
+    cab_status s = cab_file_map(path, &m, &d);
+    tool_print_diag(&d);
+    cab_diag_fini(&d);
+    if (s == CAB_OK)
+        a->functions[a->n_functions++] = (cab_import_functions){ m.p, m.n, path };
+    return s == CAB_OK;
+}
+
+/* What the libraries bring, for the importer and for the runtime. */
+static bool use_custom(tool_args *a)
+{
+    const custom_lib *l = custom_lib_all();
+    static cab_foreign_op *list;
+    a->compile.custom = l->ops;
+    a->compile.n_custom = l->n_ops;
+    if (!l->n_shapes)
+        return true;
+    list = realloc(list, l->n_shapes * sizeof *list);
+    if (!list) {
+        fprintf(stderr, "cab: out of memory\n");
+        return false;
+    }
+    for (size_t i = 0; i < l->n_shapes; i++)
+        list[i] = tool_foreign(&l->shapes[i]);
+    a->compile.import.foreign = list;
+    a->compile.import.n_foreign = (int)l->n_shapes;
+    return true;
+}
+
 static bool apply(tool_args *a, enum flag f, char *text)
 {
     int64_t v = 0;
@@ -137,6 +187,8 @@ static bool apply(tool_args *a, enum flag f, char *text)
             return false;
         a->seed = (uint64_t)v;
         return true;
+    case F_CUSTOM: return custom(text);
+    case F_FUNCTIONS: return functions(a, text);
     case F_COUNT: break;
     }
     return false;
@@ -172,5 +224,7 @@ bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
     }
     out->compile.import.n_binds = out->n_dims;
     out->compile.import.binds = out->dim;
-    return true;
+    out->compile.import.n_functions = out->n_functions;
+    out->compile.import.functions = out->functions;
+    return use_custom(out);
 }

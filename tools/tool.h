@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
+#include "include/cab.h"
 #include "passes/pass.h"
 #include "runtime/runtime.h"
 
@@ -17,6 +18,8 @@ typedef struct tool_compile_options {
     const char *target;        /* NULL = this machine */
     int threads;               /* compile threads */
     size_t max_memory;         /* of the compile job; 0 = no limit */
+    const cab_custom_op *custom;   /* tool_jit: kernels of custom operators */
+    size_t n_custom;
 } tool_compile_options;
 typedef struct tool_times { double import_ms, passes_ms, codegen_ms; } tool_times;
 
@@ -34,6 +37,11 @@ cab_status tool_check(const char *path, const tool_compile_options *o, size_t *o
 cab_status tool_emit(const char *path, const tool_compile_options *o, const char *form,
                      cab_diag *d);
 
+/* ---- custom_shape.c ---- */
+/* A custom operator's shape function as the importer wants it; *s must live as
+ * long as the graph. */
+cab_foreign_op tool_foreign(const cab_custom_shape *s);
+
 /* ---- options.c: flags that several subcommands take ---- */
 typedef struct tool_args {
     const char *model;
@@ -47,6 +55,8 @@ typedef struct tool_args {
     uint64_t seed;
     cab_import_bind dim[64];
     int n_dims;
+    cab_import_functions functions[64];
+    int n_functions;
     tool_compile_options compile;
 } tool_args;
 /* Parses the flags named in `allowed` (long names, space-separated) after the

@@ -37,6 +37,15 @@ static const char *const models[] = {
     "  %0 = conv %x, %w {strides = [1, 1], pads_lo = [0, 0], pads_hi = [0, 0], "
     "dilations = [1, 1]}\n"
     "  %y = gather %0, %k {axis = 2}\n}\n",
+    "graph @d(%x: f32[N,4], %k: i64[M]) -> (%y, %i, %z) core {\n"
+    "  %t = transpose %x {perm = [1, 0]}\n"
+    "  %0, %i = custom %t, _, %k {domain = \"acme\", name = \"Any\", dtypes = [\"f32\", \"i64\"], "
+    "ranks = [2, 1], dims = [N, 4, M + 1], int_names = [\"a\", \"b\"], int_counts = [1, 2], "
+    "ints = [3, 0, -1], float_names = [\"g\"], float_counts = [2], floats = [0.5, 2], "
+    "text_names = [\"m\"], texts = [\"fast\"]}\n"
+    "  %y = neg %0\n"
+    "  %z = custom %0, %i {domain = \"acme\", name = \"Other\", dtypes = [\"u8\"], ranks = [1], "
+    "dims = [N]}\n}\n",
 };
 enum { N_MODELS = sizeof models / sizeof *models };
 
@@ -226,9 +235,30 @@ static void edit_instr(const parts *x, uint8_t *plan, fuzz_src *s)
     memcpy(plan + at + (size_t)fuzz_draw(s, 0, count - 2) * size, &i, sizeof i);
 }
 
+/* A word of the records behind a custom operator, or its neighbour. */
+static void edit_custom(const parts *x, uint8_t *plan, fuzz_src *s)
+{
+    size_t size;
+    uint32_t count, n_words, at[8], n = 0;
+    size_t instrs = table_at(&x->h, EDIT_INSTRS, &size, &count);
+    for (uint32_t i = 0; i < count && n < 8; i++) {
+        cab_plan_instr y;
+        memcpy(&y, plan + instrs + i * size, sizeof y);
+        if (y.op == CAB_I_CUSTOM)
+            at[n++] = y.b;
+    }
+    size_t words = table_at(&x->h, EDIT_WORDS, &size, &n_words);
+    if (!n)
+        return;
+    uint64_t v = odd(s);
+    uint64_t w = (uint64_t)at[fuzz_draw(s, 0, n - 1)] + (uint64_t)fuzz_draw(s, 0, 50);
+    if (w < n_words)
+        memcpy(plan + words + w * size, &v, 4);
+}
+
 static void edit(const parts *x, uint8_t *plan, uint8_t *strings, fuzz_src *s)
 {
-    switch (fuzz_draw(s, 0, 9)) {
+    switch (fuzz_draw(s, 0, 10)) {
     case 0:
         plan[fuzz_draw(s, 0, (int64_t)x->sec[CAB_SEC_PLAN].n - 1)] = (uint8_t)fuzz_draw(s, 0, 255);
         break;
@@ -240,6 +270,9 @@ static void edit(const parts *x, uint8_t *plan, uint8_t *strings, fuzz_src *s)
         break;
     case 3: case 4: case 5:
         edit_instr(x, plan, s);
+        break;
+    case 6:
+        edit_custom(x, plan, s);
         break;
     default:
         edit_record(x, plan, (int)fuzz_draw(s, 0, EDIT_TABLES - 1), s);
@@ -332,15 +365,44 @@ static void run(cab_model *m, cab_session *session, fuzz_src *s)
         free(in[i].data);
 }
 
+/* A kernel of the host program that touches all it is given. */
+static int touch_all(void *user, const cab_custom_call *c, cab_error *e)
+{
+    static volatile unsigned sink;
+    unsigned sum = (unsigned)strlen(c->node);
+    (void)user;
+    (void)e;
+    for (int i = 0; i < c->n_attrs; i++) {
+        const cab_custom_attr *a = &c->attrs[i];
+        sum += (unsigned)strlen(a->name) + (a->text ? (unsigned)strlen(a->text) : 0);
+        for (int k = 0; k < a->n; k++)
+            sum += a->ints ? (unsigned)a->ints[k] : a->floats ? a->floats[k] > 0 : 0;
+    }
+    for (int i = 0; i < c->n_inputs; i++) {
+        const cab_tensor_view *v = &c->inputs[i];
+        for (size_t k = 0; k < v->bytes; k++)
+            sum += ((const uint8_t *)v->data)[k];
+    }
+    for (int i = 0; i < c->n_outputs; i++)
+        if (c->outputs[i].bytes)
+            memset(c->outputs[i].data, 1, c->outputs[i].bytes);
+    sink += sum;
+    fuzz_count("custom call");
+    return c->n_outputs > 3 ? 4 : 0;
+}
+
 static void load_and_run(const uint8_t *file, size_t n, fuzz_src *s)
 {
     int fd = cab_memfd("artifact", n);
     cab_session_options so = { .size = sizeof so, .threads = 1, .max_bytes = 16 << 20, .trace = 1 };
+    static const cab_custom_op ops[] = { { "acme", "Any", touch_all, NULL },
+                                         { "acme", "Other", touch_all, NULL } };
+    const cab_model_options mo = { .size = sizeof mo, .custom = ops, .n_custom = 2 };
     cab_model *m = NULL;
     cab_session *session = NULL;
     cab_error e = { 0 };
     CAB_ASSERT(fd >= 0 && cab_fd_write_at(fd, 0, file, n, NULL) == CAB_OK);
-    if (cab_model_load_fd(fd, "artifact", NULL, &m, &e) != 0)
+    if (cab_model_load_fd(fd, "artifact", &mo, &m, &e) != 0)
         fuzz_count("refused");
     else if (cab_session_create(m, &so, &session, &e) == 0)
         for (int i = 0; i < 2; i++)

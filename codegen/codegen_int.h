@@ -55,6 +55,8 @@ typedef struct cab_constants {
 void cab_constants_init(cab_constants *c, cab_arena *a);
 /* Index of the constant; equal requests share one. */
 int cab_constants_add(cab_constants *c, int buffer, const cab_blob *blob, const cab_pack *pack);
+/* Writes one constant, as kernels want it. */
+void cab_constant_write(const cab_constant *k, uint8_t *dst);
 /* Writes every constant at base + offset. */
 void cab_constants_write(const cab_constants *c, uint8_t *base);
 
@@ -73,9 +75,27 @@ typedef struct cab_plan_source {
     const cab_unit *units;
     size_t n_units;
     const int *unit_of_step;   /* -1 for helpers */
-    const cab_image *image;
+    const cab_image *image;    /* NULL: no machine code, so no table of kernels */
     uint32_t isa;
 } cab_plan_source;
+/* The tables of a plan while they are made, and when they are done. */
+typedef struct cab_planner {
+    cab_arena *arena;
+    const cab_plan_source *src;
+    const cab_program *p;
+    cab_diag *diag;
+    cab_scalars scalars;
+    cab_constants constants;
+    CAB_VEC(cab_plan_value) values;
+    CAB_VEC(int) constant_of;          /* value -> index in constants, -1 */
+    CAB_VEC(cab_plan_instr) instrs;
+    CAB_VEC(uint32_t) words;
+    CAB_VEC(cab_plan_kernel) kernels;
+    CAB_VEC(cab_plan_check) checks;
+    uint32_t *value_of;                /* buffer -> value, CAB_PLAN_NONE until made */
+    uint8_t *zero_done;                /* buffer was cleared */
+} cab_planner;
+cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *out, cab_diag *d);
 cab_status cab_plan_write(cab_arena *a, const cab_plan_source *s, int *out_fd,
                           uint64_t *out_size, cab_diag *d);
 

@@ -88,13 +88,16 @@ static void pack_constant(const cab_pack *p, const cab_blob *blob, uint8_t *dst)
     }
 }
 
+void cab_constant_write(const cab_constant *k, uint8_t *dst)
+{
+    if (k->pack)
+        pack_constant(k->pack, k->blob, dst);
+    else if (k->bytes)
+        memcpy(dst, k->blob->data, k->bytes);
+}
+
 void cab_constants_write(const cab_constants *c, uint8_t *base)
 {
-    for (size_t i = 0; i < c->list.n; i++) {
-        const cab_constant *k = &c->list.p[i];
-        if (k->pack)
-            pack_constant(k->pack, k->blob, base + k->offset);
-        else if (k->bytes)
-            memcpy(base + k->offset, k->blob->data, k->bytes);
-    }
+    for (size_t i = 0; i < c->list.n; i++)
+        cab_constant_write(&c->list.p[i], base + c->list.p[i].offset);
 }

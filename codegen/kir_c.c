@@ -38,35 +38,26 @@ static bool find(const cab_kir *k, bool (*is)(const cab_kins *))
     return false;
 }
 
-static void prelude(cab_ksrc *c)
+static void types(cab_buf *b)
 {
-    static const cab_dtype types[] = {
+    static const cab_dtype list[] = {
         CAB_DT_f32, CAB_DT_f64, CAB_DT_i8, CAB_DT_i16, CAB_DT_i32, CAB_DT_i64, CAB_DT_u8,
         CAB_DT_u16, CAB_DT_u32, CAB_DT_u64, CAB_DT_f16, CAB_DT_bf16, CAB_DT_bool,
     };
 
-    cab_buf_str(c->b, find(c->k, uses_math) ? "#include <math.h>\n" : "");
-    cab_buf_str(c->b, "#include <stdint.h>\n#include <string.h>\n\n");
-    for (size_t j = 0; j < sizeof types / sizeof *types; j++)
-        cab_buf_printf(c->b, "typedef %s %s;\n", cab_dtype_c(types[j]), cab_ksrc_type(types[j]));
-    cab_buf_str(c->b, "#define FN static inline\n\n");
-    cab_ksrc_functions(c);
+    for (size_t j = 0; j < sizeof list / sizeof *list; j++)
+        cab_buf_printf(b, "typedef %s %s;\n", cab_dtype_c(list[j]), cab_ksrc_type(list[j]));
+    cab_buf_str(b, "#define FN static inline\n\n");
 }
 
-void cab_kir_to_c(cab_buf *b, const cab_kir *k)
+static void kernel(cab_buf *b, const cab_kir *k, const char *linkage)
 {
     cab_ksrc c = { .b = b, .k = k, .depth = 2, .match = cab_kir_match(b->arena, k) };
     bool threads = k->block > 1;
 
-    if (threads && find(k, meets)) {
-        cab_buf_printf(b, "#error \"%s: its threads meet, which C cannot say\"\n", k->name);
-        return;
-    }
-    prelude(&c);
-    cab_buf_printf(b, "void %s(void *const *bufs, const int64_t *ints, int64_t lo, int64_t hi);\n"
-                   "void %s(void *const *bufs, const int64_t *ints, int64_t lo, int64_t hi)\n"
+    cab_buf_printf(b, "%svoid %s(void *const *bufs, const int64_t *ints, int64_t lo, int64_t hi)\n"
                    "{\n    (void)bufs;\n    (void)ints;\n"
-                   "    for (i64 task = lo; task < hi; task++) {\n", k->name, k->name);
+                   "    for (i64 task = lo; task < hi; task++) {\n", linkage, k->name);
     if (threads)
         cab_ksrc_line(&c, "for (i64 thread = 0; thread < %d; thread++) {", k->block);
     c.depth += threads;
@@ -75,4 +66,33 @@ void cab_kir_to_c(cab_buf *b, const cab_kir *k)
     if (threads)
         cab_ksrc_line(&c, "}");
     cab_buf_str(b, "    }\n}\n");
+}
+
+void cab_kir_to_c(cab_buf *b, const cab_kir *k)
+{
+    cab_ksrc c = { .b = b, .k = k };
+
+    if (k->block > 1 && find(k, meets)) {
+        cab_buf_printf(b, "#error \"%s: its threads meet, which C cannot say\"\n", k->name);
+        return;
+    }
+    cab_buf_str(b, find(k, uses_math) ? "#include <math.h>\n" : "");
+    cab_buf_str(b, "#include <stdint.h>\n#include <string.h>\n\n");
+    types(b);
+    cab_ksrc_functions(&c, &k, 1, false);
+    cab_buf_printf(b, "void %s(void *const *bufs, const int64_t *ints, int64_t lo, int64_t hi);\n",
+                   k->name);
+    kernel(b, k, "");
+}
+
+void cab_kirs_to_c(cab_buf *b, const cab_kir *const *k, int n, bool halves)
+{
+    cab_ksrc c = { .b = b };
+
+    types(b);
+    cab_ksrc_functions(&c, k, n, halves);
+    for (int i = 0; i < n; i++) {
+        kernel(b, k[i], "static ");
+        cab_buf_char(b, '\n');
+    }
 }

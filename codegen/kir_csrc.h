@@ -21,8 +21,9 @@ typedef struct cab_ksrc {
 /* ---- kir_csrc_expr.c ---- */
 /* "f32", "i64", "b8", ..; halves are their bits, f16 and bf16. */
 const char *cab_ksrc_type(cab_dtype dt);
-/* The functions the kernel's text calls, in a fixed order. */
-void cab_ksrc_functions(cab_ksrc *c);
+/* The functions the texts of n kernels call, each once, in a fixed order; with
+ * halves also what reads f16 and bf16. */
+void cab_ksrc_functions(cab_ksrc *c, const cab_kir *const *k, int n, bool halves);
 /* One lane of a class A instruction; lane is an index expression. */
 void cab_ksrc_expr(cab_ksrc *c, const cab_kins *i, const char *lane);
 /* One lane of the value x. */

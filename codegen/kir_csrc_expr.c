@@ -179,12 +179,17 @@ static void need_of(needs *n, const cab_kir *k, const cab_kins *i)
         need(n, "bits", to, to == CAB_DT_f32 ? CAB_DT_u32 : CAB_DT_u64);
 }
 
-void cab_ksrc_functions(cab_ksrc *c)
+void cab_ksrc_functions(cab_ksrc *c, const cab_kir *const *k, int n_kernels, bool halves)
 {
     needs *n = CAB_NEW(c->b->arena, needs);
 
-    for (size_t j = 0; j < c->k->ins.n; j++)
-        need_of(n, c->k, &c->k->ins.p[j]);
+    for (int i = 0; i < n_kernels; i++)
+        for (size_t j = 0; j < k[i]->ins.n; j++)
+            need_of(n, k[i], &k[i]->ins.p[j]);
+    if (halves) {
+        need(n, "f32_of_f16", CAB_DT_f32, CAB_DT_f16);
+        need(n, "f32_of_bf16", CAB_DT_f32, CAB_DT_bf16);
+    }
     for (int j = 0; j < N_TEMPLATES; j++)
         for (int to = 0; to < CAB_DT_COUNT; to++)
             for (int from = 0; from < CAB_DT_COUNT; from++)

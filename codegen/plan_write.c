@@ -14,26 +14,9 @@
 
 #define PAGE 4096u
 
-typedef struct planner {
-    cab_arena *arena;
-    const cab_plan_source *src;
-    const cab_program *p;
-    cab_diag *diag;
-    cab_scalars scalars;
-    cab_constants constants;
-    CAB_VEC(cab_plan_value) values;
-    CAB_VEC(int) constant_of;          /* value -> index in constants, -1 */
-    CAB_VEC(cab_plan_instr) instrs;
-    CAB_VEC(uint32_t) words;
-    CAB_VEC(cab_plan_kernel) kernels;
-    CAB_VEC(cab_plan_check) checks;
-    uint32_t *value_of;                /* buffer -> value, CAB_PLAN_NONE until made */
-    uint8_t *zero_done;                /* buffer was cleared */
-} planner;
-
 /* ---- values ---- */
 
-static cab_status fill_type(planner *w, cab_plan_value *v, const cab_buffer *b)
+static cab_status fill_type(cab_planner *w, cab_plan_value *v, const cab_buffer *b)
 {
     v->kind = (uint8_t)b->type.kind;
     v->dtype = (uint8_t)cab_dtype_onnx(b->type.dtype);
@@ -53,7 +36,7 @@ static uint32_t index_in(const int *list, size_t n, int buffer)
     return CAB_PLAN_NONE;
 }
 
-static uint32_t push_value(planner *w, cab_plan_value v, int constant)
+static uint32_t push_value(cab_planner *w, cab_plan_value v, int constant)
 {
     v.first = CAB_PLAN_NONE;
     cab_vec_push(w->arena, &w->values, v);
@@ -61,9 +44,9 @@ static uint32_t push_value(planner *w, cab_plan_value v, int constant)
     return (uint32_t)w->values.n - 1;
 }
 
-static cab_status value_of(planner *w, int buffer, uint32_t *out);
+static cab_status value_of(cab_planner *w, int buffer, uint32_t *out);
 
-static cab_status classify(planner *w, cab_plan_value *v, int buffer, int *constant)
+static cab_status classify(cab_planner *w, cab_plan_value *v, int buffer, int *constant)
 {
     const cab_buffer *b = &w->p->buffers.p[buffer];
     uint32_t at;
@@ -99,7 +82,7 @@ static cab_status classify(planner *w, cab_plan_value *v, int buffer, int *const
     return CAB_OK;
 }
 
-static cab_status value_of(planner *w, int buffer, uint32_t *out)
+static cab_status value_of(cab_planner *w, int buffer, uint32_t *out)
 {
     if (w->value_of[buffer] == CAB_PLAN_NONE) {
         cab_plan_value v = { 0 };
@@ -113,7 +96,7 @@ static cab_status value_of(planner *w, int buffer, uint32_t *out)
 }
 
 /* A value that exists for one launch only: packed constant or scratch. */
-static cab_status packed_value(planner *w, int buffer, const cab_pack *pack, uint32_t *out)
+static cab_status packed_value(cab_planner *w, int buffer, const cab_pack *pack, uint32_t *out)
 {
     const cab_buffer *b = &w->p->buffers.p[buffer];
     int c = cab_constants_add(&w->constants, buffer, b->blob, pack);
@@ -129,7 +112,7 @@ static cab_status packed_value(planner *w, int buffer, const cab_pack *pack, uin
     return CAB_OK;
 }
 
-static cab_status scratch_value(planner *w, const cab_dim *bytes, uint32_t *out)
+static cab_status scratch_value(cab_planner *w, const cab_dim *bytes, uint32_t *out)
 {
     cab_plan_value v = { .cls = CAB_V_ARENA, .dtype = (uint8_t)cab_dtype_onnx(CAB_DT_u8),
                          .name = cab_scalars_text(&w->scalars, "scratch") };
@@ -139,7 +122,7 @@ static cab_status scratch_value(planner *w, const cab_dim *bytes, uint32_t *out)
 }
 
 /* Widens the lifetime of a value and of what it lives in. */
-static void touch(planner *w, uint32_t value)
+static void touch(cab_planner *w, uint32_t value)
 {
     uint32_t now = (uint32_t)w->instrs.n;
     for (;;) {
@@ -155,10 +138,10 @@ static void touch(planner *w, uint32_t value)
 
 /* ---- instructions ---- */
 
-static void word(planner *w, uint32_t x) { cab_vec_push(w->arena, &w->words, x); }
+static void word(cab_planner *w, uint32_t x) { cab_vec_push(w->arena, &w->words, x); }
 
 /* A zeroed buffer is cleared just before the first step that touches it. */
-static cab_status clear_first(planner *w, const cab_step *s)
+static cab_status clear_first(cab_planner *w, const cab_step *s)
 {
     for (int i = 0; i < s->n_args; i++) {
         int b = s->args[i];
@@ -183,7 +166,7 @@ static const cab_pack *pack_of(const cab_kernel *k, int operand)
     return NULL;
 }
 
-static cab_status arguments(planner *w, const cab_step *s, const cab_kernel *k)
+static cab_status arguments(cab_planner *w, const cab_step *s, const cab_kernel *k)
 {
     uint32_t v;
     word(w, (uint32_t)(s->n_args + (k ? k->n_scratch : 0)));
@@ -216,7 +199,7 @@ static uint32_t helper_number(const char *name)
     return CAB_PLAN_NONE;
 }
 
-static cab_status write_step(planner *w, size_t i)
+static cab_status write_step(cab_planner *w, size_t i)
 {
     const cab_step *s = &w->p->steps.p[i];
     CAB_TRY(clear_first(w, s));
@@ -240,7 +223,7 @@ static cab_status write_step(planner *w, size_t i)
     return CAB_OK;
 }
 
-static cab_status write_kernels(planner *w)
+static cab_status write_kernels(cab_planner *w)
 {
     for (size_t i = 0; i < w->src->n_units; i++) {
         const cab_symbol *y = cab_image_find(w->src->image, w->src->units[i].symbol);
@@ -253,7 +236,7 @@ static cab_status write_kernels(planner *w)
     return CAB_OK;
 }
 
-static cab_status write_checks(planner *w)
+static cab_status write_checks(cab_planner *w)
 {
     for (size_t i = 0; i < w->p->guards.n; i++) {
         const cab_guard_eq *g = &w->p->guards.p[i];
@@ -267,7 +250,7 @@ static cab_status write_checks(planner *w)
 }
 
 /* Inputs and outputs live for the whole run. */
-static cab_status write_io(planner *w, const int *list, size_t n)
+static cab_status write_io(cab_planner *w, const int *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t v;
@@ -276,7 +259,7 @@ static cab_status write_io(planner *w, const int *list, size_t n)
     return CAB_OK;
 }
 
-static cab_status plan(planner *w)
+static cab_status plan(cab_planner *w)
 {
     const cab_program *p = w->p;
     cab_scalars_bind_inputs(&w->scalars, p);
@@ -286,7 +269,8 @@ static cab_status plan(planner *w)
     for (size_t i = 0; i < p->steps.n; i++)
         CAB_TRY(write_step(w, i));
     cab_vec_push(w->arena, &w->instrs, ((cab_plan_instr){ .op = CAB_I_END }));
-    CAB_TRY(write_kernels(w));
+    if (w->src->image)
+        CAB_TRY(write_kernels(w));
     for (size_t i = 0; i < w->values.n; i++) {
         cab_plan_value *v = &w->values.p[i];
         if (v->first == CAB_PLAN_NONE)
@@ -299,7 +283,7 @@ static cab_status plan(planner *w)
 
 /* ---- the file ---- */
 
-static void plan_section(planner *w, cab_buf *b)
+static void plan_section(cab_planner *w, cab_buf *b)
 {
     const cab_program *p = w->p;
     cab_plan_header h = {
@@ -326,7 +310,7 @@ static void plan_section(planner *w, cab_buf *b)
 
 static uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
 
-static cab_status write_file(planner *w, int *out_fd, uint64_t *out_size)
+static cab_status write_file(cab_planner *w, int *out_fd, uint64_t *out_size)
 {
     cab_buf plan_bytes = cab_buf_on(w->arena);
     plan_section(w, &plan_bytes);
@@ -372,16 +356,22 @@ static cab_status write_file(planner *w, int *out_fd, uint64_t *out_size)
     return CAB_OK;
 }
 
+cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *out, cab_diag *d)
+{
+    *out = (cab_planner){ .arena = a, .src = s, .p = s->program, .diag = d };
+    cab_scalars_init(&out->scalars, a);
+    cab_constants_init(&out->constants, a);
+    out->value_of = CAB_NEW_N(a, uint32_t, out->p->buffers.n);
+    out->zero_done = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
+    for (size_t i = 0; i < out->p->buffers.n; i++)
+        out->value_of[i] = CAB_PLAN_NONE;
+    return plan(out);
+}
+
 cab_status cab_plan_write(cab_arena *a, const cab_plan_source *s, int *out_fd,
                           uint64_t *out_size, cab_diag *d)
 {
-    planner w = { .arena = a, .src = s, .p = s->program, .diag = d };
-    cab_scalars_init(&w.scalars, a);
-    cab_constants_init(&w.constants, a);
-    w.value_of = CAB_NEW_N(a, uint32_t, w.p->buffers.n);
-    w.zero_done = CAB_NEW_N(a, uint8_t, w.p->buffers.n);
-    for (size_t i = 0; i < w.p->buffers.n; i++)
-        w.value_of[i] = CAB_PLAN_NONE;
-    CAB_TRY(plan(&w));
+    cab_planner w;
+    CAB_TRY(cab_plan_build(a, s, &w, d));
     return write_file(&w, out_fd, out_size);
 }

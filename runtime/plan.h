@@ -21,6 +21,7 @@
  */
 #ifndef CAB_RUNTIME_PLAN_H
 #define CAB_RUNTIME_PLAN_H
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CAB_PLAN_MAGIC "CABOCHN\n"
@@ -120,6 +121,12 @@ typedef struct cab_plan_instr { uint32_t op, a, b, c, d, e; } cab_plan_instr;
  * HELPER(number, name, n_values, n_params) */
 #define CAB_HELPERS(HELPER) \
     HELPER(0, topk, 3, 6)   /* x, values, indices; outer, n, inner, k, largest, dtype */
+
+/* The rule that places ARENA values by lifetime (arena_pack.c): offsets[v] for
+ * each, 64-byte aligned.  order is scratch of n_values.  False when the total
+ * overflows.  The compiler asks it too where all sizes are known. */
+bool cab_arena_pack(const cab_plan_value *values, uint32_t n_values, const int64_t *slots,
+                    uint64_t *offsets, uint32_t *order, uint64_t *out_bytes);
 
 /* Kernel entry: tasks lo .. hi-1. */
 typedef void (*cab_kernel_fn)(void *const *bufs, const int64_t *ints, int64_t lo, int64_t hi);

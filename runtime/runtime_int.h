@@ -29,12 +29,6 @@ static inline const char *cab_plan_text(const cab_plan *p, uint32_t at) { return
 int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, int64_t *slots,
                    uint32_t lo, uint32_t hi, cab_error *e);
 
-/* ---- arena_pack.c ---- */
-/* Places the ARENA values by lifetime: offsets[v] for each; 64-byte aligned.
- * order is scratch of n_values.  False when the total overflows. */
-bool cab_arena_pack(const cab_plan *p, const int64_t *slots, uint64_t *offsets,
-                    uint32_t *order, uint64_t *out_bytes);
-
 /* ---- pool.c: the one thread pool of the process ---- */
 /* A run begins / ends: workers spin between launches while one is active. */
 void cab_pool_enter(int threads);

@@ -158,7 +158,8 @@ static int new_packing(cab_session *s, cab_packing **out, cab_error *e)
     if (rc != CAB_OK)
         return rc;
     memset(oldest->offsets, 0, p->header->n_values * sizeof *oldest->offsets);
-    if (!cab_arena_pack(p, s->slots, oldest->offsets, s->order, &oldest->arena_bytes))
+    if (!cab_arena_pack(p->values, p->header->n_values, s->slots, oldest->offsets, s->order,
+                        &oldest->arena_bytes))
         return cab_rt_fail(e, CAB_ELIMIT, "the buffers of this shape exceed the address space");
     oldest->scratch_bytes = helper_scratch(s);
     if (p->header->n_scalars)

@@ -374,8 +374,6 @@ static void check_packing(void)
     static int64_t slots[N];
     static uint64_t offset[N];
     static uint32_t order[N];
-    cab_plan_header h = { .n_values = N };
-    cab_plan p = { .header = &h, .values = v };
     cab_rng r;
     cab_rng_seed(&r, 5);
     uint64_t total, sum = 0;
@@ -386,7 +384,7 @@ static void check_packing(void)
         slots[i] = cab_rng_i64(&r, 0, 5000);
         sum += (uint64_t)slots[i];
     }
-    CHECK(cab_arena_pack(&p, slots, offset, order, &total));
+    CHECK(cab_arena_pack(v, N, slots, offset, order, &total));
     CHECK(total < sum);
     for (int i = 0; i < N; i++) {
         CHECK_EQ(offset[i] % 64, 0);

@@ -16,6 +16,7 @@ typedef struct cab_ksrc {
     bool cuda;
     int depth;                 /* of indentation */
     int32_t *match;            /* cab_kir_match */
+    bool *used;                /* per instruction: its text is needed */
 } cab_ksrc;
 
 /* ---- kir_csrc_expr.c ---- */

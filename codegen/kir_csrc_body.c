@@ -432,10 +432,44 @@ static void buffer(cab_ksrc *c, int at, const cab_kins *i)
         cab_ksrc_line(c, "%s%s *v%d = bufs[%lld];", ro, type, at, (long long)i->imm);
 }
 
+/* ---- what nobody reads is not written (compilers warn of it) ---- */
+
+static bool acts(const cab_kins *i)
+{
+    return i->op == CAB_K_st || i->op == CAB_K_stx || i->op == CAB_K_atomic ||
+           (cab_kop_get(i->op).cls == 'S' && i->op != CAB_K_res);
+}
+
+static void use(cab_ksrc *c, int x)
+{
+    if (x >= 0)
+        c->used[x] = true;
+}
+
+/* Users follow what they use, but for carried values, which an end uses. */
+static void mark_used(cab_ksrc *c)
+{
+    c->used = CAB_NEW_N(c->b->arena, bool, c->k->ins.n + 1);
+    for (int at = (int)c->k->ins.n - 1; at >= 0; at--) {
+        const cab_kins *i = ins(c, at);
+        c->used[at] |= acts(i);
+        if (!c->used[at])
+            continue;
+        use(c, i->a);
+        use(c, i->b);
+        use(c, i->c);
+        for (int j = 0; i->op != CAB_K_perm && j < i->n_args; j++)
+            use(c, arg(c, i, j));
+    }
+}
+
 void cab_ksrc_body(cab_ksrc *c)
 {
+    mark_used(c);
     for (int at = 0; at < (int)c->k->ins.n; at++) {
         const cab_kins *i = ins(c, at);
+        if (!c->used[at])
+            continue;
         switch (cab_kop_get(i->op).cls) {
         case 'S': structure(c, at, i); break;
         case 'M': memory(c, at, i); break;

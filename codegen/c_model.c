@@ -207,7 +207,7 @@ static const char public_text[] =
     "    sizes z = { 0 };\n    u64 need[@_OUTPUTS + 1];\n    u8 *v[N_VALUES], *work;\n"
     "    if (!measure(inputs, &z) || !read_inputs(&z, inputs))\n        return 1;\n"
     "    describe(&z, outputs, need);\n"
-    "    work = malloc((size_t)z.work + 1);\n"
+    "    work = z.work < SIZE_MAX ? malloc((size_t)z.work + 1) : NULL;\n"
     "    if (!work)\n"
     "        return 1 + say(\"no memory for %d bytes of intermediate tensors\", \"\", (i64)z.work, 0, 0);\n"
     "    if (!make_outputs(outputs, need)) {\n        free(work);\n        return 1;\n    }\n"

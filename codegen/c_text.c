@@ -87,7 +87,7 @@ static const struct fragment { const char *name, *text; } fragments[] = {
       "    return a == b ? 1 : say(\"sizes do not fit: %s (%d and %d)\", why, a, b, 0);\n}\n\n" },
     { "size_is(",
       "static int size_is(i64 n, i64 below, const char *name)\n{\n"
-      "    return n >= 0 && n < below ? 1\n"
+      "    return n >= 0 && n < below && (u64)n < SIZE_MAX ? 1\n"
       "         : say(\"a tensor %s gets a negative or enormous size for these input shapes\",\n"
       "               name, 0, 0, 0);\n}\n\n" },
     { "place(",

@@ -10,7 +10,7 @@ one line out:  ok | unsupported: why | error: why      run_node_tests.py)
 The text must compile without a warning; the program around it is
 emit_c_driver.c, which sees the --emit=header form only.
 """
-import argparse, os, shlex, subprocess, sys, tempfile
+import argparse, os, shlex, subprocess, sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STRICT = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror"]
@@ -36,27 +36,20 @@ def emit(a, form, model, inputs, to):
         raise Refused(f"error: --emit={form}: exit {rc}: {text[:300]}")
 
 
-def one(a, work, model, outdir, inputs):
+def one(a, model, outdir, inputs):
+    work = os.path.join(outdir, "c")       # goes with the folder
+    os.makedirs(work, exist_ok=True)
     source, header, program = (os.path.join(work, n) for n in ("model.c", "model.h", "program"))
     emit(a, "c", model, inputs, source)
     emit(a, "header", model, inputs, header)
     rc, text = call([a.cc, *STRICT, *shlex.split(a.cflags), "-o", program, f"-I{work}", f"-I{TOP}",
-                     source, os.path.join(TOP, "tests/emit_c_driver.c"), *a.objects, "-lm"])
+                     source, os.path.join(TOP, "tests/emit_c_driver.c"), os.path.join(a.build, "tools/rt_tensor.o"),
+                     os.path.join(a.build, "libcabrt.a"), "-lm"])
     if rc:
         raise Refused(f"error: cc: {text[:300]}")
     rc, text = call([program, outdir, *inputs])
     if rc:
         raise Refused(f"error: {'signal ' + str(-rc) if rc < 0 else 'exit ' + str(rc)}: {text[-300:]}")
-
-
-def reader(a, work):
-    """rt_tensor.c once, not with every model."""
-    out = os.path.join(work, "rt_tensor.o")
-    rc, text = call([a.cc, "-std=c11", "-D_GNU_SOURCE", "-O1", *shlex.split(a.cflags), f"-I{TOP}", "-c",
-                     "-o", out, os.path.join(TOP, "tools/rt_tensor.c")])
-    if rc:
-        sys.exit(text)
-    return [out, os.path.join(a.build, "libcabrt.a")]
 
 
 def main():
@@ -66,17 +59,15 @@ def main():
     ap.add_argument("--cflags", default="-O0")
     ap.add_argument("--flags", default="", help="of cab: --naive, --target ...")
     a = ap.parse_args()
-    with tempfile.TemporaryDirectory(prefix="emit-c-") as work:
-        a.objects = reader(a, work)
-        for line in sys.stdin:
-            model, outdir, *inputs = line.rstrip("\n").split("\t")
-            try:
-                one(a, work, model, outdir, inputs)
-                print("ok", flush=True)
-            except Refused as e:
-                print(e, flush=True)
-            except subprocess.TimeoutExpired as e:
-                print(f"error: {e.cmd[0]} took over {e.timeout} s", flush=True)
+    for line in sys.stdin:
+        model, outdir, *inputs = line.rstrip("\n").split("\t")
+        try:
+            one(a, model, outdir, inputs)
+            print("ok", flush=True)
+        except Refused as e:
+            print(e, flush=True)
+        except subprocess.TimeoutExpired as e:
+            print(f"error: {e.cmd[0]} took over {e.timeout} s", flush=True)
 
 
 if __name__ == "__main__":

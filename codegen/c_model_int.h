@@ -42,7 +42,8 @@ void cab_cm_shape(cab_cmodel *c);
 void cab_cm_constants(cab_cmodel *c);
 /* Name of the constant as an lvalue. */
 const char *cab_cm_constant(const cab_cmodel *c, int constant);
-bool cab_cm_calls_halves(const cab_cmodel *c);
+/* Bits 1 and 2: f32_of_f16 and f32_of_bf16 are called. */
+unsigned cab_cm_calls_halves(const cab_cmodel *c);
 void cab_cm_helpers(cab_cmodel *c);
 
 /* ---- c_text.c ---- */

@@ -195,15 +195,15 @@ static cab_dtype topk_type(const cab_cmodel *c, const cab_plan_instr *x)
     return cab_dtype_from_onnx(number);
 }
 
-bool cab_cm_calls_halves(const cab_cmodel *c)
+unsigned cab_cm_calls_halves(const cab_cmodel *c)
 {
+    unsigned bits = 0;
     for (size_t i = 0; i < c->w->instrs.n; i++) {
         cab_dtype dt = c->w->instrs.p[i].op == CAB_I_HELPER ? topk_type(c, &c->w->instrs.p[i])
                                                             : CAB_DT_none;
-        if (dt == CAB_DT_f16 || dt == CAB_DT_bf16)
-            return true;
+        bits |= dt == CAB_DT_f16 ? 1u : dt == CAB_DT_bf16 ? 2u : 0u;
     }
-    return false;
+    return bits;
 }
 
 void cab_cm_helpers(cab_cmodel *c)

@@ -8,7 +8,6 @@
  * both keep what it promises.
  */
 #include "codegen/c_model_int.h"
-#include <string.h>
 
 static const char head[] =
     "#ifndef @_MODEL_H\n#define @_MODEL_H\n#include <stddef.h>\n#include <stdint.h>\n"
@@ -26,9 +25,9 @@ static const char tail[] =
     "/* Runs the model: 0, or another number when it cannot be run, and then the\n"
     " * reason is @_error().  Inputs are read only; dtype, rank, dims, data and bytes\n"
     " * are filled in by the caller.  Of an output the caller fills in data and bytes,\n"
-    " * or data = NULL: then the memory is made by malloc and is the caller's to free\n"
-    " * (nothing is, when the run fails).  dtype, rank and dims are filled in.  Several\n"
-    " * threads may run the model at once. */\n"
+    " * or data = NULL: then both are filled in, the memory is made by malloc and is the\n"
+    " * caller's to free (when the run fails, data is NULL again).  dtype, rank and dims\n"
+    " * are filled in.  Several threads may run the model at once. */\n"
     "int @_run(const @_tensor *inputs, @_tensor *outputs);\n\n"
     "/* What a run with inputs of these dtypes and dims needs; their data is not read.\n"
     " * Fills in dtype, rank, dims and bytes of the outputs (data stays), and the bytes\n"

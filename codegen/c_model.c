@@ -244,7 +244,7 @@ static void title(cab_cmodel *c)
           " * unless one is named, as this text does not know its machine).");
 }
 
-static void state(cab_cmodel *c, size_t n_arena)
+static void state(cab_cmodel *c)
 {
     size_t n = c->fixed ? 0 : c->w->scalars.slots.n;
     cab_buf_printf(c->b, "enum { N_VALUES = %zu };\n\n", c->w->values.n + 1);
@@ -253,13 +253,13 @@ static void state(cab_cmodel *c, size_t n_arena)
         "    u64 at[%zu];                 /* offsets in the work memory */\n"
         "    u32 order[%zu];\n"
         "    u64 scratch, work;          /* where helpers work; bytes in all */\n} sizes;\n\n",
-        n + 1, n_arena + 1, n_arena + 1);
+        n + 1, c->n_arena + 1, c->n_arena + 1);
     cab_buf_str(c->b, "#ifdef __STDC_NO_THREADS__\nstatic char error_text[400];\n#else\n"
                       "static _Thread_local char error_text[400];\n#endif\n\n");
 }
 
-/* Offsets when all sizes are numbers; else at[] numbers the ARENA values. */
-static cab_status place(cab_cmodel *c, size_t *n_arena)
+/* Whether all sizes are numbers, and then where buffers are. */
+static cab_status place(cab_cmodel *c)
 {
     const cab_planner *w = c->w;
     size_t n = w->scalars.slots.n, n_values = w->values.n;
@@ -267,14 +267,13 @@ static cab_status place(cab_cmodel *c, size_t *n_arena)
     uint32_t *order = CAB_NEW_N(c->arena, uint32_t, n_values + 1);
     c->at = CAB_NEW_N(c->arena, uint64_t, n_values + 1);
     c->fixed = true;
-    *n_arena = 0;
     for (size_t i = 0; i < n; i++) {
         c->fixed &= w->scalars.slots.p[i].op == CAB_S_CONST;
         slot[i] = w->scalars.slots.p[i].imm;
     }
     for (size_t i = 0; i < n_values; i++)
         if (w->values.p[i].cls == CAB_V_ARENA)
-            c->at[i] = (*n_arena)++;
+            c->at[i] = c->n_arena++;
     if (c->fixed && !cab_arena_pack(w->values.p, (uint32_t)n_values, slot, c->at, order,
                                     &c->arena_bytes))
         return cab_fail(c->diag, CAB_ELIMIT, NULL, "the buffers exceed the address space");
@@ -317,18 +316,17 @@ static void kernels(cab_cmodel *c)
 cab_status cab_c_model(cab_arena *a, const cab_plan_source *s, cab_buf *out, cab_diag *d)
 {
     cab_planner w;
-    size_t n_arena;
     cab_buf tail = cab_buf_on(a);
     CAB_TRY(tensors_only(s->program, d));
     CAB_TRY(cab_plan_build(a, s, &w, d));
     cab_cmodel c = { .arena = a, .b = out, .w = &w, .o = s->options, .diag = d,
                      .prefix = s->options->prefix ? s->options->prefix : "model" };
-    CAB_TRY(place(&c, &n_arena));
+    CAB_TRY(place(&c));
     title(&c);
     cab_cm_api(out, s->program, c.prefix);
     kernels(&c);
     cab_cm_constants(&c);
-    state(&c, n_arena);
+    state(&c);
     c.b = &tail;
     CAB_TRY(body(&c));
     c.b = out;

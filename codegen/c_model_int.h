@@ -13,7 +13,8 @@ typedef struct cab_cmodel {
     const cab_codegen_options *o;
     const char *prefix;        /* of the public names */
     bool fixed;                /* no size depends on an input */
-    uint64_t *at;              /* fixed: offset per ARENA value */
+    size_t n_arena;            /* values of class ARENA */
+    uint64_t *at;              /* of those: offset where fixed, else number in z->at */
     uint64_t arena_bytes;      /* fixed */
     bool rows;                 /* some constants are rows: little-endian */
     cab_diag *diag;

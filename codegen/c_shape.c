@@ -7,7 +7,6 @@
  * depends on an input the numbers stand in the text and nothing is computed.
  */
 #include "codegen/c_model_int.h"
-#include <string.h>
 
 static const char *const op_names[CAB_S_COUNT] = {
     [CAB_S_ADD] = "s_add", [CAB_S_SUB] = "s_sub", [CAB_S_MUL] = "s_mul",
@@ -106,23 +105,15 @@ static void sizes(cab_cmodel *c)
 
 /* ---- where buffers are ---- */
 
-static size_t n_arena(const cab_cmodel *c)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < c->w->values.n; i++)
-        n += c->w->values.p[i].cls == CAB_V_ARENA;
-    return n;
-}
-
 /* The first and last step of every buffer in the arena. */
 static void lives(cab_cmodel *c)
 {
-    size_t n = n_arena(c), seen = 0;
-    if (c->fixed || !n)
+    size_t seen = 0;
+    if (c->fixed || !c->n_arena)
         return;
     cab_buf_printf(c->b, "enum { N_BUFFERS = %zu };\n\n"
                          "/* First and last step that uses each buffer. */\n"
-                         "static const u32 life[N_BUFFERS][2] = {", n);
+                         "static const u32 life[N_BUFFERS][2] = {", c->n_arena);
     for (size_t i = 0; i < c->w->values.n; i++) {
         const cab_plan_value *v = &c->w->values.p[i];
         if (v->cls == CAB_V_ARENA)
@@ -139,7 +130,7 @@ static void placing(cab_cmodel *c)
                        (unsigned long long)c->arena_bytes);
         return;
     }
-    if (!n_arena(c)) {
+    if (!c->n_arena) {
         cab_buf_str(c->b, "    z->scratch = z->work = 0;\n");
         return;
     }

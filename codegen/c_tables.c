@@ -9,7 +9,6 @@
  * so reading them as floats is reading a member.
  */
 #include "codegen/c_model_int.h"
-#include <stdio.h>
 #include <string.h>
 
 enum { WORDS_MOST = 64 << 10, ROW = 1024 };    /* bytes; a row is a legal C11 literal */

@@ -43,8 +43,9 @@ def one(a, model, outdir, inputs):
     emit(a, "c", model, inputs, source)
     emit(a, "header", model, inputs, header)
     rc, text = call([a.cc, *STRICT, *shlex.split(a.cflags), "-o", program, f"-I{work}", f"-I{TOP}",
-                     source, os.path.join(TOP, "tests/emit_c_driver.c"), os.path.join(a.build, "tools/rt_tensor.o"),
-                     os.path.join(a.build, "libcabrt.a"), "-lm"])
+                     source, os.path.join(TOP, "tests/emit_c_driver.c"),
+                     os.path.join(a.build, "tools/rt_tensor.o"), os.path.join(a.build, "libcabrt.a"),
+                     "-lm"])
     if rc:
         raise Refused(f"error: cc: {text[:300]}")
     rc, text = call([program, outdir, *inputs])

@@ -313,15 +313,13 @@ static cab_status emit_kernel(driver *c, const cab_unit *u, const char *form, ca
         cab_sched_print(out, &u->sched);
     } else if (!strcmp(form, "kir")) {
         cab_kir_print(out, u->kernel.kir);
-    } else if (!strcmp(form, "c")) {
-        cab_kir_to_c(out, u->kernel.kir);
     } else if (!strcmp(form, "cuda")) {
         cab_kernel k;
         CAB_TRY(cab_generate_cuda(c->arena, u->spec, u->symbol, &k, c->diag));
         CAB_TRY(cab_kir_to_cuda(out, k.kir, c->diag));
     } else {
         return cab_fail(c->diag, CAB_EINVAL, NULL,
-                        "no text form '%s': sched, kir, c, cuda, llvm or asm", form);
+                        "no text form '%s': sched, kir, c, header, cuda, llvm or asm", form);
     }
     cab_buf_char(out, '\n');
     return CAB_OK;
@@ -331,7 +329,17 @@ cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codege
                             const char *form, cab_buf *out, cab_diag *d)
 {
     driver c;
-    CAB_TRY(start(&c, a, p, o, o->target, d));
+    cab_codegen_options portable = *o;
+    if (!strcmp(form, "header"))
+        return cab_c_header(p, o, out, d);
+    /* C text does not depend on the machine it is made on. */
+    if (!strcmp(form, "c") && !o->target)
+        portable.target = "x86-64-v3";
+    CAB_TRY(start(&c, a, p, &portable, portable.target, d));
+    if (!strcmp(form, "c")) {
+        cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, NULL, NULL };
+        return cab_c_model(a, &src, out, d);
+    }
     if (!strcmp(form, "llvm") || !strcmp(form, "asm"))
         return emit_machine(&c, form[0] == 'a', out);
     for (size_t i = 0; i < c.units.n; i++)

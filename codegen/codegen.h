@@ -18,6 +18,7 @@ typedef struct cab_codegen_options {
     int threads;               /* compile threads; 0 = 1 */
     const char *producer;      /* metadata: "cab 0.1.0" */
     const char *model_name;
+    const char *prefix;        /* of the names in C text: an identifier; NULL = "model" */
     const uint8_t *model_hash; /* SHA-256 of the model file, 32 bytes; NULL = zeros */
     bool seal;                 /* for a file: checksums of the weights, notes */
     const void *embed;         /* the ONNX file, to be carried along; NULL = not */
@@ -36,7 +37,8 @@ typedef struct cab_codegen_options {
 cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
                        int *out_fd, uint64_t *out_size, cab_diag *d);
 
-/* Text of every kernel for people and golden tests: "kir", "c", "cuda", "llvm", "asm", "sched". */
+/* Text of every kernel for people and golden tests: "kir", "cuda", "llvm", "asm", "sched"; or
+ * of the whole program: "c", one file of portable C11, and "header", its declarations. */
 cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
                             const char *form, cab_buf *out, cab_diag *d);
 

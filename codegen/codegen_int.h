@@ -111,4 +111,10 @@ cab_status cab_artifact_write(cab_arena *a, const cab_variant *variants, int n,
                               const cab_planner *last, const cab_buf *notes, int *out_fd,
                               uint64_t *out_size, cab_diag *d);
 
+/* ---- c_model.c: the same, as text ---- */
+/* One file of C11 and the header of its public functions. */
+cab_status cab_c_model(cab_arena *a, const cab_plan_source *s, cab_buf *out, cab_diag *d);
+cab_status cab_c_header(const cab_program *p, const cab_codegen_options *o, cab_buf *out,
+                        cab_diag *d);
+
 #endif

@@ -158,8 +158,8 @@ cab_kv cab_k_isinf(cab_kir *k, cab_kv x);
 void cab_kir_to_c(cab_buf *b, const cab_kir *k);
 /* Several as static functions of one file, after their common types and
  * functions; the includes (math.h, stdint.h, string.h) are the caller's.
- * halves: f32_of_f16 and f32_of_bf16 are wanted too.  None has threads. */
-void cab_kirs_to_c(cab_buf *b, const cab_kir *const *k, int n, bool halves);
+ * halves: bits 1 and 2 want f32_of_f16 and f32_of_bf16 too.  None has threads. */
+void cab_kirs_to_c(cab_buf *b, const cab_kir *const *k, int n, unsigned halves);
 /* CUDA C, header-free: extern "C" __global__ void NAME(bufs..., ints...);
  * vectors (lanes > 1) are refused: GPU kernels are scalar per thread. */
 cab_status cab_kir_to_cuda(cab_buf *b, const cab_kir *k, cab_diag *d);

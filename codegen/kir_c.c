@@ -79,13 +79,13 @@ void cab_kir_to_c(cab_buf *b, const cab_kir *k)
     cab_buf_str(b, find(k, uses_math) ? "#include <math.h>\n" : "");
     cab_buf_str(b, "#include <stdint.h>\n#include <string.h>\n\n");
     types(b);
-    cab_ksrc_functions(&c, &k, 1, false);
+    cab_ksrc_functions(&c, &k, 1, 0);
     cab_buf_printf(b, "void %s(void *const *bufs, const int64_t *ints, int64_t lo, int64_t hi);\n",
                    k->name);
     kernel(b, k, "");
 }
 
-void cab_kirs_to_c(cab_buf *b, const cab_kir *const *k, int n, bool halves)
+void cab_kirs_to_c(cab_buf *b, const cab_kir *const *k, int n, unsigned halves)
 {
     cab_ksrc c = { .b = b };
 

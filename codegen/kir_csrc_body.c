@@ -432,10 +432,45 @@ static void buffer(cab_ksrc *c, int at, const cab_kins *i)
         cab_ksrc_line(c, "%s%s *v%d = bufs[%lld];", ro, type, at, (long long)i->imm);
 }
 
+/* ---- what is needed ---- */
+
+static bool acts(const cab_kins *i)
+{
+    return i->op == CAB_K_st || i->op == CAB_K_stx || i->op == CAB_K_atomic ||
+           (cab_kop_get(i->op).cls == 'S' && i->op != CAB_K_res);
+}
+
+static void use(bool *used, int x)
+{
+    if (x >= 0)
+        used[x] = true;
+}
+
+/* Users follow what they use, but for carried values, which an end uses. */
+const bool *cab_ksrc_used(cab_arena *a, const cab_kir *k)
+{
+    bool *used = CAB_NEW_N(a, bool, k->ins.n + 1);
+    for (int at = (int)k->ins.n - 1; at >= 0; at--) {
+        const cab_kins *i = &k->ins.p[at];
+        used[at] |= acts(i);
+        if (!used[at])
+            continue;
+        use(used, i->a);
+        use(used, i->b);
+        use(used, i->c);
+        for (int j = 0; i->op != CAB_K_perm && j < i->n_args; j++)
+            use(used, k->args.p[i->args + j]);
+    }
+    return used;
+}
+
 void cab_ksrc_body(cab_ksrc *c)
 {
+    c->used = cab_ksrc_used(c->b->arena, c->k);
     for (int at = 0; at < (int)c->k->ins.n; at++) {
         const cab_kins *i = ins(c, at);
+        if (!c->used[at])
+            continue;
         switch (cab_kop_get(i->op).cls) {
         case 'S': structure(c, at, i); break;
         case 'M': memory(c, at, i); break;

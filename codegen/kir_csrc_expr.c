@@ -162,10 +162,10 @@ static void need(needs *n, const char *name, cab_dtype to, cab_dtype from)
         else if (templates[j].classes & class_of(to))
             n->at[j][to][paired ? from : to] = true;
     }
-    if (strstr(name, "_of_")) {
+    if (!strcmp(name, "f32_of_bf16") || strstr(name, "_of_f16") || !strcmp(name, "f16_of_f32"))
         need(n, "bits", CAB_DT_f32, CAB_DT_u32);
+    if (!strcmp(name, "bf16_of_f32") || strstr(name, "_of_f16") || !strcmp(name, "f16_of_f32"))
         need(n, "bits", CAB_DT_u32, CAB_DT_f32);
-    }
 }
 
 static void need_of(needs *n, const cab_kir *k, const cab_kins *i)
@@ -179,17 +179,20 @@ static void need_of(needs *n, const cab_kir *k, const cab_kins *i)
         need(n, "bits", to, to == CAB_DT_f32 ? CAB_DT_u32 : CAB_DT_u64);
 }
 
-void cab_ksrc_functions(cab_ksrc *c, const cab_kir *const *k, int n_kernels, bool halves)
+void cab_ksrc_functions(cab_ksrc *c, const cab_kir *const *k, int n_kernels, unsigned halves)
 {
     needs *n = CAB_NEW(c->b->arena, needs);
 
-    for (int i = 0; i < n_kernels; i++)
+    for (int i = 0; i < n_kernels; i++) {
+        const bool *used = cab_ksrc_used(c->b->arena, k[i]);
         for (size_t j = 0; j < k[i]->ins.n; j++)
-            need_of(n, k[i], &k[i]->ins.p[j]);
-    if (halves) {
-        need(n, "f32_of_f16", CAB_DT_f32, CAB_DT_f16);
-        need(n, "f32_of_bf16", CAB_DT_f32, CAB_DT_bf16);
+            if (used[j])
+                need_of(n, k[i], &k[i]->ins.p[j]);
     }
+    if (halves & 1)
+        need(n, "f32_of_f16", CAB_DT_f32, CAB_DT_f16);
+    if (halves & 2)
+        need(n, "f32_of_bf16", CAB_DT_f32, CAB_DT_bf16);
     for (int j = 0; j < N_TEMPLATES; j++)
         for (int to = 0; to < CAB_DT_COUNT; to++)
             for (int from = 0; from < CAB_DT_COUNT; from++)

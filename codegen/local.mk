@@ -4,6 +4,12 @@ libcodegen_a_SOURCES += \
 	codegen/codegen.c \
 	codegen/link.c \
 	codegen/scalars.c \
+	codegen/c_api.c \
+	codegen/c_model.c \
+	codegen/c_model_int.h \
+	codegen/c_shape.c \
+	codegen/c_tables.c \
+	codegen/c_text.c \
 	codegen/constants.c \
 	codegen/plan_write.c \
 	codegen/artifact_write.c

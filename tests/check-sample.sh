@@ -28,6 +28,25 @@ for mode in opt naive; do
     is "$mode: cab-rt" "$build/cab-rt" "$tmp/$mode.cab" --input "$d/images.npy" --output-dir "$tmp/$mode-rt"
     is "$mode: JIT = artifact" cmp "$tmp/$mode-1/output_0.pb" "$tmp/$mode-rt/output_0.pb"
 done
+# The model as C text, through its header alone: the 20 x 10 floats are those of the machine code
+# for the same target.
+c_text() {      # c_text DIR FLAGS...
+    out=$tmp/$1; shift; mkdir -p "$out"
+    printf '%s\t%s\t%s\n' "$d/digits.onnx" "$out" "$d/images.npy" |
+        python3 "$top/tests/emit_c_run.py" "$build" --cflags="$cflags" --flags="$*" | tee "$tmp/answer"
+    grep -qx ok "$tmp/answer"
+}
+cflags=-O1
+nm "$build/tools/rt_tensor.o" | grep -q __asan && cflags="-O0 -fsanitize=address,undefined"
+if command -v cc >/dev/null && command -v python3 >/dev/null; then
+    is "C text: target" run v3 --target x86-64-v3
+    is "C text: naive" c_text c-naive --naive
+    is "C text: optimised" c_text c-opt
+    for pair in "c-naive naive-1" "c-opt v3"; do
+        for x in $pair; do tail -c 800 "$tmp/$x/output_0.pb" >"$tmp/$x.raw"; done
+        is "C text: same bytes, $pair" cmp "$tmp/${pair% *}.raw" "$tmp/${pair#* }.raw"
+    done
+fi
 is "check" "$build/cab" check "$d/digits.onnx"
 is "inspect" "$build/cab" inspect "$tmp/opt.cab"
 is "seeded run" "$build/cab" run "$d/digits.onnx" --seed 3

@@ -64,6 +64,8 @@ EXTRA_DIST += \
 	tests/compile-and-run.sh \
 	tests/minilm_lengths.py \
 	tests/bad_calls.py \
+	tests/emit_c_driver.c \
+	tests/emit_c_run.py \
 	tests/ms_ops.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \
@@ -92,4 +94,9 @@ bench: cab
 # Every model of the corpus, all data sets, optimised and naive.
 corpus: cab cab-rt
 	sh $(srcdir)/tests/check-corpus.sh . $(CAB_SHARED) $(cab_cache)/corpus
-.PHONY: ratchet bench corpus
+# Every node test through its C text, compiled by cc.
+emit-c-conformance: cab libcabrt.a tools/rt_tensor.o
+	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/conformance/run_node_tests.py \
+		$(cab_cache)/suite-1.23.2/node --server --cmd 'python3 $(srcdir)/tests/emit_c_run.py .' -j2 \
+		--timeout 120 --list-failures --expect $(srcdir)/tests/ratchet-optimised.txt
+.PHONY: ratchet bench corpus emit-c-conformance

@@ -3,7 +3,7 @@
  * cab-opt.c - text in, passes, text out: how every pass is tested alone.
  *
  *   cab-opt [--passes a,b,c | --pipeline] [--naive] [--exact] [--verify]
- *           [--bisect-limit N] [--emit graph|program|sched|kir|c|cuda|llvm|asm] [FILE.cir|FILE.onnx|-]
+ *           [--bisect-limit N] [--emit graph|program|sched|kir|c|header|cuda|llvm|asm] [FILE.cir|FILE.onnx|-]
  *
  * Without --passes the graph is only parsed and printed.
  */

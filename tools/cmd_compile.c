@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cmd_compile.c - cab compile: one model file becomes one .cab file.
+ * cmd_compile.c - cab compile: one model file becomes one .cab file, or text.
  */
 #include "tools/tool.h"
 #include <stdio.h>
@@ -30,21 +30,43 @@ static cab_status compile_to(const tool_args *args, cab_diag *d)
     return s;
 }
 
+static cab_status compile_or_emit(tool_args *args, cab_arena *a, cab_diag *d)
+{
+    CAB_TRY(tool_feeds_given(a, args, d));
+    return args->emit ? tool_emit(args->model, &args->compile, args->emit, args->output_file, d)
+                      : compile_to(args, d);
+}
+
+/* The files offered live in this command's own arena. */
+static cab_status guarded_compile(tool_args *args, cab_diag *d)
+{
+    cab_job job = { 0 };
+    cab_arena *a = cab_arena_create(&job);
+    cab_status s;
+    if (!a)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    if (CAB_JOB_ENTER(&job) == 0)
+        s = compile_or_emit(args, a, d);
+    else
+        s = cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    cab_arena_destroy(a);
+    return s;
+}
+
 int cmd_compile(int argc, char **argv)
 {
     tool_args args;
     cab_diag diag;
-    if (!tool_parse_args(argc, argv, "out naive exact target dim max-memory compile-threads emit "
+    if (!tool_parse_args(argc, argv, "out input naive exact target dim max-memory compile-threads emit "
                          "custom functions", &args))
         return 2;
     if (!args.model || (!args.output_file && !args.emit)) {
-        fprintf(stderr, "usage: cab compile MODEL.onnx -o MODEL.cab\n");
+        fprintf(stderr, "usage: cab compile MODEL.onnx -o MODEL.cab [--emit FORM]\n");
         return 2;
     }
     args.compile.hash_model = true;
     cab_diag_init(&diag);
-    cab_status s = args.emit ? tool_emit(args.model, &args.compile, args.emit, &diag)
-                             : compile_to(&args, &diag);
+    cab_status s = guarded_compile(&args, &diag);
     tool_print_diag(&diag);
     cab_diag_fini(&diag);
     return cab_status_exit(s);

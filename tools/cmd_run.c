@@ -91,12 +91,18 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
     return deliver(r, out);
 }
 
+static cab_status emit_once(run_job *r)
+{
+    CAB_TRY(tool_feeds_given(r->arena, &r->args, r->diag));
+    return tool_emit(r->args.model, &r->args.compile, r->args.emit, NULL, r->diag);
+}
+
 /* One run with its own memory; nothing outlives it. */
 static cab_status guarded_run(run_job *r, const char *const *files, int n_files)
 {
     cab_status s;
     if (CAB_JOB_ENTER(cab_arena_job(r->arena)) == 0)
-        s = run_once(r, files, n_files);
+        s = r->args.emit ? emit_once(r) : run_once(r, files, n_files);
     else
         s = cab_fail(r->diag, CAB_ENOMEM, NULL, "out of memory");
     cab_session_destroy(r->session);
@@ -178,7 +184,6 @@ int cmd_run(int argc, char **argv)
     r.diag = &diag;
     r.arena = cab_arena_create(&job);
     cab_status s = !r.arena ? CAB_ENOMEM
-                 : r.args.emit ? tool_emit(r.args.model, &r.args.compile, r.args.emit, &diag)
                  : guarded_run(&r, r.args.input, r.args.n_inputs);
     tool_print_diag(&diag);
     cab_arena_destroy(r.arena);

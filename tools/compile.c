@@ -20,7 +20,7 @@ typedef struct job {
     int fd;
     uint64_t size;
     size_t n_nodes;
-    const char *emit;
+    const char *emit, *out;    /* text form, and where it goes */
 } job;
 
 static double ms_since(int64_t *t)
@@ -65,6 +65,19 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* A file's name up to its first dot, as a C identifier. */
+static const char *identifier(cab_arena *a, const char *file)
+{
+    char *name = cab_printf(a, "%s%s", file[0] >= '0' && file[0] <= '9' ? "m" : "", file);
+    size_t n = strcspn(name, ".");
+    name[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!(name[i] >= '0' && name[i] <= '9') && !(name[i] >= 'a' && name[i] <= 'z') &&
+            !(name[i] >= 'A' && name[i] <= 'Z'))
+            name[i] = '_';
+    return n ? name : "model";
+}
+
 static cab_status compile(job *j)
 {
     cab_graph *g;
@@ -95,7 +108,10 @@ static cab_status emit(job *j)
     cab_graph *g;
     cab_program *p = NULL;
     cab_buf b = cab_buf_on(j->arena);
-    cab_codegen_options co = { .naive = j->o->naive, .target = j->o->target };
+    cab_codegen_options co = { .naive = j->o->naive, .target = j->o->target,
+                               .producer = "cabochon " CAB_VERSION,
+                               .model_name = base_name(j->path),
+                               .prefix = j->out ? identifier(j->arena, base_name(j->out)) : NULL };
     CAB_TRY(lower(j, &g, &p));
     if (!strcmp(j->emit, "graph"))
         cab_graph_print(&b, g);
@@ -103,6 +119,8 @@ static cab_status emit(job *j)
         cab_program_print(&b, p);
     else
         CAB_TRY(cab_codegen_emit(j->arena, p, &co, j->emit, &b, j->diag));
+    if (j->out)
+        return cab_file_write(j->out, b.p, b.n, j->diag);
     fwrite(b.p, 1, b.n, stdout);
     return CAB_OK;
 }
@@ -124,21 +142,29 @@ static cab_status run_job(job *j, cab_status (*body)(job *))
     return s;
 }
 
+/* Some forms (unrolled recurrences) want numbers where the model has symbols:
+ * then this compilation is for the extents offered. */
+static cab_status run_fixed_if_needed(job *j, cab_status (*body)(job *))
+{
+    tool_compile_options fixed = *j->o;
+    job again = *j;
+    cab_status s = run_job(j, body);
+    if (s == CAB_EUNSUPPORTED && fixed.import.n_inputs && !fixed.import.static_shapes) {
+        cab_diag_clear(j->diag);
+        fixed.import.static_shapes = true;
+        again.o = &fixed;
+        s = run_job(&again, body);
+        again.o = j->o;
+        *j = again;
+    }
+    return s;
+}
+
 cab_status tool_compile(const char *path, const tool_compile_options *o, int *out_fd,
                         uint64_t *out_size, tool_times *t, cab_diag *d)
 {
     job j = { .path = path, .o = o, .diag = d };
-    tool_compile_options fixed = *o;
-    cab_status s = run_job(&j, compile);
-    /* Some forms (unrolled recurrences) want numbers where the model has
-     * symbols: then this compilation is for the extents offered. */
-    if (s == CAB_EUNSUPPORTED && o->import.n_inputs && !o->import.static_shapes) {
-        cab_diag_clear(d);
-        fixed.import.static_shapes = true;
-        j = (job){ .path = path, .o = &fixed, .diag = d };
-        s = run_job(&j, compile);
-    }
-    CAB_TRY(s);
+    CAB_TRY(run_fixed_if_needed(&j, compile));
     *out_fd = j.fd;
     *out_size = j.size;
     if (t)
@@ -169,8 +195,8 @@ cab_status tool_check(const char *path, const tool_compile_options *o, size_t *o
 }
 
 cab_status tool_emit(const char *path, const tool_compile_options *o, const char *form,
-                     cab_diag *d)
+                     const char *out, cab_diag *d)
 {
-    job j = { .path = path, .o = o, .diag = d, .emit = form };
-    return run_job(&j, emit);
+    job j = { .path = path, .o = o, .diag = d, .emit = form, .out = out };
+    return run_fixed_if_needed(&j, emit);
 }

@@ -131,6 +131,16 @@ void tool_feeds_offer(const tool_feeds *f, cab_import_options *o)
     o->n_inputs = (int)f->n;
 }
 
+cab_status tool_feeds_given(cab_arena *a, tool_args *args, cab_diag *d)
+{
+    tool_feeds feeds = { 0 };
+    if (!args->n_inputs)
+        return CAB_OK;
+    CAB_TRY(tool_feeds_read(a, args, args->input, args->n_inputs, &feeds, d));
+    tool_feeds_offer(&feeds, &args->compile.import);
+    return CAB_OK;
+}
+
 void tool_feeds_views(cab_arena *a, const tool_feeds *f, cab_tensor_view **out)
 {
     *out = CAB_NEW_N(a, cab_tensor_view, f->n + 1);

@@ -32,10 +32,12 @@ cab_status tool_jit(const char *path, const tool_compile_options *o, cab_model *
 /* Import and decompose only; every unsupported node is an error in d. */
 cab_status tool_check(const char *path, const tool_compile_options *o, size_t *out_nodes,
                       cab_diag *d);
-/* A text form of the kernels ("c", "kir", "llvm", ...) to stdout, or of the
- * program ("program"), or of the graph after the passes ("graph"). */
+/* A text form of the kernels ("kir", "llvm", ...), of the whole model ("c",
+ * "header"), of the program ("program"), or of the graph after the passes
+ * ("graph"), to the file `out`, NULL: stdout.  The file's name is the prefix of
+ * the names in C text. */
 cab_status tool_emit(const char *path, const tool_compile_options *o, const char *form,
-                     cab_diag *d);
+                     const char *out, cab_diag *d);
 
 /* ---- custom_shape.c ---- */
 /* A custom operator's shape function as the importer wants it; *s must live as
@@ -78,6 +80,8 @@ cab_status tool_feeds_make(cab_arena *a, const tool_args *args, const cab_model 
                            tool_feeds *out, cab_diag *d);
 /* Offers them to the importer. */
 void tool_feeds_offer(const tool_feeds *f, cab_import_options *o);
+/* Reads the files of --input, if there are any, and offers their values. */
+cab_status tool_feeds_given(cab_arena *a, tool_args *args, cab_diag *d);
 void tool_feeds_views(cab_arena *a, const tool_feeds *f, cab_tensor_view **out);
 
 /* ---- report.c ---- */

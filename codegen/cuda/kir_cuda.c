@@ -31,7 +31,7 @@ static void prelude(cab_ksrc *c)
         cab_buf_printf(c->b, "typedef %s %s;\n", cab_dtype_cuda(types[j]),
                        cab_ksrc_type(types[j]));
     cab_buf_str(c->b, "#define FN static __device__ __forceinline__\n\n");
-    cab_ksrc_functions(c, &c->k, 1, false);
+    cab_ksrc_functions(c, &c->k, 1, 0);
 }
 
 /* The atomics used.  Addition and the integers are the hardware's; min and

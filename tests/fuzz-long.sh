@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # fuzz-long.sh SOURCE BUILD SECONDS: builds with clang, libFuzzer and sanitizers, then runs every
 # target that long.  Ends with "N passed, N failed"; inputs with findings stay in BUILD.
-# CAB_CLANG names the compiler (default clang-22, else clang).  Kernels carry no mark of their type,
+# CAB_FUZZ_TARGETS picks some.  CAB_CLANG names the compiler (default clang-22, else clang).  Kernels carry no mark of their type,
 # which -fsanitize=function would look for.
 top=$1 build=$2 seconds=$3
 clang=${CAB_CLANG:-$(command -v clang-22 || command -v clang)}
@@ -11,7 +11,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/cabochon
 mkdir -p "$build" && cd "$build" || exit 1
 [ -f Makefile ] ||
     "$top/configure" -q --enable-sanitizers CC="$clang" CFLAGS='-O1 -g -fsanitize=fuzzer-no-link -fno-sanitize=function' || exit 1
-targets="onnx cir rules artifact graphs"
+targets=${CAB_FUZZ_TARGETS:-onnx cir rules artifact graphs}
 make -s -j"$(nproc)" $(printf 'tests/fuzz/fuzz_%s.lib ' $targets) >build.log 2>&1 ||
     { grep -E 'error|undefined' build.log | head; exit 1; }
 

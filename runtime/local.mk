@@ -7,6 +7,8 @@ libruntime_a_SOURCES += \
 	runtime/artifact.c \
 	runtime/plan.c \
 	runtime/model.c \
+	runtime/linked.c \
+	runtime/linked.h \
 	runtime/isa.c \
 	runtime/shape.c \
 	runtime/arena_pack.c \

@@ -7,6 +7,7 @@
  * executable, and none changes its protection.  Bytes in memory lend weights
  * and tables; their code goes into an anonymous file first.
  */
+#include "runtime/linked.h"
 #include "runtime/runtime_int.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -204,6 +205,18 @@ int cab_model_load_memory(const void *p, size_t n, const char *label, const cab_
     if (rc == CAB_OK)
         rc = map_code_copy(m, e);
     return done(m, rc, out);
+}
+
+int cab_model_load_linked(const void *p, size_t n, const cab_kernel_fn *kernels, cab_model **out,
+                          cab_error *e)
+{
+    cab_model *m;
+    *out = NULL;
+    int rc = create(NULL, &m, e);
+    if (rc != CAB_OK)
+        return rc;
+    m->linked = kernels;
+    return done(m, open_artifact(m, p, n, e), out);
 }
 
 void cab_model_retain(cab_model *m) { atomic_fetch_add(&m->refs, 1); }

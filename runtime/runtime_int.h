@@ -20,6 +20,7 @@ struct cab_model {
     void *copy;                /* bytes that were not aligned */
     cab_plan plan;
     void *code;                /* mapped read-execute; NULL when there is none */
+    const cab_kernel_fn *linked;       /* linked.c: kernels outside the artifact; NULL */
     struct cab_custom_entry *custom;   /* custom.c: per instruction CUSTOM */
 };
 

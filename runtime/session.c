@@ -146,6 +146,16 @@ static void gather_args(cab_session *s, const uint32_t *w)
         s->ints[i] = s->slots[p[1 + i]];
 }
 
+static cab_kernel_fn kernel(const cab_session *s, uint32_t number)
+{
+    cab_kernel_fn fn;
+    void *entry = (uint8_t *)s->model->code + s->plan->kernels[number].offset;
+    if (s->model->linked)
+        return s->model->linked[number];
+    memcpy(&fn, &entry, sizeof fn);
+    return fn;
+}
+
 static int launch(run_state *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
@@ -153,9 +163,7 @@ static int launch(run_state *r, const cab_plan_instr *x)
     gather_args(s, s->plan->words + x->b);
     if (n <= 0)
         return CAB_OK;
-    cab_kernel_fn fn;
-    void *entry = (uint8_t *)s->model->code + s->plan->kernels[x->a].offset;
-    memcpy(&fn, &entry, sizeof fn);
+    cab_kernel_fn fn = kernel(s, x->a);
     if (n > 1 && !r->in_pool) {
         cab_pool_enter(s->options.threads);
         r->in_pool = true;

@@ -12,7 +12,7 @@
 enum flag {
     F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
     F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
-    F_COMPILE_THREADS, F_CUSTOM, F_FUNCTIONS, F_COUNT
+    F_COMPILE_THREADS, F_NOTES, F_VERIFY, F_EMBED, F_SIGN, F_CUSTOM, F_FUNCTIONS, F_COUNT
 };
 
 static const struct option flags[] = {
@@ -37,6 +37,10 @@ static const struct option flags[] = {
     { "compile-threads", required_argument, NULL, F_COMPILE_THREADS },
     { "custom", required_argument, NULL, F_CUSTOM },
     { "functions", required_argument, NULL, F_FUNCTIONS },
+    { "notes", no_argument, NULL, F_NOTES },
+    { "verify", required_argument, NULL, F_VERIFY },
+    { "embed-onnx", no_argument, NULL, F_EMBED },
+    { "sign", required_argument, NULL, F_SIGN },
     { NULL, 0, NULL, 0 }
 };
 
@@ -88,6 +92,16 @@ static bool dim(tool_args *a, char *text)
     if (!number("dim", eq + 1, 0, INT32_MAX, &v))
         return false;
     a->dim[a->n_dims++] = (cab_import_bind){ text, v };
+    return true;
+}
+
+static bool verify(tool_args *a, const char *text)
+{
+    if (strcmp(text, "full") && strcmp(text, "code")) {
+        fprintf(stderr, "cab: --verify is code or full, not '%s'\n", text);
+        return false;
+    }
+    a->verify = text[0] == 'f' ? CAB_VERIFY_FULL : CAB_VERIFY_CODE;
     return true;
 }
 
@@ -162,6 +176,10 @@ static bool apply(tool_args *a, enum flag f, char *text)
     case F_JSON: return a->json = true;
     case F_WORKER: return a->worker = true;
     case F_TRACE: return a->show_trace = true;
+    case F_NOTES: return a->notes = true;
+    case F_VERIFY: return verify(a, text);
+    case F_EMBED: return a->embed = true;
+    case F_SIGN: a->sign_key = text; return true;
     case F_NAIVE: return a->compile.naive = true;
     case F_EXACT: return a->compile.exact = true;
     case F_TARGET: a->compile.target = text; return true;

@@ -52,7 +52,9 @@ typedef struct tool_args {
     const char *output[64];
     int n_outputs;
     const char *output_dir, *output_file, *emit;
-    bool lines, layers, json, worker, show_trace;
+    bool lines, layers, json, worker, show_trace, notes, embed;
+    int verify;                /* enum cab_verify */
+    const char *sign_key;      /* file with an Ed25519 private key */
     int threads, runs;
     uint64_t seed;
     cab_import_bind dim[64];

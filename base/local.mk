@@ -6,6 +6,7 @@ libbase_a_SOURCES += \
     base/base.h \
     base/buf.c \
     base/buf.h \
+    base/cancel.h \
     base/diag.c \
     base/diag.h \
     base/dim.c \

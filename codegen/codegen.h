@@ -10,6 +10,7 @@
  */
 #ifndef CAB_CODEGEN_CODEGEN_H
 #define CAB_CODEGEN_CODEGEN_H
+#include "base/cancel.h"
 #include "ir/spec.h"
 
 typedef struct cab_codegen_options {
@@ -19,12 +20,17 @@ typedef struct cab_codegen_options {
     const char *producer;      /* metadata: "cab 0.1.0" */
     const char *model_name;
     const uint8_t *model_hash; /* SHA-256 of the model file, 32 bytes; NULL = zeros */
+    cab_cancel cancel;         /* asked between kernels, batches of machine code, constants */
 } cab_codegen_options;
 
 /* The finished artifact as an anonymous file (memfd): *out_fd is the caller's
  * to close; *out_size its bytes.  JIT maps it, compile copies it to a path. */
 cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
                        int *out_fd, uint64_t *out_size, cab_diag *d);
+
+/* Writes a text that names the machine code o->target asks for: LLVM and the
+ * processor; equal texts mean equal code.  Does not load LLVM. */
+cab_status cab_codegen_identity(cab_buf *out, const char *target);
 
 /* Text of every kernel for people and golden tests: "kir", "c", "cuda", "llvm", "asm", "sched". */
 cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codegen_options *o,

@@ -56,7 +56,8 @@ void cab_constants_init(cab_constants *c, cab_arena *a);
 /* Index of the constant; equal requests share one. */
 int cab_constants_add(cab_constants *c, int buffer, const cab_blob *blob, const cab_pack *pack);
 /* Writes every constant at base + offset. */
-void cab_constants_write(const cab_constants *c, uint8_t *base);
+cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_cancel *cancel,
+                               cab_diag *d);
 
 /* ---- plan_write.c ---- */
 /* A kernel of the artifact and the steps that launch it. */

@@ -88,13 +88,16 @@ static void pack_constant(const cab_pack *p, const cab_blob *blob, uint8_t *dst)
     }
 }
 
-void cab_constants_write(const cab_constants *c, uint8_t *base)
+cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_cancel *cancel,
+                               cab_diag *d)
 {
     for (size_t i = 0; i < c->list.n; i++) {
         const cab_constant *k = &c->list.p[i];
+        CAB_TRY(cab_cancel_check(cancel, d));
         if (k->pack)
             pack_constant(k->pack, k->blob, base + k->offset);
         else if (k->bytes)
             memcpy(base + k->offset, k->blob->data, k->bytes);
     }
+    return CAB_OK;
 }

@@ -261,6 +261,7 @@ static cab_status write_checks(planner *w)
         CAB_TRY(cab_scalars_slot(&w->scalars, g->lhs, &c.a, w->diag));
         CAB_TRY(cab_scalars_slot(&w->scalars, g->rhs, &c.b, w->diag));
         c.why = cab_scalars_text(&w->scalars, g->why);
+        c.kind = g->le ? CAB_C_LE : CAB_C_EQ;
         cab_vec_push(w->arena, &w->checks, c);
     }
     return CAB_OK;
@@ -365,8 +366,13 @@ static cab_status write_file(planner *w, int *out_fd, uint64_t *out_size)
     memcpy(m + sec[1].offset, w->scalars.text.p, w->scalars.text.n);
     if (code->n)
         memcpy(m + sec[2].offset, code->p, code->n);
-    cab_constants_write(&w->constants, m + sec[3].offset);
+    cab_status s = cab_constants_write(&w->constants, m + sec[3].offset,
+                                       &w->src->options->cancel, w->diag);
     munmap(m, h.file_bytes);
+    if (s != CAB_OK) {
+        close(fd);
+        return s;
+    }
     *out_fd = fd;
     *out_size = h.file_bytes;
     return CAB_OK;

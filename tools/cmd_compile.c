@@ -18,15 +18,16 @@ static cab_status write_artifact(const char *path, int fd, cab_diag *d)
 
 static cab_status compile_to(const tool_args *args, cab_diag *d)
 {
-    int fd;
-    uint64_t size;
-    tool_times t;
-    CAB_TRY(tool_compile(args->model, &args->compile, &fd, &size, &t, d));
-    cab_status s = write_artifact(args->output_file, fd, d);
-    close(fd);
-    if (s == CAB_OK)
+    cab_compiled r;
+    const cab_compile_times *t = &r.times;
+    CAB_TRY(cab_compiler_run(&args->compile, &(cab_source){ .path = args->model }, &r, d));
+    cab_status s = write_artifact(args->output_file, r.fd, d);
+    close(r.fd);
+    if (s == CAB_OK && r.cached)
+        printf("%s: %.2f MB; found in the cache\n", args->output_file, (double)r.size / 1e6);
+    else if (s == CAB_OK)
         printf("%s: %.2f MB; import %.1f ms, passes %.1f ms, code %.1f ms\n", args->output_file,
-               (double)size / 1e6, t.import_ms, t.passes_ms, t.codegen_ms);
+               (double)r.size / 1e6, t->import_ms, t->passes_ms, t->codegen_ms);
     return s;
 }
 
@@ -34,7 +35,8 @@ int cmd_compile(int argc, char **argv)
 {
     tool_args args;
     cab_diag diag;
-    if (!tool_parse_args(argc, argv, "out naive exact target dim max-memory compile-threads emit",
+    if (!tool_parse_args(argc, argv, "out naive exact target dim max-memory compile-threads emit cache no-cache "
+                         "isolate",
                          &args))
         return 2;
     if (!args.model || (!args.output_file && !args.emit)) {
@@ -43,7 +45,7 @@ int cmd_compile(int argc, char **argv)
     }
     args.compile.hash_model = true;
     cab_diag_init(&diag);
-    cab_status s = args.emit ? tool_emit(args.model, &args.compile, args.emit, &diag)
+    cab_status s = args.emit ? tool_emit(&args, &diag)
                              : compile_to(&args, &diag);
     tool_print_diag(&diag);
     cab_diag_fini(&diag);

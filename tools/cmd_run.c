@@ -67,7 +67,8 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
         CAB_TRY(tool_feeds_read(r->arena, &r->args, files, n_files, &feeds, r->diag));
         tool_feeds_offer(&feeds, &r->args.compile.import);
     }
-    CAB_TRY(tool_jit(r->args.model, &r->args.compile, &r->model, NULL, r->diag));
+    CAB_TRY(cab_compiler_jit(&r->args.compile, &(cab_source){ .path = r->args.model }, NULL,
+                             &r->model, NULL, r->diag));
     if (!n_files && !r->args.lines)
         CAB_TRY(tool_feeds_make(r->arena, &r->args, r->model, &feeds, r->diag));
     tool_feeds_views(r->arena, &feeds, &in);
@@ -166,7 +167,7 @@ int cmd_run(int argc, char **argv)
     cab_diag diag;
     if (!tool_parse_args(argc, argv,
                          "input output output-dir lines threads seed dim naive exact target "
-                         "max-memory compile-threads trace emit", &r.args))
+                         "max-memory compile-threads trace emit cache no-cache isolate", &r.args))
         return 2;
     if (r.args.lines)
         return run_lines(&r.args);
@@ -178,7 +179,7 @@ int cmd_run(int argc, char **argv)
     r.diag = &diag;
     r.arena = cab_arena_create(&job);
     cab_status s = !r.arena ? CAB_ENOMEM
-                 : r.args.emit ? tool_emit(r.args.model, &r.args.compile, r.args.emit, &diag)
+                 : r.args.emit ? tool_emit(&r.args, &diag)
                  : guarded_run(&r, r.args.input, r.args.n_inputs);
     tool_print_diag(&diag);
     cab_arena_destroy(r.arena);

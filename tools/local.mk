@@ -4,7 +4,6 @@ cab_SOURCES = \
 	tools/bench.h \
 	tools/cab.c \
 	tools/options.c \
-	tools/compile.c \
 	tools/feeds.c \
 	tools/report.c \
 	tools/cmd_run.c \

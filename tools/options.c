@@ -11,7 +11,7 @@
 enum flag {
     F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
     F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
-    F_COMPILE_THREADS, F_COUNT
+    F_COMPILE_THREADS, F_CACHE, F_NO_CACHE, F_ISOLATE, F_COUNT
 };
 
 static const struct option flags[] = {
@@ -34,6 +34,9 @@ static const struct option flags[] = {
     { "target", required_argument, NULL, F_TARGET },
     { "max-memory", required_argument, NULL, F_MAX_MEMORY },
     { "compile-threads", required_argument, NULL, F_COMPILE_THREADS },
+    { "cache", required_argument, NULL, F_CACHE },
+    { "no-cache", no_argument, NULL, F_NO_CACHE },
+    { "isolate", no_argument, NULL, F_ISOLATE },
     { NULL, 0, NULL, 0 }
 };
 
@@ -75,16 +78,24 @@ static bool bytes(const char *text, size_t *out)
 
 static bool dim(tool_args *a, char *text)
 {
-    char *eq = strrchr(text, '=');
-    int64_t v;
-    if (!eq || eq == text || a->n_dims == 64) {
-        fprintf(stderr, "cab: --dim wants NAME=NUMBER, not '%s'\n", text);
+    char *eq = strrchr(text, '='), *dots;
+    int64_t lo, hi;
+    if (!eq || eq == text || a->n_dims == 64 || a->n_ranges == 64) {
+        fprintf(stderr, "cab: --dim wants NAME=NUMBER or NAME=LOW..HIGH, not '%s'\n", text);
         return false;
     }
     *eq = 0;
-    if (!number("dim", eq + 1, 0, INT32_MAX, &v))
+    if ((dots = strstr(eq + 1, "..")))
+        *dots = 0;
+    if (!number("dim", eq + 1, 0, INT32_MAX, &lo))
         return false;
-    a->dim[a->n_dims++] = (cab_import_bind){ text, v };
+    hi = lo;
+    if (dots && !number("dim", dots + 2, lo, INT32_MAX, &hi))
+        return false;
+    if (lo == hi)
+        a->dim[a->n_dims++] = (cab_import_bind){ text, lo };
+    else
+        a->range[a->n_ranges++] = (cab_import_range){ text, lo, hi };
     return true;
 }
 
@@ -117,6 +128,9 @@ static bool apply(tool_args *a, enum flag f, char *text)
     case F_TARGET: a->compile.target = text; return true;
     case F_MAX_MEMORY: return bytes(text, &a->compile.max_memory);
     case F_DIM: return dim(a, text);
+    case F_CACHE: a->compile.cache_dir = text; return true;
+    case F_NO_CACHE: a->compile.cache_dir = NULL; return true;
+    case F_ISOLATE: return a->compile.isolate = true;
     case F_THREADS:
         if (!number("threads", text, 0, 1024, &v))
             return false;
@@ -147,6 +161,9 @@ bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
     int c, at = -1;
     *out = (tool_args){ .seed = 1 };
     out->compile.threads = 1;
+    /* Only where the command has the flags: a check is never cached. */
+    if (listed(allowed, "no-cache") && getenv("CAB_CACHE") && *getenv("CAB_CACHE"))
+        out->compile.cache_dir = getenv("CAB_CACHE");
     opterr = 0;
     optind = 1;
     while ((c = getopt_long(argc, argv, ":o:", flags, &at)) != -1) {
@@ -172,5 +189,7 @@ bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
     }
     out->compile.import.n_binds = out->n_dims;
     out->compile.import.binds = out->dim;
+    out->compile.import.n_ranges = out->n_ranges;
+    out->compile.import.ranges = out->range;
     return true;
 }

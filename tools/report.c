@@ -45,6 +45,17 @@ const char *tool_type_text(cab_arena *a, int dtype, int rank, const int64_t *dim
     return cab_buf_cstr(&b);
 }
 
+cab_status tool_emit(const tool_args *args, cab_diag *d)
+{
+    char *text;
+    size_t n;
+    CAB_TRY(cab_compiler_emit(&args->compile, &(cab_source){ .path = args->model }, args->emit,
+                              &text, &n, d));
+    fwrite(text, 1, n, stdout);
+    free(text);
+    return CAB_OK;
+}
+
 void tool_print_tensor(const char *name, const cab_tensor_view *t)
 {
     cab_dtype dt = cab_dtype_from_onnx(t->dtype);

@@ -5,34 +5,9 @@
 #ifndef CAB_TOOLS_TOOL_H
 #define CAB_TOOLS_TOOL_H
 #include "base/base.h"
-#include "codegen/codegen.h"
 #include "frontend/frontend.h"
-#include "passes/pass.h"
+#include "libcab/libcab.h"
 #include "runtime/runtime.h"
-
-/* ---- compile.c: the one place where the floors of the house meet ---- */
-typedef struct tool_compile_options {
-    cab_import_options import;
-    bool naive, exact, hash_model;
-    const char *target;        /* NULL = this machine */
-    int threads;               /* compile threads */
-    size_t max_memory;         /* of the compile job; 0 = no limit */
-} tool_compile_options;
-typedef struct tool_times { double import_ms, passes_ms, codegen_ms; } tool_times;
-
-/* ONNX file -> artifact in an anonymous file (the caller closes *out_fd). */
-cab_status tool_compile(const char *path, const tool_compile_options *o, int *out_fd,
-                        uint64_t *out_size, tool_times *t, cab_diag *d);
-/* The same, mapped: JIT. */
-cab_status tool_jit(const char *path, const tool_compile_options *o, cab_model **out,
-                    tool_times *t, cab_diag *d);
-/* Import and decompose only; every unsupported node is an error in d. */
-cab_status tool_check(const char *path, const tool_compile_options *o, size_t *out_nodes,
-                      cab_diag *d);
-/* A text form of the kernels ("c", "kir", "llvm", ...) to stdout, or of the
- * program ("program"), or of the graph after the passes ("graph"). */
-cab_status tool_emit(const char *path, const tool_compile_options *o, const char *form,
-                     cab_diag *d);
 
 /* ---- options.c: flags that several subcommands take ---- */
 typedef struct tool_args {
@@ -45,9 +20,10 @@ typedef struct tool_args {
     bool lines, layers, json, worker, show_trace;
     int threads, runs;
     uint64_t seed;
-    cab_import_bind dim[64];
-    int n_dims;
-    tool_compile_options compile;
+    cab_import_bind dim[64];   /* --dim NAME=N */
+    cab_import_range range[64];        /* --dim NAME=LO..HI */
+    int n_dims, n_ranges;
+    cab_compiler compile;
 } tool_args;
 /* Parses the flags named in `allowed` (long names, space-separated) after the
  * subcommand.  Prints the reason and returns false on a mistake. */
@@ -78,6 +54,9 @@ const char *tool_one_line(cab_arena *a, const cab_diag *d, cab_status s);
 void tool_print_tensor(const char *name, const cab_tensor_view *t);
 /* "f32[1, 3, 224, 224]" */
 const char *tool_type_text(cab_arena *a, int dtype, int rank, const int64_t *dims);
+
+/* A text form of the program or its kernels to stdout (--emit). */
+cab_status tool_emit(const tool_args *args, cab_diag *d);
 
 /* ---- subcommands: exit status ---- */
 int cmd_run(int argc, char **argv);

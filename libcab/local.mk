@@ -13,7 +13,7 @@ libcab_own = \
 	libcab/wire.c
 libcab_a_SOURCES = $(libcab_own) $(libcodegen_a_SOURCES) $(libpasses_a_SOURCES) \
 	$(libfrontend_a_SOURCES) $(libir_a_SOURCES)
-nodist_libcab_a_SOURCES = $(nodist_libfrontend_a_SOURCES) $(nodist_libpasses_a_SOURCES)
+nodist_libcab_a_SOURCES = $(nodist_libcodegen_a_SOURCES) $(nodist_libfrontend_a_SOURCES) $(nodist_libpasses_a_SOURCES)
 EXTRA_DIST += libcab/README.md
 
 # The child of a host that compiles with isolate.

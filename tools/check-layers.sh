@@ -30,7 +30,7 @@ out=$(
     law runtime 'runtime/*' 'base/*' 'include/cab_rt.h'
     law libcab 'libcab/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h' 'runtime/plan.h'
-    law include 'none'
+    law include 'cab_rt.h'
     # Programs see one public header of each directory.
     law tools 'tools/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h' 'libcab/libcab.h'

@@ -83,6 +83,7 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
         printf("memory: weights %.2f MB (mapped), intermediate tensors %.2f MB, outputs %.2f MB\n",
                (double)mem.weights / 1e6, (double)mem.intermediate / 1e6,
                (double)mem.outputs / 1e6);
+    cab_log(1, "ready to run at %lld us of the monotonic clock", (long long)cab_now_ns() / 1000);
     if (rc == CAB_OK)
         rc = cab_session_run(r->session, in, out, &e);
     if (rc != CAB_OK)

@@ -6,14 +6,17 @@
  * "x86-64-v3", "x86-64-v4" (fixed feature sets, generic cache sizes).
  * Fills cab_target; creates no code.
  */
+#include "codegen/cpu/llvm_rename.h"
 #include <cpuid.h>
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm/Config/llvm-config.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "codegen/codegen.h"
 #include "codegen/gen.h"
+#include "codegen/cpu/llvm_load.h"
 
 /* features: what the code may use, spelled out for whoever must check it. */
 typedef struct level {
@@ -74,6 +77,7 @@ cab_status cab_target_get(cab_arena *a, const char *name, cab_target *out, cab_d
     *out = (cab_target){ .triple = "x86_64-unknown-linux-gnu", .features = "",
                          .l1_bytes = 32 << 10, .l2_bytes = 1 << 20 };
     if (!name || !strcmp(name, "native")) {
+        CAB_TRY(cab_llvm_load(d));
         take_host(a, out);
         return CAB_OK;
     }
@@ -119,7 +123,14 @@ static void put_processor(cab_buf *b)
 
 cab_status cab_codegen_identity(cab_buf *out, const char *target)
 {
-    cab_buf_printf(out, "llvm %s, target %s", LLVM_VERSION_STRING, target ? target : "native");
+    struct stat st;
+
+    /* The very library: another build of the same version may have a bug less. */
+    if (stat(CAB_LLVM_SO, &st))
+        memset(&st, 0, sizeof st);
+    cab_buf_printf(out, "llvm %s of %lld bytes, %lld, target %s", LLVM_VERSION_STRING,
+                   (long long)st.st_size, (long long)st.st_mtim.tv_sec,
+                   target ? target : "native");
     if (!target || strstr(target, "native")) {
         put_processor(out);
         cab_buf_printf(out, " caches %lld %lld",

@@ -15,7 +15,8 @@ unit_tests = \
 	tests/test_cuda \
 	tests/test_gen \
 	tests/test_llvm \
-	tests/test_runtime
+	tests/test_runtime \
+	tests/test_libcab
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh
 # What a program links when it does not say; its source is PROGRAM.c likewise.
@@ -23,6 +24,7 @@ LDADD = $(compiler_ldadd)
 
 tests_test_base_SOURCES = tests/test_base.c tests/test.h
 tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
+tests_test_libcab_SOURCES = tests/test_libcab.c tests/test.h tests/wire.h
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h

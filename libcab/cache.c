@@ -13,6 +13,7 @@
  */
 #include "libcab/libcab_int.h"
 #include "codegen/codegen.h"
+#include "libcab/build_id.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,7 +83,8 @@ static cab_status make_key0(cab_cache *k, const cab_opened *f)
 {
     const cab_compiler *c = k->c;
     cab_buf b = cab_buf_on(k->arena);
-    cab_buf_printf(&b, "cabochon cache 1, producer %s, plan %d\n", CAB_VERSION, CAB_PLAN_VERSION);
+    cab_buf_printf(&b, "cabochon cache 1, producer %s %s, plan %d\n", CAB_VERSION, CAB_BUILD_ID,
+                   CAB_PLAN_VERSION);
     CAB_TRY(cab_codegen_identity(&b, c->target));
     cab_buf_printf(&b, "naive %d exact %d embed %d\n", c->naive, c->exact, c->embed_model);
     if (c->sign_seed) {                    /* a hash of it: keys are no place for secrets */

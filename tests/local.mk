@@ -50,6 +50,8 @@ EXTRA_DIST += \
 	tests/check-shared.sh \
 	tests/check-shared-asan.sh \
 	tests/compile-and-run.sh \
+	tests/kill-cache.sh \
+	tests/warm_start.py \
 	tests/minilm_lengths.py \
 	tests/bad_calls.py \
 	tests/ms_ops.py \
@@ -80,4 +82,7 @@ bench: cab
 # Every model of the corpus, all data sets, optimised and naive.
 corpus: cab cab-rt
 	sh $(srcdir)/tests/check-corpus.sh . $(CAB_SHARED) $(cab_cache)/corpus
-.PHONY: ratchet bench corpus
+# The cache under kill -9, many times.
+kill-cache-long: cab
+	sh $(srcdir)/tests/kill-cache.sh . $(srcdir)/samples/digits/digits.onnx 200
+.PHONY: ratchet bench corpus kill-cache-long

@@ -88,6 +88,18 @@ static void pack_constant(const cab_pack *p, const cab_blob *blob, uint8_t *dst)
     }
 }
 
+/* Large weights, too, leave time to be asked. */
+static cab_status copy(uint8_t *to, const cab_blob *blob, const cab_cancel *cancel, cab_diag *d)
+{
+    const uint64_t step = (uint64_t)8 << 20;
+    for (uint64_t at = 0; at < blob->bytes; at += step) {
+        CAB_TRY(cab_cancel_check(cancel, d));
+        memcpy(to + at, (const uint8_t *)blob->data + at,
+               blob->bytes - at < step ? blob->bytes - at : step);
+    }
+    return CAB_OK;
+}
+
 cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_cancel *cancel,
                                cab_diag *d)
 {
@@ -97,7 +109,7 @@ cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_
         if (k->pack)
             pack_constant(k->pack, k->blob, base + k->offset);
         else if (k->bytes)
-            memcpy(base + k->offset, k->blob->data, k->bytes);
+            CAB_TRY(copy(base + k->offset, k->blob, cancel, d));
     }
     return CAB_OK;
 }

@@ -652,6 +652,24 @@ static void check_fixed(void)
     cab_model_destroy(model);
 }
 
+/* Code for the offered extents only is filed under them. */
+static void check_fixed_shapes(void)
+{
+    int64_t dims[4] = { 2, 1, 8, 8 };
+    cab_import_input in = { NULL, CAB_DT_f32, 4, dims, NULL, 0 };
+    cab_compiler c = { .cache_dir = in_folder("shapes"), .import = { .n_inputs = 1, .inputs = &in } };
+    bool cached;
+    CHECK(MISS(&c, digits));
+    dims[0] = 3;
+    CHECK(HIT(&c, digits));
+    c.import.static_shapes = true;
+    CHECK(MISS(&c, digits));
+    CHECK(HIT(&c, digits));
+    dims[0] = 2;
+    CHECK(MISS(&c, digits));
+    CHECK(HIT(&c, digits));
+}
+
 /* y = x + w, and w lies in a file beside the model. */
 static void check_external(void)
 {
@@ -728,6 +746,7 @@ int main(void)
     check_damage();
     check_size();
     check_fixed();
+    check_fixed_shapes();
     check_external();
     check_threads(false, in_folder("threads"));
     snprintf(command, sizeof command, "rm -rf %s", folder);

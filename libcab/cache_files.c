@@ -79,7 +79,8 @@ static bool same_externals(const cab_content *k, const cab_opened *f)
     bool same = folder_of(f->label, &folder, &now) && same_id(&now, &k->folder);
     for (size_t i = 1; i < k->n_files && same; i++) {
         same = !fstatat(folder, k->names[i], &st, AT_SYMLINK_NOFOLLOW);
-        now = id_of(&st);
+        if (same)
+            now = id_of(&st);
         same = same && same_id(&now, &k->files[i]);
     }
     if (folder >= 0)

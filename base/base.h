@@ -6,6 +6,7 @@
 #define CAB_BASE_BASE_H
 #include "base/status.h"
 #include "base/diag.h"
+#include "base/cancel.h"
 #include "base/arena.h"
 #include "base/vec.h"
 #include "base/map.h"

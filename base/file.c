@@ -49,6 +49,12 @@ static int open_to_read(const char *path)
     return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
+cab_status cab_file_open(const char *path, int *out_fd, cab_diag *d)
+{
+    *out_fd = open_to_read(path);
+    return *out_fd < 0 ? io_fail(d, path, "open") : CAB_OK;
+}
+
 cab_status cab_fd_map(int fd, const char *label, cab_mapping *out, cab_diag *d)
 {
     size_t n = 0;

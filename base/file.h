@@ -9,6 +9,8 @@
 
 typedef struct cab_mapping { const uint8_t *p; size_t n; } cab_mapping;
 
+/* Opens a file for reading; never waits for a writer. */
+cab_status cab_file_open(const char *path, int *out_fd, cab_diag *d);
 /* Maps a regular file read-only (an empty file gives n = 0, p non-NULL). */
 cab_status cab_file_map(const char *path, cab_mapping *out, cab_diag *d);
 /* As cab_file_map, of an open descriptor (stays open; label names it). */

@@ -8,6 +8,7 @@ libbase_a_SOURCES += \
     base/buf.h \
     base/crc32c.c \
     base/crc32c.h \
+    base/cancel.h \
     base/diag.c \
     base/diag.h \
     base/dim.c \

@@ -96,7 +96,8 @@ static cab_status fill(writer *w, const cab_planner *last, cab_diag *d)
     for (uint32_t i = 0; i < w->header.n_sections; i++)
         if (w->from[i] && w->sec[i].bytes)
             memcpy(w->file + w->sec[i].offset, w->from[i], w->sec[i].bytes);
-    cab_constants_write(&last->constants, w->file + find(w, CAB_SEC_WEIGHTS)->offset);
+    CAB_TRY(cab_constants_write(&last->constants, w->file + find(w, CAB_SEC_WEIGHTS)->offset,
+                                &o->cancel, d));
     sum_weights(w);
     hash_sections(w, o->sign != NULL);
     memcpy(w->file, &w->header, sizeof w->header);
@@ -125,7 +126,7 @@ static void list_sections(writer *w, const cab_variant *v, int n, const cab_plan
         add(w, CAB_SEC_MODEL, 0, 0, o->embed, o->embed_bytes);
 }
 
-cab_status cab_artifact_write(cab_arena *a, const cab_variant *variants, int n,
+cab_status cab_variants_write(cab_arena *a, const cab_variant *variants, int n,
                               const cab_planner *last, const cab_buf *notes, int *out_fd,
                               uint64_t *out_size, cab_diag *d)
 {

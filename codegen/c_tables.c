@@ -39,8 +39,9 @@ static const uint8_t *bytes_of(cab_cmodel *c, const cab_constant *k)
 {
     if (!k->pack)
         return k->blob->data;
+    static const cab_cancel never;
     uint8_t *p = CAB_NEW_N(c->arena, uint8_t, k->bytes);
-    cab_constant_write(k, p);
+    cab_constant_write(k, p, &never, NULL);        /* fails only when cancelled */
     return p;
 }
 

@@ -78,6 +78,7 @@ static cab_status generate(driver *c)
 {
     for (size_t i = 0; i < c->units.n; i++) {
         cab_unit *u = &c->units.p[i];
+        CAB_TRY(cab_cancel_check(&c->o->cancel, c->diag));
         u->sched = cab_sched_choose(u->spec, &c->target, u->constant, c->o->naive);
         CAB_TRY(cab_generate(c->arena, u->spec, &u->sched, &c->target, u->symbol,
                              &u->kernel, c->diag));
@@ -106,17 +107,32 @@ typedef struct compile_job {
     batch *batches;
     int n;
     const cab_target *target;
+    const cab_cancel *cancel;
     atomic_int next;
+    atomic_bool stop;          /* the caller cancelled */
 } compile_job;
 
 static void *compile_batches(void *arg)
 {
     compile_job *j = arg;
-    for (int i; (i = atomic_fetch_add(&j->next, 1)) < j->n;) {
+    for (int i; !atomic_load(&j->stop) && (i = atomic_fetch_add(&j->next, 1)) < j->n;) {
         batch *b = &j->batches[i];
         b->status = cab_llvm_object(b->kernels, b->n, j->target, &b->object, &b->diag);
     }
     return NULL;
+}
+
+/* The thread of the caller: it alone may ask the hook. */
+static void compile_and_ask(compile_job *j)
+{
+    for (int i; (i = atomic_fetch_add(&j->next, 1)) < j->n;) {
+        batch *b = &j->batches[i];
+        if (j->cancel->asked && j->cancel->asked(j->cancel->user)) {
+            atomic_store(&j->stop, true);
+            return;
+        }
+        b->status = cab_llvm_object(b->kernels, b->n, j->target, &b->object, &b->diag);
+    }
 }
 
 static void run_compile_job(compile_job *j, int threads)
@@ -128,7 +144,7 @@ static void run_compile_job(compile_job *j, int threads)
     while (started < threads - 1 && started < j->n - 1 &&
            pthread_create(&t[started], NULL, compile_batches, j) == 0)
         started++;
-    compile_batches(j);
+    compile_and_ask(j);
     for (int i = 0; i < started; i++)
         pthread_join(t[i], NULL);
 }
@@ -170,13 +186,15 @@ static void drop_batches(void *arg)
 /* text: keep LLVM IR and assembly too. */
 static cab_status compile(driver *c, batch_list *l, bool text)
 {
-    compile_job j = { .target = &c->target };
+    compile_job j = { .target = &c->target, .cancel = &c->o->cancel };
     l->b = j.batches = make_batches(c, &j.n);
     l->n = j.n;
     for (int i = 0; i < j.n; i++)
         j.batches[i].object.want_text = text;
     cab_arena_cleanup(c->arena, drop_batches, l);
     run_compile_job(&j, c->o->threads);
+    if (atomic_load(&j.stop))
+        return cab_fail(c->diag, CAB_ECANCELLED, NULL, "the caller ended the compilation");
     for (int i = 0; i < j.n; i++)
         if (j.batches[i].status != CAB_OK) {
             move_diag(c->diag, &j.batches[i].diag);
@@ -290,7 +308,7 @@ cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_opt
         driver c = { .arena = a, .p = p, .o = o, .diag = d };
         CAB_TRY(make_variant(&c, target[i], i ? &w[i - 1] : NULL, &w[i], &v[i], &notes));
     }
-    return cab_artifact_write(a, v, n, &w[n - 1], &notes, out_fd, out_size, d);
+    return cab_variants_write(a, v, n, &w[n - 1], &notes, out_fd, out_size, d);
 }
 
 /* ---- text forms ---- */

@@ -10,6 +10,7 @@
  */
 #ifndef CAB_CODEGEN_CODEGEN_H
 #define CAB_CODEGEN_CODEGEN_H
+#include "base/cancel.h"
 #include "ir/spec.h"
 
 typedef struct cab_codegen_options {
@@ -27,6 +28,7 @@ typedef struct cab_codegen_options {
     int (*sign)(void *user, const void *message, size_t n, uint8_t public_key[32],
                 uint8_t signature[64]);
     void *sign_user;
+    cab_cancel cancel;         /* asked between kernels, batches of machine code, constants */
 } cab_codegen_options;
 
 /* Levels in o->target; at most that many variants stand in one artifact. */
@@ -36,6 +38,10 @@ typedef struct cab_codegen_options {
  * to close; *out_size its bytes.  JIT maps it, compile copies it to a path. */
 cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
                        int *out_fd, uint64_t *out_size, cab_diag *d);
+
+/* Writes a text that names the machine code o->target asks for: LLVM and the
+ * processor; equal texts mean equal code.  Does not load LLVM. */
+cab_status cab_codegen_identity(cab_buf *out, const char *target);
 
 /* Text of every kernel for people and golden tests: "kir", "cuda", "llvm", "asm", "sched"; or
  * of the whole program: "c", one file of portable C11, and "header", its declarations. */

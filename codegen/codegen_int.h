@@ -56,9 +56,11 @@ void cab_constants_init(cab_constants *c, cab_arena *a);
 /* Index of the constant; equal requests share one. */
 int cab_constants_add(cab_constants *c, int buffer, const cab_blob *blob, const cab_pack *pack);
 /* Writes one constant, as kernels want it. */
-void cab_constant_write(const cab_constant *k, uint8_t *dst);
+cab_status cab_constant_write(const cab_constant *k, uint8_t *dst, const cab_cancel *cancel,
+                              cab_diag *d);
 /* Writes every constant at base + offset. */
-void cab_constants_write(const cab_constants *c, uint8_t *base);
+cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_cancel *cancel,
+                               cab_diag *d);
 
 /* ---- plan_write.c ---- */
 /* A kernel of the artifact and the steps that launch it. */
@@ -107,7 +109,7 @@ typedef struct cab_variant {
     uint32_t isa;
 } cab_variant;
 /* The container around variants; last holds the strings and constants. */
-cab_status cab_artifact_write(cab_arena *a, const cab_variant *variants, int n,
+cab_status cab_variants_write(cab_arena *a, const cab_variant *variants, int n,
                               const cab_planner *last, const cab_buf *notes, int *out_fd,
                               uint64_t *out_size, cab_diag *d);
 

@@ -88,16 +88,32 @@ static void pack_constant(const cab_pack *p, const cab_blob *blob, uint8_t *dst)
     }
 }
 
-void cab_constant_write(const cab_constant *k, uint8_t *dst)
+/* Large weights, too, leave time to be asked. */
+static cab_status copy(uint8_t *to, const cab_blob *blob, const cab_cancel *cancel, cab_diag *d)
 {
-    if (k->pack)
-        pack_constant(k->pack, k->blob, dst);
-    else if (k->bytes)
-        memcpy(dst, k->blob->data, k->bytes);
+    const uint64_t step = (uint64_t)8 << 20;
+    for (uint64_t at = 0; at < blob->bytes; at += step) {
+        CAB_TRY(cab_cancel_check(cancel, d));
+        memcpy(to + at, (const uint8_t *)blob->data + at,
+               blob->bytes - at < step ? blob->bytes - at : step);
+    }
+    return CAB_OK;
 }
 
-void cab_constants_write(const cab_constants *c, uint8_t *base)
+cab_status cab_constant_write(const cab_constant *k, uint8_t *dst, const cab_cancel *cancel,
+                              cab_diag *d)
+{
+    CAB_TRY(cab_cancel_check(cancel, d));
+    if (!k->pack)
+        return copy(dst, k->blob, cancel, d);
+    pack_constant(k->pack, k->blob, dst);
+    return CAB_OK;
+}
+
+cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_cancel *cancel,
+                               cab_diag *d)
 {
     for (size_t i = 0; i < c->list.n; i++)
-        cab_constant_write(&c->list.p[i], base + c->list.p[i].offset);
+        CAB_TRY(cab_constant_write(&c->list.p[i], base + c->list.p[i].offset, cancel, d));
+    return CAB_OK;
 }

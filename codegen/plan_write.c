@@ -298,6 +298,7 @@ static cab_status write_checks(cab_planner *w)
         CAB_TRY(cab_scalars_slot(&w->scalars, g->lhs, &c.a, w->diag));
         CAB_TRY(cab_scalars_slot(&w->scalars, g->rhs, &c.b, w->diag));
         c.why = cab_scalars_text(&w->scalars, g->why);
+        c.kind = g->le ? CAB_C_LE : CAB_C_EQ;
         cab_vec_push(w->arena, &w->checks, c);
     }
     return CAB_OK;

@@ -8,6 +8,7 @@ EXTRA_DIST += \
 	docs/testing.md \
 	docs/adding-an-op.md \
 	docs/benchmarks.md \
+	docs/embedding.md \
 	docs/errors.md \
 	docs/conformance.md \
 	docs/design/decisions.md \

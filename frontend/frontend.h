@@ -31,6 +31,9 @@ typedef struct cab_import_functions {
     size_t n;
     const char *label;       /* for messages; external data lies beside it */
 } cab_import_functions;
+/* A symbol known to lie in lo .. hi: a fact for the compiler, and a guard of
+ * the program when it is an extent of an input. */
+typedef struct cab_import_range { const char *name; int64_t lo, hi; } cab_import_range;
 
 /* All zero is a sensible default. */
 typedef struct cab_import_options {
@@ -42,6 +45,8 @@ typedef struct cab_import_options {
     const cab_foreign_op *foreign;           /* everything else of that name */
     int n_functions;         /* definitions of operators that the model uses and */
     const cab_import_functions *functions;   /* does not define; the first counts */
+    int n_ranges;
+    const cab_import_range *ranges;
     bool static_shapes;      /* symbolic extents take the offered values */
     uint64_t max_nodes;      /* and tensors, functions expanded; 0 = 1 000 000 */
     uint64_t max_messages;   /* protobuf messages of any kind; 0 = 8 000 000 */
@@ -66,6 +71,12 @@ cab_status cab_import_file(cab_arena *a, const char *path,
 cab_status cab_import_memory(cab_arena *a, const void *p, size_t n,
                              const char *label, const cab_import_options *o,
                              cab_graph **out, cab_diag *d);
+
+/* Names of the external files a model refers to, each once, without importing
+ * it (there may be more than are used). */
+cab_status cab_import_externals(cab_arena *a, const void *p, size_t n, const char *label,
+                                const cab_import_options *o, const char ***out,
+                                size_t *out_n, cab_diag *d);
 
 /* Name and kind of one feed of a model. */
 typedef struct cab_feed { const char *name; cab_kind kind; } cab_feed;

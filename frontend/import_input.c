@@ -192,6 +192,53 @@ static void apply_binds(cab_importer *im, cab_graph *g)
                      cab_dim_const(g->dims, im->o->binds[i].value));
 }
 
+/* The input that has the symbol as an extent; its axis in *axis. */
+static const char *owner_of(const Onnx__GraphProto *p, const cab_type *types, const cab_dim *sym,
+                            int *axis)
+{
+    for (size_t i = 0; i < p->n_input; i++)
+        for (*axis = 0; types[i].kind == CAB_KIND_tensor && *axis < types[i].rank; ++*axis)
+            if (types[i].dims[*axis] == sym)
+                return name_of(p->input[i]);
+    return NULL;
+}
+
+static void push_guard(cab_graph *g, const cab_dim *a, const cab_dim *b, const char *why)
+{
+    cab_guard_eq guard = { a, b, why, true };
+
+    cab_vec_push(g->arena, &g->guards, guard);
+}
+
+/* What the caller says of an extent: a fact from here on, because the program
+ * checks it.  A symbol that no input has cannot be checked: nothing is
+ * assumed of it. */
+static cab_status apply_range(cab_importer *im, cab_graph *g, const Onnx__GraphProto *p,
+                              const cab_type *types, const cab_import_range *r)
+{
+    cab_where w = { .file = im->label };
+    const cab_dim *sym = cab_dim_sym(g->dims, r->name);
+    const char *input, *why;
+    int axis;
+
+    if (cab_dim_is_const(sym)) {
+        if (sym->value >= r->lo && sym->value <= r->hi)
+            return CAB_OK;
+        return cab_fail(im->diag, CAB_EINPUT, &w, "'%s' is %lld, said to be from %lld to %lld",
+                        r->name, (long long)sym->value, (long long)r->lo, (long long)r->hi);
+    }
+    input = owner_of(p, types, sym, &axis);
+    if (!input || sym->kind != CAB_DIM_SYM)
+        return CAB_OK;
+    why = cab_intern(g->strings, cab_printf(im->arena, "extent %d (%s) of input '%s' must be from "
+                                                       "%lld to %lld", axis, r->name, input,
+                                            (long long)r->lo, (long long)r->hi));
+    push_guard(g, cab_dim_const(g->dims, r->lo), sym, why);
+    push_guard(g, sym, cab_dim_const(g->dims, r->hi), why);
+    cab_dim_assume(g->dims, sym, r->lo, r->hi, 1);
+    return CAB_OK;
+}
+
 static cab_value *add_input(cab_importer *im, cab_scope *s, const char *name,
                             cab_type *t, const cab_import_input *in)
 {
@@ -238,6 +285,8 @@ cab_status cab_import_inputs(cab_importer *im, cab_scope *s,
             CAB_TRY(apply_offer(im, s->g, name, offers[i], &types[i]));
         CAB_TRY(check_known(im, name, &types[i]));
     }
+    for (int i = 0; i < im->o->n_ranges; i++)
+        CAB_TRY(apply_range(im, s->g, p, types, &im->o->ranges[i]));
     for (size_t i = 0; i < p->n_input; i++) {
         const char *name = name_of(p->input[i]);
 

@@ -3,6 +3,7 @@
 libfrontend_a_SOURCES += \
     frontend/frontend.h \
     frontend/frontend_int.h \
+    frontend/externals.c \
     frontend/import.c \
     frontend/import_attr.c \
     frontend/import_input.c \

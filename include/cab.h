@@ -82,11 +82,16 @@ typedef struct cab_compile_options {
     const char *model_name;    /* NULL: the file's name */
     /* Asked now and then; not 0 ends the compilation with CAB_RT_ECANCELLED. */
     int (*cancelled)(void *user);
-    void *cancel_user;
+    void *cancel_user;         /* Called on the thread that compiles, only. */
+    uint64_t cache_bytes;      /* most that cache_dir may hold; 0 = 4 GiB.  The least recently
+                                * used entries go first */
+    const char *worker;        /* program for isolate; NULL: cab-compile-worker beside the host
+                                * program, or where it is installed */
 } cab_compile_options;
 
 /* ---- compiling ---- */
-/* The artifact as an anonymous file, which the caller closes; o and report may
+/* The artifact as a file without a name (or an entry of the cache, opened to
+ * read: it must not be changed), which the caller closes; o and report may
  * be NULL.  report is made in any case but CAB_RT_ENOMEM. */
 CAB_API int cab_compile_file(const char *path, const cab_compile_options *o, int *out_fd,
                              cab_report **report);

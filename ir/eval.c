@@ -132,6 +132,8 @@ cab_status cab_env_check_guards(cab_env *env, const cab_guard_eq *g, size_t n, c
         int64_t l, r;
         if (!cab_env_eval(env, g[i].lhs, &l) || !cab_env_eval(env, g[i].rhs, &r))
             continue;
+        if (g[i].le && l <= r)
+            continue;
         if (l != r)
             return cab_fail(d, CAB_EINPUT, NULL, "%s: %lld is not %lld",
                             g[i].why ? g[i].why : "a guard does not hold",

@@ -285,7 +285,7 @@ cab_status cab_graph_require_eq(cab_graph *g, const cab_dim *a, const cab_dim *b
                                 const char *why, const cab_where *w, cab_diag *d)
 {
     int eq = cab_dim_eq(a, b);
-    cab_guard_eq guard = { a, b, cab_intern(g->strings, why ? why : "") };
+    cab_guard_eq guard = { a, b, cab_intern(g->strings, why ? why : ""), false };
 
     if (eq == 1)
         return CAB_OK;
@@ -300,6 +300,8 @@ cab_status cab_graph_require_eq(cab_graph *g, const cab_dim *a, const cab_dim *b
     for (const cab_graph *s = g; s; s = s->parent)
         for (size_t i = 0; i < s->guards.n; i++) {
             const cab_guard_eq *o = &s->guards.p[i];
+            if (o->le)
+                continue;
             if ((o->lhs == a && o->rhs == b) || (o->lhs == b && o->rhs == a))
                 return CAB_OK;
         }

@@ -187,7 +187,11 @@ struct cab_node {
 typedef enum cab_level { CAB_LEVEL_ONNX, CAB_LEVEL_CORE } cab_level;
 
 /* lhs == rhs must hold at run time; why names the cause in the model. */
-typedef struct cab_guard_eq { const cab_dim *lhs, *rhs; const char *why; } cab_guard_eq;
+typedef struct cab_guard_eq {
+    const cab_dim *lhs, *rhs;
+    const char *why;
+    bool le;                   /* lhs <= rhs; else lhs == rhs */
+} cab_guard_eq;
 
 struct cab_graph {
     cab_arena *arena;

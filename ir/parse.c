@@ -385,13 +385,15 @@ static cab_status parse_node(cab_parser *p)
 /* ---- graphs ---- */
 static cab_status parse_guard(cab_parser *p)
 {
-    cab_guard_eq q;
+    cab_guard_eq q = { 0 };
     size_t n;
     char *why;
 
     CAB_TRY(cab_lex_dim(&p->l, p->g->dims, &q.lhs));
+    q.le = cab_lex_char(&p->l, '<');
     CAB_TRY(cab_lex_expect(&p->l, '='));
-    CAB_TRY(cab_lex_expect(&p->l, '='));
+    if (!q.le)
+        CAB_TRY(cab_lex_expect(&p->l, '='));
     CAB_TRY(cab_lex_dim(&p->l, p->g->dims, &q.rhs));
     CAB_TRY(cab_lex_string(&p->l, &why, &n));
     q.why = cab_intern(p->g->strings, why);

@@ -331,7 +331,7 @@ static void print_graph(cab_printer *p, const cab_graph *g)
         print_indent(p);
         cab_buf_str(p->b, "guard ");
         cab_dim_print(p->b, q->lhs);
-        cab_buf_str(p->b, " == ");
+        cab_buf_str(p->b, q->le ? " <= " : " == ");
         cab_dim_print(p->b, q->rhs);
         cab_buf_char(p->b, ' ');
         cab_buf_quoted(p->b, q->why, strlen(q->why));

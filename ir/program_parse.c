@@ -140,7 +140,9 @@ static cab_status parse_guard_line(cab_scan *p)
 {
     cab_guard_eq g = { 0 };
     CAB_TRY(cab_scan_dim(p, &g.lhs));
-    CAB_TRY(cab_scan_expect(p, "=="));
+    g.le = cab_scan_take(p, "<=");
+    if (!g.le)
+        CAB_TRY(cab_scan_expect(p, "=="));
     CAB_TRY(cab_scan_dim(p, &g.rhs));
     if (cab_scan_take(p, "why"))
         CAB_TRY(cab_scan_string(p, &g.why));

@@ -526,7 +526,7 @@ void cab_program_print(cab_buf *b, const cab_program *p)
     for (size_t i = 0; i < p->guards.n; i++) {
         cab_buf_str(b, "  guard ");
         cab_dim_print(b, p->guards.p[i].lhs);
-        cab_buf_str(b, " == ");
+        cab_buf_str(b, p->guards.p[i].le ? " <= " : " == ");
         cab_dim_print(b, p->guards.p[i].rhs);
         put_note(b, "why", p->guards.p[i].why);
         cab_buf_char(b, '\n');

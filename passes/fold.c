@@ -250,6 +250,7 @@ cab_status cab_pass_fold(cab_graph *g, cab_pass_ctx *c)
         if (!used)
             continue;
         if (foldable(n) && work_of(n) <= budget) {
+            CAB_TRY(cab_cancel_check(&c->o->cancel, c->diag));
             budget -= work_of(n);
             CAB_TRY(fold_node(g, c, n, &done));
         } else {

@@ -69,7 +69,9 @@ static const cab_dim *simplest(const grouping *q, const cab_dim *x)
 {
     for (size_t i = 0; i < q->g->guards.n; i++) {
         const cab_guard_eq *e = &q->g->guards.p[i];
-        const cab_dim *to = e->lhs == x ? e->rhs : e->rhs == x ? e->lhs : NULL;
+        const cab_dim *to = e->le        ? NULL
+                          : e->lhs == x ? e->rhs
+                          : e->rhs == x ? e->lhs : NULL;
         if (to && to->kind < x->kind)
             x = to;
     }

@@ -86,6 +86,7 @@ static cab_status run_pass(run *r, const cab_pass *p)
     cab_status s;
 
     r->now = p;
+    CAB_TRY(cab_cancel_check(&r->c.o->cancel, r->c.diag));
     if ((r->facts & p->needs) != p->needs)
         return cab_fail(r->c.diag, CAB_EINVAL, NULL,
                         "pass %s needs what does not hold here (%s)", p->name,

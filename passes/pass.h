@@ -11,6 +11,7 @@
  */
 #ifndef CAB_PASSES_PASS_H
 #define CAB_PASSES_PASS_H
+#include "base/cancel.h"
 #include "ir/ir.h"
 #include "ir/spec.h"
 
@@ -29,6 +30,7 @@ typedef struct cab_pass_options {
     bool verify;               /* verify after every pass */
     int bisect_limit;          /* stop rewriting after N rule hits; 0 = never */
     const char *stop_after;    /* name of the last pass to run, or NULL */
+    cab_cancel cancel;         /* asked before every pass, and inside the long ones */
 } cab_pass_options;
 
 typedef struct cab_pass_ctx {

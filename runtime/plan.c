@@ -78,7 +78,8 @@ static cab_status check_scalars(const cab_plan *p, cab_error *e)
     }
     for (uint32_t i = 0; i < p->header->n_checks; i++) {
         const cab_plan_check *c = &p->checks[i];
-        if (c->a >= p->header->n_scalars || c->b >= p->header->n_scalars || !text_ok(p, c->why))
+        if (c->a >= p->header->n_scalars || c->b >= p->header->n_scalars || !text_ok(p, c->why) ||
+            c->kind >= CAB_C_COUNT)
             return bad(e, "shape checks");
     }
     return CAB_OK;

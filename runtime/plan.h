@@ -111,8 +111,9 @@ enum cab_scalar_op {
 };
 typedef struct cab_plan_scalar { uint32_t op, a, b, name; int64_t imm; } cab_plan_scalar;
 
-/* Slots a and b must be equal, else the run is refused with the text. */
-typedef struct cab_plan_check { uint32_t a, b, why, reserved; } cab_plan_check;
+/* Of slots a and b, else the run is refused with the text. */
+enum cab_check_kind { CAB_C_EQ, CAB_C_LE /* a <= b */, CAB_C_COUNT };
+typedef struct cab_plan_check { uint32_t a, b, why, kind; } cab_plan_check;
 
 enum cab_value_class {
     CAB_V_INPUT,               /* index: input number */

@@ -87,7 +87,11 @@ static int check_guards(const cab_session *s, cab_error *e)
     const cab_plan *p = s->plan;
     for (uint32_t i = 0; i < p->header->n_checks; i++) {
         const cab_plan_check *c = &p->checks[i];
-        if (s->slots[c->a] != s->slots[c->b])
+        if (c->kind == CAB_C_LE && s->slots[c->a] > s->slots[c->b])
+            return cab_rt_fail(e, CAB_EINPUT, "%s, not %lld", cab_plan_text(p, c->why),
+                               (long long)s->slots[p->scalars[c->a].op == CAB_S_CONST ? c->b
+                                                                                      : c->a]);
+        if (c->kind == CAB_C_EQ && s->slots[c->a] != s->slots[c->b])
             return cab_rt_fail(e, CAB_EINPUT, "sizes do not fit: %s (%lld and %lld)",
                                cab_plan_text(p, c->why), (long long)s->slots[c->a],
                                (long long)s->slots[c->b]);

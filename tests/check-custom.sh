@@ -28,7 +28,7 @@ for mode in "" --naive; do
 done
 ok "both ways agree" cmp "$tmp/jit/output_1.pb" "$tmp/jit--naive/output_1.pb"
 ok "check" ./cab check "$m" --custom "$lib"
-says 0 "custom   acme::Swirl, node swirl" ./cab inspect "$tmp/m.cab" --custom "$lib"
+says 0 "acme::Swirl, node swirl" ./cab inspect "$tmp/m.cab" --custom "$lib"
 ok "bench" ./cab bench "$m" --custom "$lib" --dim N=3 --runs 5 --layers
 says 77 "register it as a custom operator" ./cab check "$m"
 says 2 "./none.so" ./cab check "$m" --custom none.so

@@ -18,7 +18,8 @@ unit_tests = \
 	tests/test_runtime \
 	tests/test_artifact \
 	tests/test_mdwe \
-	tests/test_custom
+	tests/test_custom \
+	tests/test_libcab
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh tests/check-abi.sh \
 	tests/check-custom.sh
@@ -30,7 +31,8 @@ LDADD = $(compiler_ldadd)
 
 tests_test_base_SOURCES = tests/test_base.c tests/test.h
 tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
-tests_test_custom_SOURCES = tests/test_custom.c tests/wire.h tests/swirl.c tools/custom_shape.c
+tests_test_custom_SOURCES = tests/test_custom.c tests/wire.h tests/swirl.c
+tests_test_libcab_SOURCES = tests/test_libcab.c tests/test.h tests/wire.h
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
@@ -62,6 +64,8 @@ EXTRA_DIST += \
 	tests/check-shared.sh \
 	tests/check-shared-asan.sh \
 	tests/compile-and-run.sh \
+	tests/kill-cache.sh \
+	tests/warm_start.py \
 	tests/minilm_lengths.py \
 	tests/bad_calls.py \
 	tests/emit_c_driver.c \
@@ -99,4 +103,7 @@ emit-c-conformance: cab libcabrt.a tools/rt_tensor.o
 	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/conformance/run_node_tests.py \
 		$(cab_cache)/suite-1.23.2/node --server --cmd 'python3 $(srcdir)/tests/emit_c_run.py .' -j2 \
 		--timeout 120 --list-failures --expect $(srcdir)/tests/ratchet-optimised.txt
-.PHONY: ratchet bench corpus emit-c-conformance
+# The cache under kill -9, many times.
+kill-cache-long: cab
+	sh $(srcdir)/tests/kill-cache.sh . $(srcdir)/samples/digits/digits.onnx 200
+.PHONY: ratchet bench corpus emit-c-conformance kill-cache-long

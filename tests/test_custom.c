@@ -153,7 +153,7 @@ static cab_status compile_job(compiled *c, const request *q)
     cab_import_options o = { .n_foreign = q->n_shapes, .foreign = ops };
     cab_graph *g;
     for (size_t i = 0; i < n; i++)
-        ops[i] = tool_foreign(&shapes[i]);
+        ops[i] = cab_foreign_of(&shapes[i]);
     if (q->library) {
         lib = (cab_import_functions){ q->library->p, q->library->n, "functions" };
         o.functions = &lib;

@@ -634,7 +634,7 @@ static void check_symbols(void)
     in[1] = ramp(CAB_DT_i32, 1, SHAPE(3));
     CHECK_EQ(cab_eval_graph(arena, graph, in, out, &diag), CAB_EINPUT);
     in[1] = ramp(CAB_DT_f32, 1, SHAPE(3));
-    cab_vec_push(arena, &graph->guards, ((cab_guard_eq){ n, num(4), "batch" }));
+    cab_vec_push(arena, &graph->guards, ((cab_guard_eq){ n, num(4), "batch", false }));
     cab_diag_clear(&diag);
     CHECK_EQ(cab_eval_graph(arena, graph, in, out, &diag), CAB_EINPUT);
     CHECK(strstr(cab_diag_first(&diag)->text, "batch") != NULL);

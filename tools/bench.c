@@ -24,13 +24,14 @@ static cab_status run_first(bench *b, const tool_args *args, bool trace)
 static cab_status open_guarded(bench *b, const tool_args *args, const char *const *files,
                                int n_files, bool trace)
 {
-    tool_compile_options co = args->compile;
+    cab_compiler co = args->compile;
     if (n_files) {
         CAB_TRY(tool_feeds_read(b->arena, args, files, n_files, &b->feeds, &b->diag));
         tool_feeds_offer(&b->feeds, &co.import);
     }
     double t = now_ms();
-    CAB_TRY(tool_jit(args->model, &co, &b->model, &b->times, &b->diag));
+    CAB_TRY(cab_compiler_jit(&co, &(cab_source){ .path = args->model }, &args->load, &b->model,
+                             &b->times, &b->diag));
     b->load_ms = now_ms() - t;
     if (!n_files)
         CAB_TRY(tool_feeds_make(b->arena, args, b->model, &b->feeds, &b->diag));

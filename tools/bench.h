@@ -15,7 +15,7 @@ typedef struct bench {
     cab_tensor_view *in, *out;
     cab_model *model;
     cab_session *session;
-    tool_times times;
+    cab_compile_times times;
     double load_ms, first_ms;
 } bench;
 

@@ -8,6 +8,8 @@
  * Without --passes the graph is only parsed and printed.
  */
 #include "tools/tool.h"
+#include "codegen/codegen.h"
+#include "passes/pass.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>

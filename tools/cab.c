@@ -24,14 +24,17 @@ static void usage(FILE *f)
         fprintf(f, "  %-8s  %s\n", commands[i].name, commands[i].doc);
     fprintf(f, "\nflags of run:      [--input [NAME=]FILE.pb|.npy]... [--output NAME]... [--output-dir DIR]\n"
                "                   [--naive] [--exact] [--threads N] [--seed S] [--trace] [--lines]\n"
-               "                   [--dim NAME=N] [--emit graph|program|sched|kir|c|header|cuda|llvm|asm]\n"
+               "                   [--dim NAME=N|NAME=LOW..HIGH] [--emit graph|program|sched|kir|c|header|cuda|llvm|asm]\n"
                "                   [--custom LIB.so]... [--functions FILE.onnx]...   (also compile, bench)\n"
-               "flags of compile:  -o FILE.cab [--naive] [--exact] [--target native|x86-64-v3|x86-64-v4]\n"
-               "                   [--dim NAME=N] [--input ...: values that decide sizes]\n"
+               "                   [--cache DIR] [--no-cache] [--isolate]\n"
+               "flags of compile:  -o FILE.cab [--naive] [--exact] [--dim ...] [--cache DIR] [--isolate]\n"
+               "                   [--target native|x86-64-v2,x86-64-v3,x86-64-v4] [--embed-onnx] [--sign KEY]\n"
+               "                   [--input ...: values that decide sizes]\n"
                "                   [--emit FORM: c is the whole model as portable C11, header its\n"
                "                   declarations; FILE's name becomes the prefix of their names]\n"
                "flags of bench:    [--input ...] [--threads N] [--runs N] [--naive] [--layers] [--json]\n"
-               "                   [--dim NAME=N] [--worker]\n"
+               "                   [--dim ...] [--cache DIR] [--no-cache] [--worker]\n"
+               "environment: CAB_CACHE=DIR is --cache DIR\n"
                "\nexit status: 0 done, 77 unsupported, 2 usage, 1 any other failure\n");
 }
 

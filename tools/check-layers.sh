@@ -28,10 +28,12 @@ out=$(
     law passes 'passes/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/scalar.def' 'ir/schema_ops.def' 'ir/ops.def'
     law codegen 'codegen/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/scalar.def' 'runtime/plan.h'
     law runtime 'runtime/*' 'base/*' 'include/cab_rt.h'
+    law libcab 'libcab/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
+        'codegen/codegen.h' 'runtime/runtime.h' 'runtime/plan.h'
     law include 'cab_rt.h'
     # Programs see one public header of each directory.
     law tools 'tools/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
-        'codegen/codegen.h' 'runtime/runtime.h'
+        'codegen/codegen.h' 'runtime/runtime.h' 'libcab/libcab.h'
     law samples 'none'
     # Foreign libraries stay in their rooms.
     grep -rnE '^ *# *include *<llvm-c' --include='*.[ch]' . | grep -v '^./codegen/cpu/' | grep -v '^./build'

@@ -143,7 +143,7 @@ int cmd_bench(int argc, char **argv)
     tool_args args;
     bench b;
     if (!tool_parse_args(argc, argv, "input threads runs naive exact layers json worker dim seed "
-                                     "target compile-threads custom functions", &args))
+                                     "target compile-threads custom functions cache no-cache", &args))
         return 2;
     args.threads = args.threads ? args.threads : 1;
     if (args.worker)

@@ -17,7 +17,8 @@ int cmd_check(int argc, char **argv)
         return 2;
     }
     cab_diag_init(&diag);
-    cab_status s = tool_check(args.model, &args.compile, &nodes, &diag);
+    cab_status s = cab_compiler_check(&args.compile, &(cab_source){ .path = args.model }, &nodes,
+                                      &diag);
     tool_print_diag(&diag);
     if (s == CAB_OK)
         printf("%s: all %zu nodes are supported\n", args.model, nodes);

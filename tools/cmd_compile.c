@@ -18,23 +18,30 @@ static cab_status write_artifact(const char *path, int fd, cab_diag *d)
 
 static cab_status compile_to(const tool_args *args, cab_diag *d)
 {
-    int fd;
-    uint64_t size;
-    tool_times t;
-    CAB_TRY(tool_compile(args->model, &args->compile, &fd, &size, &t, d));
-    cab_status s = write_artifact(args->output_file, fd, d);
-    close(fd);
-    if (s == CAB_OK)
+    cab_compiled r;
+    const cab_compile_times *t = &r.times;
+    cab_compiler c = args->compile;
+    uint8_t seed[32];
+    c.seal = true;
+    if (args->sign_key) {
+        CAB_TRY(cab_sign_key_read(args->sign_key, false, seed, d));
+        c.sign_seed = seed;
+    }
+    CAB_TRY(cab_compiler_run(&c, &(cab_source){ .path = args->model }, &r, d));
+    cab_status s = write_artifact(args->output_file, r.fd, d);
+    close(r.fd);
+    if (s == CAB_OK && r.cached)
+        printf("%s: %.2f MB; found in the cache\n", args->output_file, (double)r.size / 1e6);
+    else if (s == CAB_OK)
         printf("%s: %.2f MB; import %.1f ms, passes %.1f ms, code %.1f ms\n", args->output_file,
-               (double)size / 1e6, t.import_ms, t.passes_ms, t.codegen_ms);
+               (double)r.size / 1e6, t->import_ms, t->passes_ms, t->codegen_ms);
     return s;
 }
 
 static cab_status compile_or_emit(tool_args *args, cab_arena *a, cab_diag *d)
 {
     CAB_TRY(tool_feeds_given(a, args, d));
-    return args->emit ? tool_emit(args->model, &args->compile, args->emit, args->output_file, d)
-                      : compile_to(args, d);
+    return args->emit ? tool_emit(args, d) : compile_to(args, d);
 }
 
 /* The files offered live in this command's own arena. */
@@ -58,7 +65,7 @@ int cmd_compile(int argc, char **argv)
     tool_args args;
     cab_diag diag;
     if (!tool_parse_args(argc, argv, "out input naive exact target dim max-memory compile-threads emit "
-                         "custom functions", &args))
+                         "custom functions cache no-cache isolate embed-onnx sign", &args))
         return 2;
     if (!args.model || (!args.output_file && !args.emit)) {
         fprintf(stderr, "usage: cab compile MODEL.onnx -o MODEL.cab [--emit FORM]\n");

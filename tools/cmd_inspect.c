@@ -125,11 +125,9 @@ static void print_need(cab_model *m)
 
 static cab_status try_here(const tool_args *args, const cab_artifact *a, cab_error *e)
 {
-    cab_model_options o = { .size = sizeof o, .verify = args->verify, .custom = args->compile.custom,
-                            .n_custom = args->compile.n_custom };
     uint32_t variant;
     cab_model *m;
-    int rc = cab_model_load(args->model, &o, &m, e);
+    int rc = cab_model_load(args->model, &args->load, &m, e);
     if (rc != CAB_OK) {
         printf("does not load here: %s\n", e->text);
         return (cab_status)rc;
@@ -137,7 +135,7 @@ static cab_status try_here(const tool_args *args, const cab_artifact *a, cab_err
     print_need(m);
     cab_artifact_choose(a, cab_isa_here(), &variant, NULL);
     printf("loads on this machine (target %u of %d)%s\n", variant + 1, a->n_variants,
-           args->verify == CAB_VERIFY_FULL ? "; every checksum holds" : "");
+           args->load.verify == CAB_VERIFY_FULL ? "; every checksum holds" : "");
     cab_model_destroy(m);
     return CAB_OK;
 }

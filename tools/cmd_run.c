@@ -67,7 +67,8 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
         CAB_TRY(tool_feeds_read(r->arena, &r->args, files, n_files, &feeds, r->diag));
         tool_feeds_offer(&feeds, &r->args.compile.import);
     }
-    CAB_TRY(tool_jit(r->args.model, &r->args.compile, &r->model, NULL, r->diag));
+    CAB_TRY(cab_compiler_jit(&r->args.compile, &(cab_source){ .path = r->args.model }, &r->args.load,
+                             &r->model, NULL, r->diag));
     if (!n_files && !r->args.lines)
         CAB_TRY(tool_feeds_make(r->arena, &r->args, r->model, &feeds, r->diag));
     tool_feeds_views(r->arena, &feeds, &in);
@@ -82,6 +83,7 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
         printf("memory: weights %.2f MB (mapped), intermediate tensors %.2f MB, outputs %.2f MB\n",
                (double)mem.weights / 1e6, (double)mem.intermediate / 1e6,
                (double)mem.outputs / 1e6);
+    cab_log(1, "ready to run at %lld us of the monotonic clock", (long long)cab_now_ns() / 1000);
     if (rc == CAB_OK)
         rc = cab_session_run(r->session, in, out, &e);
     if (rc != CAB_OK)
@@ -94,7 +96,7 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
 static cab_status emit_once(run_job *r)
 {
     CAB_TRY(tool_feeds_given(r->arena, &r->args, r->diag));
-    return tool_emit(r->args.model, &r->args.compile, r->args.emit, NULL, r->diag);
+    return tool_emit(&r->args, r->diag);
 }
 
 /* One run with its own memory; nothing outlives it. */
@@ -172,7 +174,8 @@ int cmd_run(int argc, char **argv)
     cab_diag diag;
     if (!tool_parse_args(argc, argv,
                          "input output output-dir lines threads seed dim naive exact target "
-                         "max-memory compile-threads trace emit custom functions", &r.args))
+                         "max-memory compile-threads trace emit custom functions "
+                         "cache no-cache isolate", &r.args))
         return 2;
     if (r.args.lines)
         return run_lines(&r.args);

@@ -71,7 +71,12 @@ static int64_t extent(const tool_args *args, const cab_plan *p, uint32_t slot, i
     for (int i = 0; i < args->n_dims; i++)
         if (!strcmp(args->dim[i].name, p->strings + s->name))
             return args->dim[i].value;
-    return axis == 0 ? 1 : 16;
+    int64_t n = axis == 0 ? 1 : 16;
+    for (int i = 0; i < args->n_ranges; i++)
+        if (!strcmp(args->range[i].name, p->strings + s->name))
+            n = n < args->range[i].lo ? args->range[i].lo
+              : n > args->range[i].hi ? args->range[i].hi : n;
+    return n;
 }
 
 static void fill(cab_tensor *t, cab_rng *r)

@@ -6,9 +6,6 @@ cab_SOURCES = \
 	tools/options.c \
 	tools/custom_lib.c \
 	tools/custom_lib.h \
-	include/cab.h \
-	tools/custom_shape.c \
-	tools/compile.c \
 	tools/feeds.c \
 	tools/report.c \
 	tools/cmd_run.c \

@@ -12,7 +12,8 @@
 enum flag {
     F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
     F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
-    F_COMPILE_THREADS, F_NOTES, F_VERIFY, F_EMBED, F_SIGN, F_CUSTOM, F_FUNCTIONS, F_COUNT
+    F_COMPILE_THREADS, F_CUSTOM, F_FUNCTIONS, F_NOTES, F_VERIFY, F_EMBED, F_SIGN, F_CACHE, F_NO_CACHE,
+    F_ISOLATE, F_COUNT
 };
 
 static const struct option flags[] = {
@@ -41,6 +42,9 @@ static const struct option flags[] = {
     { "verify", required_argument, NULL, F_VERIFY },
     { "embed-onnx", no_argument, NULL, F_EMBED },
     { "sign", required_argument, NULL, F_SIGN },
+    { "cache", required_argument, NULL, F_CACHE },
+    { "no-cache", no_argument, NULL, F_NO_CACHE },
+    { "isolate", no_argument, NULL, F_ISOLATE },
     { NULL, 0, NULL, 0 }
 };
 
@@ -82,16 +86,24 @@ static bool bytes(const char *text, size_t *out)
 
 static bool dim(tool_args *a, char *text)
 {
-    char *eq = strrchr(text, '=');
-    int64_t v;
-    if (!eq || eq == text || a->n_dims == 64) {
-        fprintf(stderr, "cab: --dim wants NAME=NUMBER, not '%s'\n", text);
+    char *eq = strrchr(text, '='), *dots;
+    int64_t lo, hi;
+    if (!eq || eq == text || a->n_dims == 64 || a->n_ranges == 64) {
+        fprintf(stderr, "cab: --dim wants NAME=NUMBER or NAME=LOW..HIGH, not '%s'\n", text);
         return false;
     }
     *eq = 0;
-    if (!number("dim", eq + 1, 0, INT32_MAX, &v))
+    if ((dots = strstr(eq + 1, "..")))
+        *dots = 0;
+    if (!number("dim", eq + 1, 0, INT32_MAX, &lo))
         return false;
-    a->dim[a->n_dims++] = (cab_import_bind){ text, v };
+    hi = lo;
+    if (dots && !number("dim", dots + 2, lo, INT32_MAX, &hi))
+        return false;
+    if (lo == hi)
+        a->dim[a->n_dims++] = (cab_import_bind){ text, lo };
+    else
+        a->range[a->n_ranges++] = (cab_import_range){ text, lo, hi };
     return true;
 }
 
@@ -101,7 +113,7 @@ static bool verify(tool_args *a, const char *text)
         fprintf(stderr, "cab: --verify is code or full, not '%s'\n", text);
         return false;
     }
-    a->verify = text[0] == 'f' ? CAB_VERIFY_FULL : CAB_VERIFY_CODE;
+    a->load.verify = text[0] == 'f' ? CAB_VERIFY_FULL : CAB_VERIFY_CODE;
     return true;
 }
 
@@ -142,24 +154,14 @@ static bool functions(tool_args *a, const char *path)
 }
 
 /* What the libraries bring, for the importer and for the runtime. */
-static bool use_custom(tool_args *a)
+static void use_custom(tool_args *a)
 {
     const custom_lib *l = custom_lib_all();
-    static cab_foreign_op *list;
-    a->compile.custom = l->ops;
-    a->compile.n_custom = l->n_ops;
-    if (!l->n_shapes)
-        return true;
-    list = realloc(list, l->n_shapes * sizeof *list);
-    if (!list) {
-        fprintf(stderr, "cab: out of memory\n");
-        return false;
-    }
-    for (size_t i = 0; i < l->n_shapes; i++)
-        list[i] = tool_foreign(&l->shapes[i]);
-    a->compile.import.foreign = list;
-    a->compile.import.n_foreign = (int)l->n_shapes;
-    return true;
+    a->compile.custom = l->shapes;
+    a->compile.n_custom = l->n_shapes;
+    a->load.size = sizeof a->load;
+    a->load.custom = l->ops;
+    a->load.n_custom = l->n_ops;
 }
 
 static bool apply(tool_args *a, enum flag f, char *text)
@@ -178,13 +180,16 @@ static bool apply(tool_args *a, enum flag f, char *text)
     case F_TRACE: return a->show_trace = true;
     case F_NOTES: return a->notes = true;
     case F_VERIFY: return verify(a, text);
-    case F_EMBED: return a->embed = true;
+    case F_EMBED: return a->compile.embed_model = true;
     case F_SIGN: a->sign_key = text; return true;
     case F_NAIVE: return a->compile.naive = true;
     case F_EXACT: return a->compile.exact = true;
     case F_TARGET: a->compile.target = text; return true;
     case F_MAX_MEMORY: return bytes(text, &a->compile.max_memory);
     case F_DIM: return dim(a, text);
+    case F_CACHE: a->compile.cache_dir = text; return true;
+    case F_NO_CACHE: a->compile.cache_dir = NULL; return true;
+    case F_ISOLATE: return a->compile.isolate = true;
     case F_THREADS:
         if (!number("threads", text, 0, 1024, &v))
             return false;
@@ -217,6 +222,9 @@ bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
     int c, at = -1;
     *out = (tool_args){ .seed = 1 };
     out->compile.threads = 1;
+    /* Only where the command has the flags: a check is never cached. */
+    if (listed(allowed, "no-cache") && getenv("CAB_CACHE") && *getenv("CAB_CACHE"))
+        out->compile.cache_dir = getenv("CAB_CACHE");
     opterr = 0;
     optind = 1;
     while ((c = getopt_long(argc, argv, ":o:", flags, &at)) != -1) {
@@ -242,7 +250,10 @@ bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
     }
     out->compile.import.n_binds = out->n_dims;
     out->compile.import.binds = out->dim;
+    out->compile.import.n_ranges = out->n_ranges;
+    out->compile.import.ranges = out->range;
     out->compile.import.n_functions = out->n_functions;
     out->compile.import.functions = out->functions;
-    return use_custom(out);
+    use_custom(out);
+    return true;
 }

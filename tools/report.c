@@ -45,6 +45,21 @@ const char *tool_type_text(cab_arena *a, int dtype, int rank, const int64_t *dim
     return cab_buf_cstr(&b);
 }
 
+cab_status tool_emit(const tool_args *args, cab_diag *d)
+{
+    char *text;
+    size_t n;
+    CAB_TRY(cab_compiler_emit(&args->compile, &(cab_source){ .path = args->model }, args->emit,
+                              args->output_file, &text, &n, d));
+    cab_status s = CAB_OK;
+    if (args->output_file)
+        s = cab_file_write(args->output_file, text, n, d);
+    else
+        fwrite(text, 1, n, stdout);
+    free(text);
+    return s;
+}
+
 void tool_print_tensor(const char *name, const cab_tensor_view *t)
 {
     cab_dtype dt = cab_dtype_from_onnx(t->dtype);

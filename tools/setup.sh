@@ -3,7 +3,7 @@
 # Needs: $top (the checkout).  Leaves: $build with the programs, and the link ./cab.
 
 packages="gcc make autoconf automake pkg-config python3 python3-venv
-    llvm-22-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjansson-dev"
+    llvm-22-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjansson-dev libssl-dev"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 

@@ -5,44 +5,9 @@
 #ifndef CAB_TOOLS_TOOL_H
 #define CAB_TOOLS_TOOL_H
 #include "base/base.h"
-#include "codegen/codegen.h"
 #include "frontend/frontend.h"
-#include "include/cab.h"
-#include "passes/pass.h"
+#include "libcab/libcab.h"
 #include "runtime/runtime.h"
-
-/* ---- compile.c: the one place where the floors of the house meet ---- */
-typedef struct tool_compile_options {
-    cab_import_options import;
-    bool naive, exact, hash_model;
-    const char *target;        /* NULL = this machine */
-    int threads;               /* compile threads */
-    size_t max_memory;         /* of the compile job; 0 = no limit */
-    const cab_custom_op *custom;   /* tool_jit: kernels of custom operators */
-    size_t n_custom;
-} tool_compile_options;
-typedef struct tool_times { double import_ms, passes_ms, codegen_ms; } tool_times;
-
-/* ONNX file -> artifact in an anonymous file (the caller closes *out_fd). */
-cab_status tool_compile(const char *path, const tool_compile_options *o, int *out_fd,
-                        uint64_t *out_size, tool_times *t, cab_diag *d);
-/* The same, mapped: JIT. */
-cab_status tool_jit(const char *path, const tool_compile_options *o, cab_model **out,
-                    tool_times *t, cab_diag *d);
-/* Import and decompose only; every unsupported node is an error in d. */
-cab_status tool_check(const char *path, const tool_compile_options *o, size_t *out_nodes,
-                      cab_diag *d);
-/* A text form of the kernels ("kir", "llvm", ...), of the whole model ("c",
- * "header"), of the program ("program"), or of the graph after the passes
- * ("graph"), to the file `out`, NULL: stdout.  The file's name is the prefix of
- * the names in C text. */
-cab_status tool_emit(const char *path, const tool_compile_options *o, const char *form,
-                     const char *out, cab_diag *d);
-
-/* ---- custom_shape.c ---- */
-/* A custom operator's shape function as the importer wants it; *s must live as
- * long as the graph. */
-cab_foreign_op tool_foreign(const cab_custom_shape *s);
 
 /* ---- options.c: flags that several subcommands take ---- */
 typedef struct tool_args {
@@ -52,16 +17,17 @@ typedef struct tool_args {
     const char *output[64];
     int n_outputs;
     const char *output_dir, *output_file, *emit;
-    bool lines, layers, json, worker, show_trace, notes, embed;
-    int verify;                /* enum cab_verify */
+    bool lines, layers, json, worker, show_trace, notes;
     const char *sign_key;      /* file with an Ed25519 private key */
     int threads, runs;
     uint64_t seed;
-    cab_import_bind dim[64];
-    int n_dims;
+    cab_import_bind dim[64];   /* --dim NAME=N */
+    cab_import_range range[64];        /* --dim NAME=LO..HI */
+    int n_dims, n_ranges;
     cab_import_functions functions[64];
     int n_functions;
-    tool_compile_options compile;
+    cab_compiler compile;
+    cab_model_options load;            /* --custom, --verify */
 } tool_args;
 /* Parses the flags named in `allowed` (long names, space-separated) after the
  * subcommand.  Prints the reason and returns false on a mistake. */
@@ -94,6 +60,9 @@ const char *tool_one_line(cab_arena *a, const cab_diag *d, cab_status s);
 void tool_print_tensor(const char *name, const cab_tensor_view *t);
 /* "f32[1, 3, 224, 224]" */
 const char *tool_type_text(cab_arena *a, int dtype, int rank, const int64_t *dims);
+
+/* A text form of the program or its kernels to stdout (--emit). */
+cab_status tool_emit(const tool_args *args, cab_diag *d);
 
 /* ---- subcommands: exit status ---- */
 int cmd_run(int argc, char **argv);

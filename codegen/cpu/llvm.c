@@ -7,6 +7,7 @@
  * and licm; machine code is made at the default level, position independent,
  * small code model.  The object needs no outside symbol.  LLVM 19..22.
  */
+#include "codegen/cpu/llvm_rename.h"
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "codegen/cpu/llvm_int.h"
+#include "codegen/cpu/llvm_load.h"
 
 static void start_llvm(void)
 {
@@ -45,6 +47,7 @@ static cab_status create_machine(const cab_target *t, LLVMTargetMachineRef *out,
     LLVMTargetRef target;
     char *text = NULL;
 
+    CAB_TRY(cab_llvm_load(d));
     pthread_once(&once, start_llvm);
     if (LLVMGetTargetFromTriple(t->triple, &target, &text)) {
         cab_status s = cab_fail(d, CAB_EUNSUPPORTED, NULL, "target %s: %s", t->triple, text);

@@ -9,6 +9,7 @@
  */
 #ifndef CAB_CODEGEN_CPU_LLVM_INT_H
 #define CAB_CODEGEN_CPU_LLVM_INT_H
+#include "codegen/cpu/llvm_rename.h"
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 #include "codegen/gen.h"

@@ -6,11 +6,17 @@
  * "x86-64-v3", "x86-64-v4" (fixed feature sets, generic cache sizes).
  * Fills cab_target; creates no code.
  */
+#include "codegen/cpu/llvm_rename.h"
+#include <cpuid.h>
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
+#include <llvm/Config/llvm-config.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include "codegen/codegen.h"
 #include "codegen/gen.h"
+#include "codegen/cpu/llvm_load.h"
 
 /* features: what the code may use, spelled out for whoever must check it. */
 typedef struct level {
@@ -71,6 +77,7 @@ cab_status cab_target_get(cab_arena *a, const char *name, cab_target *out, cab_d
     *out = (cab_target){ .triple = "x86_64-unknown-linux-gnu", .features = "",
                          .l1_bytes = 32 << 10, .l2_bytes = 1 << 20 };
     if (!name || !strcmp(name, "native")) {
+        CAB_TRY(cab_llvm_load(d));
         take_host(a, out);
         return CAB_OK;
     }
@@ -87,4 +94,49 @@ cab_status cab_target_get(cab_arena *a, const char *name, cab_target *out, cab_d
     cab_status s = cab_fail(d, CAB_EUNSUPPORTED, NULL, "no target '%s'", name);
     cab_note(d, "targets are native, x86-64-v2, x86-64-v3 and x86-64-v4");
     return s;
+}
+
+/* ---- identity ---- */
+
+/* What LLVM decides the host's name and features by: family and features,
+ * without what differs from core to core (APIC numbers). */
+static void put_processor(cab_buf *b)
+{
+    static const struct { uint32_t leaf, sub; uint8_t regs; } rows[] = {
+        { 0, 0, 0xf }, { 1, 0, 0xd }, { 7, 0, 0xf }, { 7, 1, 0xf }, { 7, 2, 0xf }, { 0xd, 0, 1 },
+        { 0xd, 1, 1 }, { 0x14, 0, 0xf }, { 0x19, 0, 0xf }, { 0x1e, 1, 0xf }, { 0x24, 0, 0xf },
+        { 0x80000001, 0, 0xc }, { 0x80000008, 0, 2 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint32_t r[4] = { 0 };
+        if (!__get_cpuid_count(rows[i].leaf, rows[i].sub, &r[0], &r[1], &r[2], &r[3]))
+            continue;
+        for (int k = 0; k < 4; k++)
+            if (rows[i].regs >> k & 1)
+                cab_buf_printf(b, " %x", r[k]);
+    }
+    uint32_t a, bb, c, d, lo = 0, hi = 0;
+    if (__get_cpuid(1, &a, &bb, &c, &d) && c & bit_OSXSAVE)
+        __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    cab_buf_printf(b, " xcr %x %x", lo, hi);
+}
+
+cab_status cab_codegen_identity(cab_buf *out, const char *target)
+{
+    struct stat st;
+
+    /* The very library: another build of the same version may have a bug less. */
+    if (stat(CAB_LLVM_SO, &st))
+        memset(&st, 0, sizeof st);
+    cab_buf_printf(out, "llvm %s of %lld bytes, %lld, target %s", LLVM_VERSION_STRING,
+                   (long long)st.st_size, (long long)st.st_mtim.tv_sec,
+                   target ? target : "native");
+    if (!target || strstr(target, "native")) {
+        put_processor(out);
+        cab_buf_printf(out, " caches %lld %lld",
+                       (long long)cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 0),
+                       (long long)cache_bytes(_SC_LEVEL2_CACHE_SIZE, 0));
+    }
+    cab_buf_char(out, '\n');
+    return CAB_OK;
 }

@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
+#include "include/cab.h"
 #include "passes/pass.h"
 #include "runtime/runtime.h"
 #include "tests/test.h"
@@ -168,6 +169,33 @@ static void check_mallocs(const char *path, bool codegen, uint64_t step)
     fprintf(stderr, "%s: %" PRIu64 " calls\n", codegen ? "codegen" : "import and passes", k);
 }
 
+/* The whole library call, with a cache that starts empty each time. */
+static void check_library(const char *path, uint64_t step)
+{
+    char dir[] = "/tmp/cab-oom-XXXXXX", command[64];
+    int files = open_files(), fd;
+    bool through = false;
+    CHECK(mkdtemp(dir) != NULL);
+    snprintf(command, sizeof command, "rm -f %s/*", dir);
+    cab_compile_options o = CAB_INIT(cab_compile_options);
+    o.cache_dir = dir;
+    for (uint64_t k = 1; !through; k += k < 60 ? 1 : step) {
+        cab_report *r = NULL;
+        arm(k);
+        int rc = cab_compile_file(path, &o, &fd, &r);
+        through = disarm();
+        cab_report_destroy(r);
+        if (rc != CAB_RT_OK && rc != CAB_RT_ENOMEM)
+            fprintf(stderr, "malloc %" PRIu64 " of the library: status %d\n", k, rc);
+        CHECK(rc == CAB_RT_OK || (rc == CAB_RT_ENOMEM && !through));
+        if (rc == CAB_RT_OK)
+            close(fd);
+        CHECK_EQ(open_files(), files);
+        CHECK_EQ(system(command), 0);
+    }
+    rmdir(dir);
+}
+
 /* ---- running ---- */
 
 enum { IMAGES = 3, PIXELS = 64, DIGITS = 10 };
@@ -282,6 +310,7 @@ int main(void)
     check_chunks(digits, true);
     check_mallocs(digits, false, 1);
     check_mallocs(digits, true, 1);
+    check_library(digits, 9);
     check_run(digits);
     check_large();
     TEST_END();

@@ -4,8 +4,7 @@
  * the compiler asks it (ir.h).  Plain memory: the host's code may be slow, may
  * fail, and must find nothing of the compile job's arena under its hands.
  */
-#include "tools/tool.h"
-#include "tools/custom_lib.h"
+#include "libcab/libcab.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +69,7 @@ static int infer(void *user, cab_foreign_query *q)
     return rc;
 }
 
-cab_foreign_op tool_foreign(const cab_custom_shape *s)
+cab_foreign_op cab_foreign_of(const cab_custom_shape *s)
 {
     return (cab_foreign_op){ s->domain, s->name, s->infer ? infer : NULL, (void *)(uintptr_t)s };
 }

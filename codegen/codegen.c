@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define KERNELS_PER_MODULE 8
+enum { KERNELS_PER_MODULE = 8 };
 
 typedef struct driver {
     cab_arena *arena;
@@ -23,6 +23,7 @@ typedef struct driver {
     CAB_VEC(cab_unit) units;
     int *unit_of_step;
     cab_map *by_hash;          /* spec hash -> first unit + 1 */
+    int per_module;            /* kernels of an object */
 } driver;
 
 /* ---- kernels ---- */
@@ -157,15 +158,15 @@ static void move_diag(cab_diag *to, const cab_diag *from)
 
 static batch *make_batches(driver *c, int *out_n)
 {
-    int n = ((int)c->units.n + KERNELS_PER_MODULE - 1) / KERNELS_PER_MODULE;
+    int n = ((int)c->units.n + c->per_module - 1) / c->per_module;
     batch *b = CAB_NEW_N(c->arena, batch, n + 1);
     const cab_kir **all = CAB_NEW_N(c->arena, const cab_kir *, c->units.n + 1);
     for (size_t i = 0; i < c->units.n; i++)
         all[i] = c->units.p[i].kernel.kir;
     for (int i = 0; i < n; i++) {
-        int first = i * KERNELS_PER_MODULE, left = (int)c->units.n - first;
+        int first = i * c->per_module, left = (int)c->units.n - first;
         b[i].kernels = all + first;
-        b[i].n = left < KERNELS_PER_MODULE ? left : KERNELS_PER_MODULE;
+        b[i].n = left < c->per_module ? left : c->per_module;
         cab_diag_init(&b[i].diag);
     }
     *out_n = n;
@@ -222,7 +223,8 @@ static uint32_t isa_of(const cab_target *t)
 static cab_status start(driver *c, cab_arena *a, const cab_program *p,
                         const cab_codegen_options *o, const char *target, cab_diag *d)
 {
-    *c = (driver){ .arena = a, .p = p, .o = o, .diag = d, .by_hash = cab_map_create(a) };
+    *c = (driver){ .arena = a, .p = p, .o = o, .diag = d, .by_hash = cab_map_create(a),
+                    .per_module = KERNELS_PER_MODULE };
     CAB_TRY(cab_target_get(a, target, &c->target, d));
     CAB_TRY(collect(c));
     return generate(c);
@@ -324,6 +326,17 @@ static cab_status emit_machine(driver *c, bool assembly, cab_buf *out)
     return CAB_OK;
 }
 
+/* All kernels in one relocatable object; their names by number. */
+static cab_status emit_object(driver *c, cab_buf *out)
+{
+    batch_list *l = CAB_NEW(c->arena, batch_list);
+    c->per_module = (int)c->units.n + 1;
+    CAB_TRY(compile(c, l, false));
+    if (l->n)
+        cab_buf_bytes(out, l->b[0].object.elf, l->b[0].object.n);
+    return CAB_OK;
+}
+
 static cab_status emit_kernel(driver *c, const cab_unit *u, const char *form, cab_buf *out)
 {
     if (!strcmp(form, "sched")) {
@@ -337,7 +350,7 @@ static cab_status emit_kernel(driver *c, const cab_unit *u, const char *form, ca
         CAB_TRY(cab_kir_to_cuda(out, k.kir, c->diag));
     } else {
         return cab_fail(c->diag, CAB_EINVAL, NULL,
-                        "no text form '%s': sched, kir, c, header, cuda, llvm or asm", form);
+                        "no form '%s': sched, kir, c, header, obj, so, cuda, llvm or asm", form);
     }
     cab_buf_char(out, '\n');
     return CAB_OK;
@@ -358,6 +371,12 @@ cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codege
         cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, NULL, NULL };
         return cab_c_model(a, &src, out, d);
     }
+    if (!strcmp(form, "obj"))
+        return emit_object(&c, out);
+    for (size_t i = 0; i < c.units.n && !strcmp(form, "names"); i++)
+        cab_buf_printf(out, "%s\n", c.units.p[i].symbol);
+    if (!strcmp(form, "names"))
+        return CAB_OK;
     if (!strcmp(form, "llvm") || !strcmp(form, "asm"))
         return emit_machine(&c, form[0] == 'a', out);
     for (size_t i = 0; i < c.units.n; i++)

@@ -179,6 +179,30 @@ static const char *identifier(cab_arena *a, const char *file)
     return n ? name : "model";
 }
 
+static cab_status emit_so(job *j, const cab_program *p, cab_codegen_options *co)
+{
+    cab_buf object = cab_buf_on(j->arena), names = cab_buf_on(j->arena);
+    cab_so_parts parts = { .prefix = co->prefix, .path = j->emit_file };
+    if (!j->emit_file)
+        return cab_fail(j->diag, CAB_EINVAL, NULL, "a shared library needs a file to go to: -o FILE.so");
+    if (co->target && strchr(co->target, ','))
+        return cab_fail(j->diag, CAB_EINVAL, NULL, "a shared library is for one target");
+    co->seal = true;
+    CAB_TRY(cab_codegen_emit(j->arena, p, co, "obj", &object, j->diag));
+    CAB_TRY(cab_codegen_emit(j->arena, p, co, "names", &names, j->diag));
+    CAB_TRY(cab_codegen(j->arena, p, co, &j->fd, &j->size, j->diag));
+    parts.object = object.p;
+    parts.object_bytes = object.n;
+    parts.names = cab_buf_cstr(&names);
+    cab_status s = cab_fd_map(j->fd, "artifact", &parts.artifact, j->diag);
+    if (s == CAB_OK) {
+        s = cab_so_write(j->arena, &parts, j->diag);
+        cab_file_unmap(&parts.artifact);
+    }
+    close(j->fd);
+    return s;
+}
+
 static cab_status emit(job *j)
 {
     cab_graph *g;
@@ -194,6 +218,8 @@ static cab_status emit(job *j)
         cab_graph_print(&b, g);
     else if (!strcmp(j->emit, "program"))
         cab_program_print(&b, p);
+    else if (!strcmp(j->emit, "so"))
+        return emit_so(j, p, &co);
     else
         CAB_TRY(cab_codegen_emit(j->arena, p, &co, j->emit, &b, j->diag));
     j->text = malloc(b.n + 1);

@@ -29,6 +29,17 @@ cab_status cab_hash_bytes(const void *p, size_t n, const cab_cancel *cancel, uin
 int cab_sign_ed25519(void *user, const void *message, size_t n, uint8_t public_key[32],
                      uint8_t signature[64]);
 
+/* ---- emit_so.c ---- */
+typedef struct cab_so_parts {
+    cab_mapping artifact;
+    const void *object;        /* the kernels, relocatable */
+    size_t object_bytes;
+    const char *names;         /* of the kernels, by number, a line each */
+    const char *prefix, *path; /* of the functions; of the library */
+} cab_so_parts;
+/* Links a shared library with the system's C compiler ($CC, else cc). */
+cab_status cab_so_write(cab_arena *a, const cab_so_parts *s, cab_diag *d);
+
 /* ---- isolate.c ---- */
 /* Compiles in a child process; it is gone when this returns. */
 cab_status cab_compile_isolated(const cab_compiler *c, cab_opened *f, cab_compiled *out,

@@ -10,6 +10,7 @@ libcab_own = \
 	libcab/cache_files.c \
 	libcab/compile.c \
 	libcab/custom_shape.c \
+	libcab/emit_so.c \
 	libcab/sign.c \
 	libcab/isolate.c \
 	libcab/wire.c

@@ -30,21 +30,22 @@ for mode in opt naive; do
 done
 # The model as C text, through its header alone: the 20 x 10 floats are those of the machine code
 # for the same target.
-c_text() {      # c_text DIR FLAGS...
-    out=$tmp/$1; shift; mkdir -p "$out"
+c_text() {      # c_text DIR c|so FLAGS...
+    out=$tmp/$1 form=$2; shift 2; mkdir -p "$out"
     printf '%s\t%s\t%s\n' "$d/digits.onnx" "$out" "$d/images.npy" |
-        python3 "$top/tests/emit_c_run.py" "$build" --cflags="$cflags" --flags="$*" | tee "$tmp/answer"
+        python3 "$top/tests/emit_c_run.py" "$build" --form "$form" --cflags="$cflags" --flags="$*" | tee "$tmp/answer"
     grep -qx ok "$tmp/answer"
 }
 cflags=-O1
 nm "$build/tools/rt_tensor.o" | grep -q __asan && cflags="-O0 -fsanitize=address,undefined"
 if command -v cc >/dev/null && command -v python3 >/dev/null; then
     is "C text: target" run v3 --target x86-64-v3
-    is "C text: naive" c_text c-naive --naive
-    is "C text: optimised" c_text c-opt
-    for pair in "c-naive naive-1" "c-opt v3"; do
+    is "C text: naive" c_text c-naive c --naive
+    is "C text: optimised" c_text c-opt c
+    is "shared library" c_text so so
+    for pair in "c-naive naive-1" "c-opt v3" "so opt-1"; do
         for x in $pair; do tail -c 800 "$tmp/$x/output_0.pb" >"$tmp/$x.raw"; done
-        is "C text: same bytes, $pair" cmp "$tmp/${pair% *}.raw" "$tmp/${pair#* }.raw"
+        is "same bytes, $pair" cmp "$tmp/${pair% *}.raw" "$tmp/${pair#* }.raw"
     done
 fi
 is "check" "$build/cab" check "$d/digits.onnx"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Models through their C text: cab compile --emit=c, cc, run.
+"""Models through their C text, or through their shared library: cab compile --emit=c|so, cc, run.
 
-  emit_c_run.py BUILD [--cc CC] [--cflags FLAGS] [--flags CAB-FLAGS]
+  emit_c_run.py BUILD [--form c|so] [--cc CC] [--cflags FLAGS] [--flags CAB-FLAGS]
 
 One line in:   MODEL <TAB> OUTDIR <TAB> INPUT ...     (the --server protocol of
 one line out:  ok | unsupported: why | error: why      run_node_tests.py)
@@ -39,13 +39,13 @@ def emit(a, form, model, inputs, to):
 def one(a, model, outdir, inputs):
     work = os.path.join(outdir, "c")       # goes with the folder
     os.makedirs(work, exist_ok=True)
-    source, header, program = (os.path.join(work, n) for n in ("model.c", "model.h", "program"))
-    emit(a, "c", model, inputs, source)
+    source, header, program = (os.path.join(work, n) for n in (f"model.{a.form}", "model.h", "program"))
+    emit(a, a.form, model, inputs, source)
     emit(a, "header", model, inputs, header)
     rc, text = call([a.cc, *STRICT, *shlex.split(a.cflags), "-o", program, f"-I{work}", f"-I{TOP}",
-                     source, os.path.join(TOP, "tests/emit_c_driver.c"),
+                     os.path.join(TOP, "tests/emit_c_driver.c"), source,
                      os.path.join(a.build, "tools/rt_tensor.o"), os.path.join(a.build, "libcabrt.a"),
-                     "-lm"])
+                     "-lm", f"-Wl,-rpath,{work}"])
     if rc:
         raise Refused(f"error: cc: {text[:300]}")
     rc, text = call([program, outdir, *inputs])
@@ -56,6 +56,7 @@ def one(a, model, outdir, inputs):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("build")
+    ap.add_argument("--form", default="c", choices=["c", "so"])
     ap.add_argument("--cc", default="cc")
     ap.add_argument("--cflags", default="-O0")
     ap.add_argument("--flags", default="", help="of cab: --naive, --target ...")

@@ -52,6 +52,8 @@ cab_status tool_emit(const tool_args *args, cab_diag *d)
     CAB_TRY(cab_compiler_emit(&args->compile, &(cab_source){ .path = args->model }, args->emit,
                               args->output_file, &text, &n, d));
     cab_status s = CAB_OK;
+    if (!strcmp(args->emit, "so"))
+        return CAB_OK;                 /* it is written */
     if (args->output_file)
         s = cab_file_write(args->output_file, text, n, d);
     else

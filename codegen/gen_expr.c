@@ -75,10 +75,14 @@ static cab_kv mul(cab_gen *g, cab_kv x, cab_kv y) { return cab_k_op2(g->k, CAB_K
 /* Scalar part of an affine function at the current point. */
 static cab_kv scalar_part(cab_gen *g, const cab_gen_affine *f)
 {
+    const cab_gen_panels *p = &g->panels;
     cab_kv v = f->sum;
 
     for (int i = 0; i < g->s->n_axes; i++)
-        if (f->f->coef[i] && g->at[i].off)
+        if (f->packed && i == p->axis)
+            v = add(g, v, cab_k_i64(g->k, g->at[i].off / p->cols * p->stride +
+                                          g->at[i].off % p->cols));
+        else if (f->f->coef[i] && g->at[i].off)
             v = add(g, v, mul(g, cab_gen_dim(g, f->f->coef[i]), cab_k_i64(g->k, g->at[i].off)));
     return v;
 }
@@ -172,7 +176,7 @@ static address locate(cab_gen *g, int view)
     }
     for (int i = 0; i < v->n_loaded; i++)
         a.index = add(g, a.index, spread(g, term[i], lanes_of(g, a.index)));
-    if (a.lanes > 1 && !f->step)   /* packed panels are padded */
+    if (a.lanes > 1 && !f->packed)   /* packed panels are padded */
         a.mask = both(g, a.mask, g->mask);
     if (a.mask >= 0)
         a.mask = spread(g, a.mask, a.lanes);

@@ -27,13 +27,22 @@ enum {
 typedef struct cab_gen_axis { cab_kv base; int64_t off; } cab_gen_axis;
 
 /* An affine function whose value at the axes' bases is kept up to date, so
- * that each loop adds its own term once.  step: coefficient of the base when
- * it differs from the one of off and lanes (packed operands). */
+ * that each loop adds its own term once.  packed: the address in a packed
+ * operand, where the column axis counts panels and columns of a panel. */
 typedef struct cab_gen_affine {
     const cab_affine *f;
-    const cab_dim *const *step;
+    bool packed;
     cab_kv sum;
 } cab_gen_affine;
+
+/* How a kernel walks the columns of a packed operand: `cols` next to each
+ * other in a panel, panels `stride` elements apart.  whole: every tile starts
+ * with a panel; else no tile leaves the panel it starts in. */
+typedef struct cab_gen_panels {
+    int axis;
+    int64_t cols, stride;
+    bool whole;
+} cab_gen_panels;
 
 /* A load that may be used again at the same address. */
 typedef struct cab_gen_load { cab_kv ptr, index, mask, value; int lanes; } cab_gen_load;
@@ -72,8 +81,8 @@ typedef struct cab_gen {
     cab_kv lo[CAB_GEN_LEVELS], hi[CAB_GEN_LEVELS]; /* this task's range of each level */
     int stage;                 /* being generated */
     int staged_by, staged_view; /* values of that stage stay in that view; -1 = none */
-    cab_affine packed;         /* address of the packed operand */
-    const cab_dim *packed_step[CAB_SPEC_AXES];
+    cab_affine packed;         /* address of the packed operand, columns of a panel */
+    cab_gen_panels panels;
 } cab_gen;
 
 /* ---- gen_expr.c ---- */
@@ -132,10 +141,14 @@ typedef struct cab_contraction {
 bool cab_contraction_find(const cab_spec *s, cab_contraction *out);
 /* Exchanges the roles of a and b. */
 void cab_contraction_swap(const cab_spec *s, cab_contraction *c);
-/* The packed form of view b for a tile of `width` columns of n_axis; false
- * when it cannot be packed (being constant is the caller's knowledge). */
-bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis, int width,
+/* The packed form of view b with columns n_axis, the same for every target
+ * and tile; false when it cannot be packed (being constant is the caller's
+ * knowledge). */
+bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis,
                           cab_pack *out);
+/* Can tiles of nv vectors of `lanes` columns read it?  Each must be whole
+ * panels, or an even part of one, or be the only one. */
+bool cab_contraction_pack_serves(const cab_pack *p, int nv, int lanes);
 /* Makes g read view b from its packed form; before anything is emitted. */
 void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const cab_pack *p);
 

@@ -39,7 +39,7 @@ static int find_n(const cab_spec *s, const cab_contraction *c, bool constant_b, 
         bool packs;
         if (!(c->n >> i & 1) || !all_stores_unit(s, i))
             continue;
-        packs = constant_b && cab_contraction_pack(s, c, i, 16, &p);
+        packs = constant_b && cab_contraction_pack(s, c, i, &p);
         if (!packs && (!unit(&b->at, i) || b->n_loaded))
             continue;
         if (found < 0 || cab_sched_extent(s, i) > cab_sched_extent(s, found)) {
@@ -99,9 +99,16 @@ static bool rows_alias(const cab_spec *s, int a, int m_axis)
            c->value * cab_dtype_bits(v->dtype) / 8 % 2048 == 0;
 }
 
+/* Does the tile fit the registers?  One row takes b from memory. */
+static bool fits(const cab_target *t, int mr, int nv)
+{
+    return mr * nv + (mr > 1 ? nv : 1) + 1 <= t->n_vector_regs;
+}
+
 static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contraction *c,
                         cab_sched *out)
 {
+    cab_pack pack;
     int64_t n = (int64_t)(cab_sched_extent(s, out->n_axis) + out->lanes - 1) / out->lanes;
     bool has_m = c->m != 0;
     int64_t m = has_m ? (int64_t)cab_sched_extent(s, out->m_axis) : 1;
@@ -112,10 +119,12 @@ static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contra
 
     m = m < 1 ? 1 : m;
     n = n < 1 ? 1 : n;
+    if (out->pack_b)
+        cab_contraction_pack(s, c, out->n_axis, &pack);
     for (int nv = 1; nv <= 8 && nv <= n; nv++)
-        for (int mr = 1; mr <= most && mr <= m; mr++) {
+        for (int mr = 1; mr <= most && mr <= m && fits(t, mr, nv); mr++) {
             double cost = tile_cost(m, n, mr, nv, aliases);
-            if (mr * nv + nv + 1 > t->n_vector_regs)
+            if (out->pack_b && !cab_contraction_pack_serves(&pack, nv, out->lanes))
                 break;
             /* Later and larger wins ties only by more than noise. */
             if (cost < best * 0.995) {
@@ -250,7 +259,8 @@ static bool choose(const cab_spec *s, const cab_target *t, const bool *constant,
     out->lanes = t->vector_bytes / (cab_dtype_bits(acc) / 8);
     while (out->lanes > 2 && out->lanes / 2 >= (int)cab_sched_extent(s, out->n_axis))
         out->lanes /= 2;
-    if (cab_sched_extent(s, out->n_axis) * 2 < t->vector_bytes / 8 && both_unit_in_k(s, &c))
+    /* The same answer for every target, so that they share b's packed form. */
+    if (cab_sched_extent(s, out->n_axis) < 4 && both_unit_in_k(s, &c))
         return false;
     out->pack_b = pack;
     out->vec_axis = out->n_axis;

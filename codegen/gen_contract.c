@@ -8,12 +8,16 @@
  * panels of PANEL columns (fewer when there are no more), rows of a panel in
  * the order the reduction walks them.  The form depends on the Spec alone, so
  * that code for every target reads the same bytes; a wide tile reads several
- * panels, a narrow one a part of one.
+ * panels, a narrow one a part of one.  Panels whose rows would fall on the
+ * same cache sets get one row of zeros between them.
  */
 #include <string.h>
 #include "codegen/gen_int.h"
 
-enum { PANEL = 16 };
+enum {
+    PANEL = 16,
+    ALIAS_BYTES = 1024         /* panels apart by these meet in few cache sets */
+};
 
 static int loaded_view(const cab_expr *e)
 {
@@ -96,6 +100,15 @@ static int64_t panel_columns(int64_t n)
     return w;
 }
 
+static int64_t panel_bytes(const cab_pack *p)
+{
+    int64_t n = cab_dtype_bits(p->dtype) / 8;
+
+    for (int i = p->hi + 1; i < p->n_dims; i++)
+        n *= p->dims[i];
+    return n;
+}
+
 bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis, cab_pack *p)
 {
     const cab_view *v = &s->views.p[c->b];
@@ -124,6 +137,7 @@ bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axi
             pack_dim(p, s->axis[i].extent->value, v->at.coef[i]->value);
     p->lo = p->n_dims;
     pack_dim(p, width, v->at.coef[n_axis]->value);
+    p->pad = panel_bytes(p) % ALIAS_BYTES == 0 ? (int)width : 0;
     return true;
 }
 
@@ -145,7 +159,7 @@ void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const 
 
     stride[p->n_dims - 1] = 1;
     for (int i = p->n_dims - 1; i > 0; i--)
-        stride[i - 1] = stride[i] * p->dims[i];
+        stride[i - 1] = stride[i] * p->dims[i] + (i - 1 == p->hi ? p->pad : 0);
     g->packed.base = cab_dim_const(g->dims, 0);
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < g->s->n_axes; i++) {

@@ -173,7 +173,8 @@ void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const 
     }
     g->packed.coef[n_axis] = cab_dim_const(g->dims, 1);
     g->panels = (cab_gen_panels){ .axis = n_axis, .cols = p->dims[p->lo], .stride = stride[p->hi] };
-    g->panels.whole = p->bound <= width || width % p->dims[p->lo] == 0;
+    g->panels.more = p->bound > width;
+    g->panels.whole = !g->panels.more || width % p->dims[p->lo] == 0;
     f->f = &g->packed;
     f->packed = true;
 }

@@ -151,6 +151,7 @@ typedef struct address {
     cab_kv mask;               /* -1 = unconditional */
     int lanes;                 /* 1: one element for all lanes */
     bool gather;
+    bool packed;               /* in panels */
 } address;
 
 static address locate(cab_gen *g, int view)
@@ -158,7 +159,7 @@ static address locate(cab_gen *g, int view)
     const cab_view *v = &g->s->views.p[view];
     const cab_gen_affine *f = &g->affines[g->view_affine[view]];
     const cab_dim *c = lane_coef(g, f->f);
-    address a = { .index = scalar_part(g, f), .lanes = c ? g->lanes : 1 };
+    address a = { .index = scalar_part(g, f), .lanes = c ? g->lanes : 1, .packed = f->packed };
     cab_kv term[CAB_SPEC_LOADED];
 
     a.mask = guard_mask(g, v, f + 1);
@@ -183,6 +184,18 @@ static address locate(cab_gen *g, int view)
     return a;
 }
 
+/* Panels are streams of their own, each started cold.  A tile of several rows
+ * has time to fetch the tile of columns after it; a single row, which waits
+ * for memory anyway, only loses by it. */
+static void prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index)
+{
+    const cab_gen_panels *p = &g->panels;
+    int64_t tile = (g->cols * g->lanes + p->cols - 1) / p->cols;
+
+    if (p->more && g->sched->mr > 1 && g->at[p->axis].off % p->cols == 0)
+        cab_k_prefetch(g->k, ptr, index, tile * p->stride);
+}
+
 static cab_kv load_at(cab_gen *g, const cab_view *v, const address *a)
 {
     cab_kv ptr = g->bufs[v->operand];
@@ -194,6 +207,8 @@ static cab_kv load_at(cab_gen *g, const cab_view *v, const address *a)
         if (o->ptr == ptr && o->index == a->index && o->mask == a->mask && o->lanes == a->lanes)
             return o->value;
     }
+    if (a->packed)
+        prefetch_panel(g, ptr, a->index);
     l.value = a->gather ? cab_k_ldx(g->k, v->dtype, a->lanes, ptr, a->index, 0, a->mask)
                         : cab_k_ld(g->k, v->dtype, a->lanes, ptr, a->index, 0, a->mask);
     if (keep)

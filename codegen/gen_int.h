@@ -37,11 +37,12 @@ typedef struct cab_gen_affine {
 
 /* How a kernel walks the columns of a packed operand: `cols` next to each
  * other in a panel, panels `stride` elements apart.  whole: every tile starts
- * with a panel; else no tile leaves the panel it starts in. */
+ * with a panel; else no tile leaves the panel it starts in.  more: there are
+ * several tiles of columns. */
 typedef struct cab_gen_panels {
     int axis;
     int64_t cols, stride;
-    bool whole;
+    bool whole, more;
 } cab_gen_panels;
 
 /* A load that may be used again at the same address. */

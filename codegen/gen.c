@@ -297,7 +297,7 @@ cab_status cab_generate(cab_arena *a, const cab_spec *s, const cab_sched *sched,
         cab_contraction_swap(s, &c);
     if (contract && sched->pack_b &&
         (packed = cab_contraction_pack(s, &c, sched->n_axis, &pack) &&
-                  cab_contraction_pack_serves(&pack, sched->nv, sched->lanes)))
+                  sched->lanes <= pack.dims[pack.lo]))
         cab_gen_use_packed(g, &c, sched->n_axis, &pack);
     g->masks |= packed;        /* single columns do not walk panels */
     begin(g);

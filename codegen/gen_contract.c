@@ -141,15 +141,6 @@ bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axi
     return true;
 }
 
-bool cab_contraction_pack_serves(const cab_pack *p, int nv, int lanes)
-{
-    int64_t panel = p->dims[p->lo], width = (int64_t)(nv > 1 ? nv : 1) * lanes;
-
-    if (lanes > panel)
-        return false;
-    return width % panel == 0 || panel % width == 0 || p->bound <= width;
-}
-
 void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const cab_pack *p)
 {
     const cab_view *v = &g->s->views.p[c->b];
@@ -175,6 +166,7 @@ void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const 
     g->panels = (cab_gen_panels){ .axis = n_axis, .cols = p->dims[p->lo], .stride = stride[p->hi] };
     g->panels.more = p->bound > width;
     g->panels.whole = !g->panels.more || width % p->dims[p->lo] == 0;
+    g->panels.inside = g->panels.cols % width == 0;
     f->f = &g->packed;
     f->packed = true;
 }

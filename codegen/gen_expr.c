@@ -10,6 +10,8 @@
 #include <math.h>
 #include "codegen/gen_int.h"
 
+enum { PREFETCH_ROWS = 8 };
+
 typedef enum form { FORM_NONE, FORM_OP1, FORM_OP2, FORM_CMP, FORM_MATH1, FORM_MATH2 } form;
 
 typedef struct row {
@@ -72,6 +74,16 @@ cab_kv cab_gen_const(cab_gen *g, cab_dtype dt, double f, int64_t i)
 static cab_kv add(cab_gen *g, cab_kv x, cab_kv y) { return cab_k_op2(g->k, CAB_K_add, x, y); }
 static cab_kv mul(cab_gen *g, cab_kv x, cab_kv y) { return cab_k_op2(g->k, CAB_K_mul, x, y); }
 
+/* From the first column of the tile to the current vector in a packed operand. */
+static cab_kv panel_offset(cab_gen *g)
+{
+    const cab_gen_panels *p = &g->panels;
+    int64_t off = g->at[p->axis].off, n = off % p->cols;
+    cab_kv panels = cab_k_i64(g->k, off / p->cols * p->stride);
+
+    return add(g, panels, n && !p->whole && !p->inside ? p->right[n] : cab_k_i64(g->k, n));
+}
+
 /* Scalar part of an affine function at the current point. */
 static cab_kv scalar_part(cab_gen *g, const cab_gen_affine *f)
 {
@@ -80,8 +92,7 @@ static cab_kv scalar_part(cab_gen *g, const cab_gen_affine *f)
 
     for (int i = 0; i < g->s->n_axes; i++)
         if (f->packed && i == p->axis)
-            v = add(g, v, cab_k_i64(g->k, g->at[i].off / p->cols * p->stride +
-                                          g->at[i].off % p->cols));
+            v = add(g, v, panel_offset(g));
         else if (f->f->coef[i] && g->at[i].off)
             v = add(g, v, mul(g, cab_gen_dim(g, f->f->coef[i]), cab_k_i64(g->k, g->at[i].off)));
     return v;
@@ -184,15 +195,15 @@ static address locate(cab_gen *g, int view)
     return a;
 }
 
-/* Panels are streams of their own, each started cold.  A tile of several rows
- * has time to fetch the tile of columns after it; a single row, which waits
- * for memory anyway, only loses by it. */
+/* Panels are streams of their own, each started cold.  A tile of many rows has
+ * time to fetch the tile of columns after it; one of few rows is bound by the
+ * loads of b already and only loses by more. */
 static void prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index)
 {
     const cab_gen_panels *p = &g->panels;
     int64_t tile = (g->cols * g->lanes + p->cols - 1) / p->cols;
 
-    if (p->more && g->sched->mr > 1 && g->at[p->axis].off % p->cols == 0)
+    if (p->more && g->sched->mr >= PREFETCH_ROWS && g->at[p->axis].off % p->cols == 0)
         cab_k_prefetch(g->k, ptr, index, tile * p->stride);
 }
 

@@ -36,13 +36,15 @@ typedef struct cab_gen_affine {
 } cab_gen_affine;
 
 /* How a kernel walks the columns of a packed operand: `cols` next to each
- * other in a panel, panels `stride` elements apart.  whole: every tile starts
- * with a panel; else no tile leaves the panel it starts in.  more: there are
- * several tiles of columns. */
+ * other in a panel, panels `stride` elements apart.  Vectors never cross from
+ * one panel to the next, tiles may. */
 typedef struct cab_gen_panels {
     int axis;
     int64_t cols, stride;
-    bool whole, more;
+    bool more;                 /* there are several tiles of columns */
+    bool whole;                /* every tile starts with a panel, */
+    bool inside;               /* or ends in the panel it starts in, */
+    cab_kv right[CAB_KIR_MAX_LANES]; /* or element n to the right of its first is that far */
 } cab_gen_panels;
 
 /* A load that may be used again at the same address. */
@@ -147,9 +149,6 @@ void cab_contraction_swap(const cab_spec *s, cab_contraction *c);
  * knowledge). */
 bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis,
                           cab_pack *out);
-/* Can tiles of nv vectors of `lanes` columns read it?  Each must be whole
- * panels, or an even part of one, or be the only one. */
-bool cab_contraction_pack_serves(const cab_pack *p, int nv, int lanes);
 /* Makes g read view b from its packed form; before anything is emitted. */
 void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const cab_pack *p);
 

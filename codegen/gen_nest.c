@@ -44,7 +44,7 @@ void cab_gen_restore(cab_gen *g, const cab_gen_state *st)
     g->loads_from = st->loads_from;
 }
 
-/* Where column `base`, the first of a tile, stands in a packed operand. */
+/* Where a column (of a whole tile: its first) stands in a packed operand. */
 static cab_kv panel_of(cab_gen *g, cab_kv base)
 {
     const cab_gen_panels *p = &g->panels;
@@ -57,6 +57,16 @@ static cab_kv panel_of(cab_gen *g, cab_kv base)
     return add(g, cab_k_op2(g->k, CAB_K_mul, panel, i64(g, p->stride)), column);
 }
 
+static void enter_panel(cab_gen *g, cab_gen_affine *f, cab_kv base)
+{
+    cab_gen_panels *p = &g->panels;
+    cab_kv at = panel_of(g, base);
+
+    f->sum = add(g, f->sum, at);
+    for (int64_t n = g->sched->lanes; n < p->cols && !p->whole && !p->inside; n += g->sched->lanes)
+        p->right[n] = cab_k_op2(g->k, CAB_K_sub, panel_of(g, add(g, base, i64(g, n))), at);
+}
+
 void cab_gen_bind(cab_gen *g, int axis, cab_kv base)
 {
     g->at[axis] = (cab_gen_axis){ base, 0 };
@@ -64,7 +74,7 @@ void cab_gen_bind(cab_gen *g, int axis, cab_kv base)
         cab_gen_affine *f = &g->affines[i];
         const cab_dim *c = f->f->coef[axis];
         if (f->packed && axis == g->panels.axis)
-            f->sum = add(g, f->sum, panel_of(g, base));
+            enter_panel(g, f, base);
         else if (c)
             f->sum = add(g, f->sum, cab_k_op2(g->k, CAB_K_mul, base, cab_gen_dim(g, c)));
     }

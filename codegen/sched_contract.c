@@ -99,16 +99,9 @@ static bool rows_alias(const cab_spec *s, int a, int m_axis)
            c->value * cab_dtype_bits(v->dtype) / 8 % 2048 == 0;
 }
 
-/* Does the tile fit the registers?  One row takes b from memory. */
-static bool fits(const cab_target *t, int mr, int nv)
-{
-    return mr * nv + (mr > 1 ? nv : 1) + 1 <= t->n_vector_regs;
-}
-
 static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contraction *c,
                         cab_sched *out)
 {
-    cab_pack pack;
     int64_t n = (int64_t)(cab_sched_extent(s, out->n_axis) + out->lanes - 1) / out->lanes;
     bool has_m = c->m != 0;
     int64_t m = has_m ? (int64_t)cab_sched_extent(s, out->m_axis) : 1;
@@ -119,12 +112,10 @@ static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contra
 
     m = m < 1 ? 1 : m;
     n = n < 1 ? 1 : n;
-    if (out->pack_b)
-        cab_contraction_pack(s, c, out->n_axis, &pack);
     for (int nv = 1; nv <= 8 && nv <= n; nv++)
-        for (int mr = 1; mr <= most && mr <= m && fits(t, mr, nv); mr++) {
+        for (int mr = 1; mr <= most && mr <= m; mr++) {
             double cost = tile_cost(m, n, mr, nv, aliases);
-            if (out->pack_b && !cab_contraction_pack_serves(&pack, nv, out->lanes))
+            if (mr * nv + nv + 1 > t->n_vector_regs)
                 break;
             /* Later and larger wins ties only by more than noise. */
             if (cost < best * 0.995) {

@@ -19,8 +19,10 @@ typedef struct constant_key { const cab_blob *blob; const void *data; cab_pack p
 static uint64_t packed_bytes(const cab_pack *p)
 {
     uint64_t n = 1, bytes;
-    for (int i = 0; i < p->n_dims; i++)
+    for (int i = p->n_dims - 1; i >= 0; i--) {
+        n += i == p->hi ? (uint64_t)p->pad : 0;
         n *= (uint64_t)p->dims[i];
+    }
     CAB_ASSERT(cab_dtype_bytes(p->dtype, n, &bytes));
     return bytes;
 }
@@ -63,6 +65,7 @@ static void pack_constant(const cab_pack *p, const cab_blob *blob, uint8_t *dst)
 {
     int64_t at[8] = { 0 };
     int last = p->n_dims - 1, size = cab_dtype_bits(p->dtype) / 8;
+    CAB_ASSERT(p->lo == last && p->hi >= 0 && p->hi < last);
     int64_t run = p->dims[last], n_rows = 1;
     for (int i = 0; i < last; i++)
         n_rows *= p->dims[i];
@@ -71,20 +74,21 @@ static void pack_constant(const cab_pack *p, const cab_blob *blob, uint8_t *dst)
         int64_t src = p->base, n = run;
         for (int i = 0; i < last; i++)
             src += p->coef[i] * at[i];
-        if (p->hi >= 0 && p->lo == last) {
-            int64_t left = p->bound - at[p->hi] * run;
-            n = left < n ? left : n;
-        } else if (p->hi >= 0 && at[p->hi] * p->dims[p->lo] + at[p->lo] >= p->bound) {
-            n = 0;
-        }
+        int64_t left = p->bound - at[p->hi] * run;
+        n = left < n ? left : n;
         if (n > 0) {
             int64_t far = src + (n - 1) * p->coef[last];
             int64_t elems = (int64_t)(blob->bytes / (uint64_t)size);
             CAB_ASSERT(src >= 0 && src < elems && far >= 0 && far < elems);
             pack_run(dst, (const uint8_t *)blob->data + src * size, n, p->coef[last], size);
         }
-        for (int i = last - 1; i >= 0 && ++at[i] == p->dims[i]; i--)
+        for (int i = last - 1; i >= 0; i--) {
+            if (i == p->hi)
+                dst += (int64_t)p->pad * size;
+            if (++at[i] < p->dims[i])
+                break;
             at[i] = 0;
+        }
     }
 }
 

@@ -89,7 +89,7 @@ static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d
 
 static void add_affine(cab_gen *g, const cab_affine *f)
 {
-    g->affines[g->n_affines++] = (cab_gen_affine){ f, NULL, -1 };
+    g->affines[g->n_affines++] = (cab_gen_affine){ f, false, -1 };
 }
 
 static void create_affines(cab_gen *g)
@@ -296,9 +296,10 @@ cab_status cab_generate(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     if (contract && sched->swap)
         cab_contraction_swap(s, &c);
     if (contract && sched->pack_b &&
-        (packed = cab_contraction_pack(s, &c, sched->n_axis, sched->nv * sched->lanes, &pack)))
+        (packed = cab_contraction_pack(s, &c, sched->n_axis, &pack) &&
+                  sched->lanes <= pack.dims[pack.lo]))
         cab_gen_use_packed(g, &c, sched->n_axis, &pack);
-    g->masks |= packed;        /* a panel cannot be entered in the middle */
+    g->masks |= packed;        /* single columns do not walk panels */
     begin(g);
     if (contract)
         contraction_levels(g, &c);

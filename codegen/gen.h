@@ -36,17 +36,17 @@ typedef struct cab_sched {
     int ir_passes;             /* 1: early-cse and licm run on the kernel */
 } cab_sched;
 
-/* A constant operand's packed form: dense over dims[]; element i comes from
- * source element base + sum coef[d] * i[d] when every bounded index stays in
- * range, else 0.  (One axis may be split over two dims: panel and lane; bound_of
- * names pairs: dims[hi] * dims[lo]-extent + lo < bound.) */
+/* A constant operand's packed form: dims[] in order, dense but for `pad` zeros
+ * after each step of dim hi; element i comes from source element base + sum
+ * coef[d] * i[d], or is 0 when i[hi] * dims[lo] + i[lo] >= bound: the columns
+ * are split over two dims, panel (hi) and column of it (lo, the last). */
 typedef struct cab_pack {
     int operand;
     cab_dtype dtype;
-    int n_dims;
+    int n_dims, pad;
     int64_t dims[8], coef[8], base;
-    int hi, lo;                /* dims whose combined index hi * dims[lo] + lo must be < bound; -1: none */
-    int64_t bound;
+    int hi, lo;
+    int64_t bound;             /* columns */
 } cab_pack;
 
 typedef struct cab_kernel {

@@ -5,11 +5,19 @@
  * Stage 0 must be the sum of a * b over reduction axes, a and b loads (casts
  * allowed).  Parallel axes fall into those of a alone (rows), of b alone
  * (columns), of both (batches) and of neither.  A constant b is packed into
- * panels of as many columns as the tile has, rows of a panel in the order the
- * reduction walks them.
+ * panels of PANEL columns (fewer when there are no more), rows of a panel in
+ * the order the reduction walks them.  The form depends on the Spec alone, so
+ * that code for every target reads the same bytes; a wide tile reads several
+ * panels, a narrow one a part of one.  Panels whose rows would fall on the
+ * same cache sets get one row of zeros between them.
  */
 #include <string.h>
 #include "codegen/gen_int.h"
+
+enum {
+    PANEL = 16,
+    ALIAS_BYTES = 1024         /* panels apart by these meet in few cache sets */
+};
 
 static int loaded_view(const cab_expr *e)
 {
@@ -82,10 +90,29 @@ static void pack_dim(cab_pack *p, int64_t n, int64_t coef)
     p->coef[p->n_dims++] = coef;
 }
 
-bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis, int width,
-                          cab_pack *p)
+/* Columns of a panel: the least power of two that holds n, at most PANEL. */
+static int64_t panel_columns(int64_t n)
+{
+    int64_t w = PANEL;
+
+    while (w > 2 && w / 2 >= n)
+        w /= 2;
+    return w;
+}
+
+static int64_t panel_bytes(const cab_pack *p)
+{
+    int64_t n = cab_dtype_bits(p->dtype) / 8;
+
+    for (int i = p->hi + 1; i < p->n_dims; i++)
+        n *= p->dims[i];
+    return n;
+}
+
+bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis, cab_pack *p)
 {
     const cab_view *v = &s->views.p[c->b];
+    int64_t width;
     int used = 2;
 
     memset(p, 0, sizeof *p);
@@ -99,6 +126,7 @@ bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axi
     p->dtype = v->dtype;
     p->base = v->at.base->value;
     p->bound = s->axis[n_axis].extent->value;
+    width = panel_columns(p->bound);
     for (int i = 0; i < s->n_axes; i++)
         if (s->axis[i].kind == CAB_AXIS_PAR && i != n_axis && v->at.coef[i])
             pack_dim(p, s->axis[i].extent->value, v->at.coef[i]->value);
@@ -109,6 +137,7 @@ bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axi
             pack_dim(p, s->axis[i].extent->value, v->at.coef[i]->value);
     p->lo = p->n_dims;
     pack_dim(p, width, v->at.coef[n_axis]->value);
+    p->pad = panel_bytes(p) % ALIAS_BYTES == 0 ? (int)width : 0;
     return true;
 }
 
@@ -116,26 +145,28 @@ void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const 
 {
     const cab_view *v = &g->s->views.p[c->b];
     cab_gen_affine *f = &g->affines[g->view_affine[c->b]];
-    int64_t stride[8];
+    int64_t stride[8], width = (int64_t)(g->sched->nv > 1 ? g->sched->nv : 1) * g->sched->lanes;
     int d = 0;
 
     stride[p->n_dims - 1] = 1;
     for (int i = p->n_dims - 1; i > 0; i--)
-        stride[i - 1] = stride[i] * p->dims[i];
+        stride[i - 1] = stride[i] * p->dims[i] + (i - 1 == p->hi ? p->pad : 0);
     g->packed.base = cab_dim_const(g->dims, 0);
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < g->s->n_axes; i++) {
             bool red = g->s->axis[i].kind == CAB_AXIS_RED;
             if (i == n_axis || !v->at.coef[i] || red != pass)
                 continue;
-            g->packed.coef[i] = g->packed_step[i] = cab_dim_const(g->dims, stride[d++]);
+            g->packed.coef[i] = cab_dim_const(g->dims, stride[d++]);
         }
         if (!pass)
             d++;               /* the panel dim */
     }
-    /* n advances by whole panels (base) and within one (off, lanes). */
-    g->packed_step[n_axis] = cab_dim_const(g->dims, stride[p->hi] / p->dims[p->lo]);
     g->packed.coef[n_axis] = cab_dim_const(g->dims, 1);
+    g->panels = (cab_gen_panels){ .axis = n_axis, .cols = p->dims[p->lo], .stride = stride[p->hi] };
+    g->panels.more = p->bound > width;
+    g->panels.whole = !g->panels.more || width % p->dims[p->lo] == 0;
+    g->panels.inside = g->panels.cols % width == 0;
     f->f = &g->packed;
-    f->step = g->packed_step;
+    f->packed = true;
 }

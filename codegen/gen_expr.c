@@ -10,6 +10,8 @@
 #include <math.h>
 #include "codegen/gen_int.h"
 
+enum { PREFETCH_ROWS = 8 };
+
 typedef enum form { FORM_NONE, FORM_OP1, FORM_OP2, FORM_CMP, FORM_MATH1, FORM_MATH2 } form;
 
 typedef struct row {
@@ -72,13 +74,26 @@ cab_kv cab_gen_const(cab_gen *g, cab_dtype dt, double f, int64_t i)
 static cab_kv add(cab_gen *g, cab_kv x, cab_kv y) { return cab_k_op2(g->k, CAB_K_add, x, y); }
 static cab_kv mul(cab_gen *g, cab_kv x, cab_kv y) { return cab_k_op2(g->k, CAB_K_mul, x, y); }
 
+/* From the first column of the tile to the current vector in a packed operand. */
+static cab_kv panel_offset(cab_gen *g)
+{
+    const cab_gen_panels *p = &g->panels;
+    int64_t off = g->at[p->axis].off, n = off % p->cols;
+    cab_kv panels = cab_k_i64(g->k, off / p->cols * p->stride);
+
+    return add(g, panels, n && !p->whole && !p->inside ? p->right[n] : cab_k_i64(g->k, n));
+}
+
 /* Scalar part of an affine function at the current point. */
 static cab_kv scalar_part(cab_gen *g, const cab_gen_affine *f)
 {
+    const cab_gen_panels *p = &g->panels;
     cab_kv v = f->sum;
 
     for (int i = 0; i < g->s->n_axes; i++)
-        if (f->f->coef[i] && g->at[i].off)
+        if (f->packed && i == p->axis)
+            v = add(g, v, panel_offset(g));
+        else if (f->f->coef[i] && g->at[i].off)
             v = add(g, v, mul(g, cab_gen_dim(g, f->f->coef[i]), cab_k_i64(g->k, g->at[i].off)));
     return v;
 }
@@ -147,6 +162,7 @@ typedef struct address {
     cab_kv mask;               /* -1 = unconditional */
     int lanes;                 /* 1: one element for all lanes */
     bool gather;
+    bool packed;               /* in panels */
 } address;
 
 static address locate(cab_gen *g, int view)
@@ -154,7 +170,7 @@ static address locate(cab_gen *g, int view)
     const cab_view *v = &g->s->views.p[view];
     const cab_gen_affine *f = &g->affines[g->view_affine[view]];
     const cab_dim *c = lane_coef(g, f->f);
-    address a = { .index = scalar_part(g, f), .lanes = c ? g->lanes : 1 };
+    address a = { .index = scalar_part(g, f), .lanes = c ? g->lanes : 1, .packed = f->packed };
     cab_kv term[CAB_SPEC_LOADED];
 
     a.mask = guard_mask(g, v, f + 1);
@@ -172,11 +188,23 @@ static address locate(cab_gen *g, int view)
     }
     for (int i = 0; i < v->n_loaded; i++)
         a.index = add(g, a.index, spread(g, term[i], lanes_of(g, a.index)));
-    if (a.lanes > 1 && !f->step)   /* packed panels are padded */
+    if (a.lanes > 1 && !f->packed)   /* packed panels are padded */
         a.mask = both(g, a.mask, g->mask);
     if (a.mask >= 0)
         a.mask = spread(g, a.mask, a.lanes);
     return a;
+}
+
+/* Panels are streams of their own, each started cold.  A tile of many rows has
+ * time to fetch the tile of columns after it; one of few rows is bound by the
+ * loads of b already and only loses by more. */
+static void prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index)
+{
+    const cab_gen_panels *p = &g->panels;
+    int64_t tile = (g->cols * g->lanes + p->cols - 1) / p->cols;
+
+    if (p->more && g->sched->mr >= PREFETCH_ROWS && g->at[p->axis].off % p->cols == 0)
+        cab_k_prefetch(g->k, ptr, index, tile * p->stride);
 }
 
 static cab_kv load_at(cab_gen *g, const cab_view *v, const address *a)
@@ -190,6 +218,8 @@ static cab_kv load_at(cab_gen *g, const cab_view *v, const address *a)
         if (o->ptr == ptr && o->index == a->index && o->mask == a->mask && o->lanes == a->lanes)
             return o->value;
     }
+    if (a->packed)
+        prefetch_panel(g, ptr, a->index);
     l.value = a->gather ? cab_k_ldx(g->k, v->dtype, a->lanes, ptr, a->index, 0, a->mask)
                         : cab_k_ld(g->k, v->dtype, a->lanes, ptr, a->index, 0, a->mask);
     if (keep)

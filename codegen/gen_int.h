@@ -27,13 +27,25 @@ enum {
 typedef struct cab_gen_axis { cab_kv base; int64_t off; } cab_gen_axis;
 
 /* An affine function whose value at the axes' bases is kept up to date, so
- * that each loop adds its own term once.  step: coefficient of the base when
- * it differs from the one of off and lanes (packed operands). */
+ * that each loop adds its own term once.  packed: the address in a packed
+ * operand, where the column axis counts panels and columns of a panel. */
 typedef struct cab_gen_affine {
     const cab_affine *f;
-    const cab_dim *const *step;
+    bool packed;
     cab_kv sum;
 } cab_gen_affine;
+
+/* How a kernel walks the columns of a packed operand: `cols` next to each
+ * other in a panel, panels `stride` elements apart.  Vectors never cross from
+ * one panel to the next, tiles may. */
+typedef struct cab_gen_panels {
+    int axis;
+    int64_t cols, stride;
+    bool more;                 /* there are several tiles of columns */
+    bool whole;                /* every tile starts with a panel, */
+    bool inside;               /* or ends in the panel it starts in, */
+    cab_kv right[CAB_KIR_MAX_LANES]; /* or element n to the right of its first is that far */
+} cab_gen_panels;
 
 /* A load that may be used again at the same address. */
 typedef struct cab_gen_load { cab_kv ptr, index, mask, value; int lanes; } cab_gen_load;
@@ -72,8 +84,8 @@ typedef struct cab_gen {
     cab_kv lo[CAB_GEN_LEVELS], hi[CAB_GEN_LEVELS]; /* this task's range of each level */
     int stage;                 /* being generated */
     int staged_by, staged_view; /* values of that stage stay in that view; -1 = none */
-    cab_affine packed;         /* address of the packed operand */
-    const cab_dim *packed_step[CAB_SPEC_AXES];
+    cab_affine packed;         /* address of the packed operand, columns of a panel */
+    cab_gen_panels panels;
 } cab_gen;
 
 /* ---- gen_expr.c ---- */
@@ -132,9 +144,10 @@ typedef struct cab_contraction {
 bool cab_contraction_find(const cab_spec *s, cab_contraction *out);
 /* Exchanges the roles of a and b. */
 void cab_contraction_swap(const cab_spec *s, cab_contraction *c);
-/* The packed form of view b for a tile of `width` columns of n_axis; false
- * when it cannot be packed (being constant is the caller's knowledge). */
-bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis, int width,
+/* The packed form of view b with columns n_axis, the same for every target
+ * and tile; false when it cannot be packed (being constant is the caller's
+ * knowledge). */
+bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis,
                           cab_pack *out);
 /* Makes g read view b from its packed form; before anything is emitted. */
 void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const cab_pack *p);

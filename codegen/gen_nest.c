@@ -44,13 +44,38 @@ void cab_gen_restore(cab_gen *g, const cab_gen_state *st)
     g->loads_from = st->loads_from;
 }
 
+/* Where a column (of a whole tile: its first) stands in a packed operand. */
+static cab_kv panel_of(cab_gen *g, cab_kv base)
+{
+    const cab_gen_panels *p = &g->panels;
+    cab_kv n = i64(g, p->cols), panel, column;
+
+    if (p->whole)
+        return cab_k_op2(g->k, CAB_K_mul, base, i64(g, p->stride / p->cols));
+    panel = cab_k_op2(g->k, CAB_K_div, base, n);
+    column = cab_k_op2(g->k, CAB_K_sub, base, cab_k_op2(g->k, CAB_K_mul, panel, n));
+    return add(g, cab_k_op2(g->k, CAB_K_mul, panel, i64(g, p->stride)), column);
+}
+
+static void enter_panel(cab_gen *g, cab_gen_affine *f, cab_kv base)
+{
+    cab_gen_panels *p = &g->panels;
+    cab_kv at = panel_of(g, base);
+
+    f->sum = add(g, f->sum, at);
+    for (int64_t n = g->sched->lanes; n < p->cols && !p->whole && !p->inside; n += g->sched->lanes)
+        p->right[n] = cab_k_op2(g->k, CAB_K_sub, panel_of(g, add(g, base, i64(g, n))), at);
+}
+
 void cab_gen_bind(cab_gen *g, int axis, cab_kv base)
 {
     g->at[axis] = (cab_gen_axis){ base, 0 };
     for (int i = 0; i < g->n_affines; i++) {
         cab_gen_affine *f = &g->affines[i];
-        const cab_dim *c = f->step ? f->step[axis] : f->f->coef[axis];
-        if (c)
+        const cab_dim *c = f->f->coef[axis];
+        if (f->packed && axis == g->panels.axis)
+            enter_panel(g, f, base);
+        else if (c)
             f->sum = add(g, f->sum, cab_k_op2(g->k, CAB_K_mul, base, cab_gen_dim(g, c)));
     }
 }

@@ -39,7 +39,7 @@ static int find_n(const cab_spec *s, const cab_contraction *c, bool constant_b, 
         bool packs;
         if (!(c->n >> i & 1) || !all_stores_unit(s, i))
             continue;
-        packs = constant_b && cab_contraction_pack(s, c, i, 16, &p);
+        packs = constant_b && cab_contraction_pack(s, c, i, &p);
         if (!packs && (!unit(&b->at, i) || b->n_loaded))
             continue;
         if (found < 0 || cab_sched_extent(s, i) > cab_sched_extent(s, found)) {
@@ -250,7 +250,8 @@ static bool choose(const cab_spec *s, const cab_target *t, const bool *constant,
     out->lanes = t->vector_bytes / (cab_dtype_bits(acc) / 8);
     while (out->lanes > 2 && out->lanes / 2 >= (int)cab_sched_extent(s, out->n_axis))
         out->lanes /= 2;
-    if (cab_sched_extent(s, out->n_axis) * 2 < t->vector_bytes / 8 && both_unit_in_k(s, &c))
+    /* The same answer for every target, so that they share b's packed form. */
+    if (cab_sched_extent(s, out->n_axis) < 4 && both_unit_in_k(s, &c))
         return false;
     out->pack_b = pack;
     out->vec_axis = out->n_axis;

@@ -58,8 +58,8 @@ static inline int64_t dim_value(const cab_dim *x, cab_env *env)
 static inline uint64_t packed_elems(const cab_pack *p)
 {
     uint64_t n = 1;
-    for (int i = 0; i < p->n_dims; i++)
-        n *= (uint64_t)p->dims[i];
+    for (int i = p->n_dims - 1; i >= 0; i--)
+        n = (uint64_t)p->dims[i] * (n + (i == p->hi ? (uint64_t)p->pad : 0));
     return n;
 }
 
@@ -67,17 +67,21 @@ static inline uint64_t packed_elems(const cab_pack *p)
 static inline void pack_operand(const cab_pack *p, const void *src, void *dst)
 {
     size_t size = (size_t)cab_dtype_bits(p->dtype) / 8;
-    uint64_t n = packed_elems(p);
+    uint64_t n = packed_elems(p), panel = 1;
 
+    for (int i = p->hi + 1; i < p->n_dims; i++)
+        panel *= (uint64_t)p->dims[i];
     for (uint64_t e = 0; e < n; e++) {
+        uint64_t in = e % (panel + (uint64_t)p->pad), out = e / (panel + (uint64_t)p->pad);
+        bool real = in < panel;
         int64_t from = p->base, at[8];
-        uint64_t rest = e;
         for (int i = p->n_dims - 1; i >= 0; i--) {
-            at[i] = (int64_t)(rest % (uint64_t)p->dims[i]);
-            rest /= (uint64_t)p->dims[i];
+            uint64_t *rest = i > p->hi ? &in : &out;
+            at[i] = (int64_t)(*rest % (uint64_t)p->dims[i]);
+            *rest /= (uint64_t)p->dims[i];
             from += at[i] * p->coef[i];
         }
-        if (p->hi >= 0 && at[p->hi] * p->dims[p->lo] + at[p->lo] >= p->bound)
+        if (!real || at[p->hi] * p->dims[p->lo] + at[p->lo] >= p->bound)
             memset((char *)dst + e * size, 0, size);
         else
             memcpy((char *)dst + e * size, (const char *)src + (size_t)from * size, size);

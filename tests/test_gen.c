@@ -3,7 +3,9 @@
  * test_gen.c - random Specs: reference, interpreter and machine code agree.
  *
  * Every Spec runs naive and with the schedule of several targets; results are
- * compared with cab_spec_eval.  usage: test_gen [seed [count]]
+ * compared with cab_spec_eval.  Products with constant weights also run with
+ * tiles of many widths, around the edges of panels, and every target must ask
+ * for the same packed form.  usage: test_gen [seed [count]]
  */
 #include <math.h>
 #include "tests/test.h"
@@ -393,6 +395,25 @@ static void make_dot(void)
     cab_spec_store(spec, 0, view_of(dt, batch | m | n, pick(0, 4) == 0, true), x);
 }
 
+/* y = a b with n columns and k terms, b [n, k] or [k, n]. */
+static void make_product(int64_t n_cols, int64_t k_terms)
+{
+    static const cab_dtype types[] = { CAB_DT_f32, CAB_DT_f64, CAB_DT_f16, CAB_DT_i32 };
+    cab_dtype dt = types[pick(0, 3)], acc = dt == CAB_DT_f16 ? CAB_DT_f32 : dt;
+    uint32_t m = 0, n, k;
+
+    open_spec(CAB_SPEC_CONTRACT);
+    if (pick(0, 3))
+        m = 1u << par(pick(1, 9));
+    n = 1u << cab_spec_axis(spec, CAB_AXIS_PAR, cst(n_cols), "n");
+    k = 1u << cab_spec_axis(spec, CAB_AXIS_RED, cst(k_terms), "k");
+    const cab_expr *a = cab_ex_load(spec, view_of(dt, m | k, false, false));
+    const cab_expr *b = cab_ex_load(spec, view_of(dt, n | k, pick(0, 1), false));
+    const cab_expr *x = op2(CAB_EX_mul, cab_ex_cast(spec, acc, a), cab_ex_cast(spec, acc, b));
+    x = epilogue(sum_of(k, acc, CAB_RED_SUM, x), n, m | n);
+    cab_spec_store(spec, 0, view_of(dt, m | n, false, true), x);
+}
+
 /* conv (groups of a map when depthwise) or pooling over [h, w, c], stride s. */
 static void make_window(bool conv)
 {
@@ -535,7 +556,7 @@ static void mutate(cab_sched *s, const cab_target *t)
     int width;
 
     s->mr = s->n_block || pick(0, 1) ? (int)pick(1, 5) : 0;
-    s->nv = (int)pick(1, 3);
+    s->nv = s->n_block && !pick(0, 3) ? (int)pick(4, 8) : (int)pick(1, 3);
     s->ku = (int)pick(1, 10);
     s->unroll = (int)pick(1, 4);
     s->turn = 0;
@@ -546,6 +567,8 @@ static void mutate(cab_sched *s, const cab_target *t)
         s->vec_axis = (int)pick(0, spec->n_axes - 1);
         s->m_axis = (int)pick(0, spec->n_axes - 1);
     }
+    if (s->n_block && lanes > 1 && pick(0, 1))
+        s->lanes = lanes;
     width = s->nv * s->lanes;
     if (s->n_block)
         s->n_block = width * (int)pick(1, 3);
@@ -614,18 +637,60 @@ static void check_target(const cab_target *t, bool naive, const memory *mem, con
     check_sched(t, &sched, true, mem, want, seed);
 }
 
-static void check_seed(const cab_target *targets, int n_targets, uint64_t seed)
+/* Weights are stored once for code of every level. */
+static int check_same_packs(const bool *constant, uint64_t seed)
 {
-    memory mem[MAX_OPERANDS], want[MAX_OPERANDS];
-    void *ptr[MAX_OPERANDS];
-    int failed = test_failed;
+    static const char *const levels[] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+    cab_kernel first = { 0 };
 
+    for (int i = 0; i < 3; i++) {
+        cab_target t;
+        cab_kernel k;
+        CHECK_EQ(cab_target_get(arena, levels[i], &t, &diag), CAB_OK);
+        cab_sched sched = cab_sched_choose(spec, &t, constant, false);
+        CHECK_EQ(cab_generate(arena, spec, &sched, &t, "kernel", &k, &diag), CAB_OK);
+        CHECK_EQ(k.n_packs, sched.pack_b);
+        if (i == 0)
+            first = k;
+        if (k.n_packs != first.n_packs ||
+            (k.n_packs && memcmp(&k.packs[0], &first.packs[0], sizeof k.packs[0])))
+            complain(cab_printf(arena, "%s packs otherwise", levels[i]), &k, &sched, seed);
+    }
+    return first.n_packs;
+}
+
+/* The product with all inputs constant, by several tiles of every target. */
+static int check_packed(const cab_target *targets, int n_targets, const memory *mem,
+                        const memory *want, uint64_t seed)
+{
+    bool constant[MAX_OPERANDS];
+
+    for (int i = 0; i < spec->n_operands; i++)
+        constant[i] = !spec->operands[i].written;
+    for (int i = 0; i < n_targets; i++) {
+        cab_sched chosen = cab_sched_choose(spec, &targets[i], constant, false);
+        check_sched(&targets[i], &chosen, false, mem, want, seed);
+        for (int j = 0; j < 2 && chosen.n_block; j++) {
+            cab_sched other = chosen;
+            mutate(&other, &targets[i]);
+            check_sched(&targets[i], &other, true, mem, want, seed);
+        }
+    }
+    return check_same_packs(constant, seed);
+}
+
+static void start_seed(uint64_t seed)
+{
     cab_rng_seed(&rng, seed);
     dims = cab_dims_create(arena);
     env = (cab_env){ .arena = arena };
-    make_spec();
-    if (pick(0, 1))
-        cab_spec_simplify(spec);
+}
+
+/* Fills the Spec's operands and computes what they must become. */
+static bool reference(memory *mem, memory *want, uint64_t seed)
+{
+    void *ptr[MAX_OPERANDS];
+
     CHECK(spec->n_operands <= MAX_OPERANDS);
     for (int i = 0; i < spec->n_operands; i++) {
         mem[i] = create_memory(spec->operands[i].dtype, (uint64_t)dim_value(spec->operands[i].elems, &env));
@@ -635,12 +700,48 @@ static void check_seed(const cab_target *targets, int n_targets, uint64_t seed)
     if (cab_spec_eval(arena, spec, ptr, &env, &diag) != CAB_OK) {
         static const cab_sched none;
         complain("the reference refuses", NULL, &none, seed);
-        return;
+        return false;
     }
+    return true;
+}
+
+static void check_seed(const cab_target *targets, int n_targets, uint64_t seed)
+{
+    memory mem[MAX_OPERANDS], want[MAX_OPERANDS];
+    int failed = test_failed;
+
+    start_seed(seed);
+    make_spec();
+    if (pick(0, 1))
+        cab_spec_simplify(spec);
+    if (!reference(mem, want, seed))
+        return;
     check_target(&targets[pick(0, n_targets - 1)], true, mem, want, seed);
     check_cuda(mem, want, seed);
     for (int i = 0; i < n_targets && failed == test_failed; i++)
         check_target(&targets[i], false, mem, want, seed);
+    if (spec->kind == CAB_SPEC_CONTRACT && failed == test_failed)
+        check_packed(targets, n_targets, mem, want, seed);
+}
+
+/* Column counts around lanes, panels and tiles; terms with and without padding
+ * between panels. */
+static void check_edges(const cab_target *targets, int n_targets, uint64_t seed)
+{
+    static const int64_t columns[] = { 2, 3, 4, 5, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 47, 48,
+                                       49, 64, 72, 129 };
+    memory mem[MAX_OPERANDS], want[MAX_OPERANDS];
+    cab_mark mark = cab_arena_mark(arena);
+    int packed = 0;
+
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && test_failed < 10; i++) {
+        start_seed(seed + i);
+        make_product(columns[i], pick(0, 1) ? 32 : pick(3, 20));
+        if (reference(mem, want, seed + i))
+            packed += check_packed(targets, n_targets, mem, want, seed + i);
+        cab_arena_release(arena, mark);
+    }
+    CHECK(packed >= 15);
 }
 
 int main(int argc, char **argv)
@@ -648,7 +749,7 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : 60;
     static cab_job job;
-    cab_target targets[3];
+    cab_target targets[4];
     cab_mark mark;
     int n = 0;
 
@@ -660,6 +761,10 @@ int main(int argc, char **argv)
     CHECK_EQ(cab_target_get(arena, "x86-64-v2", &targets[n++], &diag), CAB_OK);
     if (targets[0].vector_bytes >= 32)
         CHECK_EQ(cab_target_get(arena, "x86-64-v3", &targets[n++], &diag), CAB_OK);
+    if (targets[0].vector_bytes >= 64)
+        CHECK_EQ(cab_target_get(arena, "x86-64-v4", &targets[n++], &diag), CAB_OK);
+    if (count > 1)
+        check_edges(targets, n, seed);
     mark = cab_arena_mark(arena);
     for (uint64_t i = 0; i < count && test_failed < 10; i++) {
         check_seed(targets, n, seed + i);

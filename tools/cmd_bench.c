@@ -114,6 +114,29 @@ static void print_json(const tool_args *args, const bench *b, const result *r, c
     json_decref(j);
 }
 
+/* A line of /proc/self/status, in MB. */
+static double status_mb(const char *key)
+{
+    char line[256];
+    double kb = 0;
+    FILE *f = fopen("/proc/self/status", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, key, strlen(key)))
+            kb = atof(line + strlen(key));
+    if (f)
+        fclose(f);
+    return kb / 1024;
+}
+
+/* A JIT's artifact is an anonymous file (shared memory for the system); an
+ * artifact from the cache is a file that other processes share. */
+static void print_memory(void)
+{
+    printf("memory: at most %.1f MB resident; now %.1f MB anonymous, %.1f MB of the artifact made "
+           "here, %.1f MB of files\n", status_mb("VmHWM:"), status_mb("RssAnon:"),
+           status_mb("RssShmem:"), status_mb("RssFile:"));
+}
+
 static cab_status report(const tool_args *args, bench *b)
 {
     result r = { 0 };
@@ -133,6 +156,7 @@ static cab_status report(const tool_args *args, bench *b)
                args->compile.naive ? " (naive)" : "", r.median, r.best, r.n,
                args->threads ? args->threads : 0, args->threads == 1 ? "" : "s",
                b->load_ms, b->times.import_ms, b->times.passes_ms, b->times.codegen_ms);
+        print_memory();
     }
     free(us);
     return s;

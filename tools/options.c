@@ -92,6 +92,11 @@ static bool dim(tool_args *a, char *text)
         fprintf(stderr, "cab: --dim wants NAME=NUMBER or NAME=LOW..HIGH, not '%s'\n", text);
         return false;
     }
+    if (strchr(eq, ',')) {
+        fprintf(stderr, "cab: --dim %s: one number or one range for now; code for several sizes at once "
+                        "is not there yet (a symbolic artifact serves them all)\n", text);
+        return false;
+    }
     *eq = 0;
     if ((dots = strstr(eq + 1, "..")))
         *dots = 0;

@@ -355,8 +355,9 @@ static void check_names_and_options(void)
     set(&k);
     CHECK_EQ(cab_model_estimate(m, k.in, &need, &e), 0);
     CHECK(need.outputs == 3 * sizeof k.y && need.weights > 0);
-    CHECK_EQ(cab_model_load("/nowhere/net.cab", NULL, &m, &e), CAB_RT_EIO);
     cab_model_destroy(m);
+    CHECK_EQ(cab_model_load("/nowhere/net.cab", NULL, &m, &e), CAB_RT_EIO);
+    CHECK(m == NULL);
     free(p);
 }
 

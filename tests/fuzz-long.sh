@@ -12,7 +12,7 @@ mkdir -p "$build" && cd "$build" || exit 1
 [ -f Makefile ] ||
     "$top/configure" -q --enable-sanitizers CC="$clang" CFLAGS='-O1 -g -fsanitize=fuzzer-no-link -fno-sanitize=function' || exit 1
 targets=${CAB_FUZZ_TARGETS:-onnx cir rules artifact graphs}
-make -s -j"$(nproc)" $(printf 'tests/fuzz/fuzz_%s.lib ' $targets) >build.log 2>&1 ||
+{ make -s -j"$(nproc)" && make -s -j"$(nproc)" $(printf 'tests/fuzz/fuzz_%s.lib ' $targets); } >build.log 2>&1 ||
     { grep -E 'error|undefined' build.log | head; exit 1; }
 
 # seeds DIR PREFIX FILES...: a corpus to start from

@@ -10,7 +10,6 @@
 #include "libcab/libcab_int.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,23 +67,6 @@ static void write_stub(cab_buf *b, const char *names, const char *prefix)
 
 /* ---- the system's compiler ---- */
 
-/* Beside the program (a build folder), else where it was installed. */
-static const char *runtime_library(cab_arena *a)
-{
-    char exe[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    for (int up = 0; up < 2 && n > 0; up++) {
-        while (n > 0 && exe[n - 1] != '/')
-            n--;
-        exe[n] = 0;
-        const char *path = cab_printf(a, "%slibcabrt.a", exe);
-        if (!access(path, R_OK))
-            return path;
-        n--;
-    }
-    return CAB_RUNTIME_ARCHIVE;
-}
-
 static cab_status run_compiler(cab_arena *a, const char *folder, const char *const *argv, cab_diag *d)
 {
     const char *log = cab_printf(a, "%s/log", folder);
@@ -135,7 +117,7 @@ static cab_status build(const cab_so_parts *s, const char *folder, cab_arena *a,
     const char *soname = strrchr(s->path, '/') ? strrchr(s->path, '/') + 1 : s->path;
     const char *argv[] = { cc && *cc ? cc : "cc", "-shared", "-fPIC", "-O1", "-std=c11",
                            "-fvisibility=hidden", "-o", out, "stub.c", "kernels.o",
-                           runtime_library(a), "-lpthread", "-lm", "-Wl,--version-script=exports",
+                           cab_part(a, "libcabrt.a", R_OK, CAB_RUNTIME_ARCHIVE), "-lpthread", "-lm", "-Wl,--version-script=exports",
                            "-Wl,--gc-sections", "-Wl,-z,noexecstack", "-Wl,-z,defs",
                            cab_printf(a, "-Wl,-soname,%s", soname), NULL };
     CAB_TRY(run_compiler(a, folder, argv, d));

@@ -12,7 +12,6 @@
 #include "libcab/libcab_int.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -50,20 +49,7 @@ typedef struct child {
 /* Beside the host program (a build tree: or one folder up), else installed. */
 static const char *worker_path(child *w)
 {
-    char exe[PATH_MAX];
-    if (w->c->worker)
-        return w->c->worker;
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    for (int up = 0; up < 2 && n > 0; up++) {
-        while (n > 0 && exe[n - 1] != '/')
-            n--;
-        exe[n] = 0;
-        const char *path = cab_printf(w->arena, "%scab-compile-worker", exe);
-        if (!access(path, X_OK))
-            return path;
-        n--;
-    }
-    return CAB_WORKER;
+    return w->c->worker ? w->c->worker : cab_part(w->arena, "cab-compile-worker", X_OK, CAB_WORKER);
 }
 
 /* ---- what the child is given ---- */

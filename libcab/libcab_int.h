@@ -24,6 +24,11 @@ cab_status cab_compile_here(const cab_compiler *c, cab_opened *f, cab_compiled *
 cab_status cab_hash_bytes(const void *p, size_t n, const cab_cancel *cancel, uint8_t out[32],
                           cab_diag *d);
 
+/* ---- paths.c ---- */
+/* A part of the installation: beside the program or one folder up (a build
+ * folder), else where it was installed. */
+const char *cab_part(cab_arena *a, const char *name, int mode, const char *installed);
+
 /* ---- sign.c ---- */
 /* cab_codegen_options.sign; user: the 32 bytes of the private key. */
 int cab_sign_ed25519(void *user, const void *message, size_t n, uint8_t public_key[32],

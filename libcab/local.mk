@@ -11,6 +11,7 @@ libcab_own = \
 	libcab/compile.c \
 	libcab/custom_shape.c \
 	libcab/emit_so.c \
+	libcab/paths.c \
 	libcab/sign.c \
 	libcab/isolate.c \
 	libcab/wire.c

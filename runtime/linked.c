@@ -39,7 +39,7 @@ static int find_state(cab_linked *l, state **out, cab_error *e)
     }
     cab_model_destroy(s->model);
     free(s);
-    *out = none;
+    *out = rc == CAB_OK ? none : NULL;     /* another thread's */
     return rc;
 }
 
@@ -53,8 +53,17 @@ static int take(state *t, cab_session **s, cab_error *e)
     return *s ? CAB_OK : cab_session_create(t->model, NULL, s, e);
 }
 
+static int enter(cab_linked *l, state **t, cab_session **s, cab_error *e)
+{
+    *s = NULL;
+    int rc = find_state(l, t, e);
+    return rc == CAB_OK ? take(*t, s, e) : rc;
+}
+
 static void give_back(state *t, cab_session *s)
 {
+    if (!t)
+        return;
     pthread_mutex_lock(&t->lock);
     bool keep = s && t->n_idle < IDLE;
     if (keep)
@@ -92,13 +101,10 @@ static int shapes(cab_session *s, const cab_tensor_view *inputs, cab_tensor_view
 int cab_linked_memory(cab_linked *l, const cab_tensor_view *inputs, cab_tensor_view *outputs,
                       size_t *work, char error[500])
 {
-    cab_session *s = NULL;
+    cab_session *s;
     cab_error e = { 0 };
     state *t;
-    int rc = find_state(l, &t, &e);
-    if (rc != CAB_OK)
-        return story(error, &e, rc);
-    rc = take(t, &s, &e);
+    int rc = enter(l, &t, &s, &e);
     if (rc == CAB_OK)
         rc = shapes(s, inputs, outputs, work, &e);
     give_back(t, s);
@@ -134,14 +140,11 @@ static int find_outputs(cab_session *s, const cab_tensor_view *inputs, cab_tenso
 int cab_linked_run(cab_linked *l, const cab_tensor_view *inputs, cab_tensor_view *outputs,
                    char error[500])
 {
-    cab_session *s = NULL;
+    cab_session *s;
     uint64_t own = 0;
     cab_error e = { 0 };
     state *t;
-    int rc = find_state(l, &t, &e);
-    if (rc != CAB_OK)
-        return story(error, &e, rc);
-    rc = take(t, &s, &e);
+    int rc = enter(l, &t, &s, &e);
     if (rc == CAB_OK)
         rc = find_outputs(s, inputs, outputs, &own, &e);
     if (rc == CAB_OK)

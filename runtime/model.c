@@ -11,6 +11,7 @@
 #include "runtime/runtime_int.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -126,6 +127,20 @@ static int map_code_copy(cab_model *m, cab_error *e)
     return rc;
 }
 
+/* A line for the host's log: what was loaded, and when faster code for a
+ * better processor lay beside it. */
+static void log_choice(const cab_model *m, const cab_artifact *a, uint32_t variant)
+{
+    char text[256], names[160];
+    if (!m->options.log)
+        return;
+    snprintf(text, sizeof text, "%.60s: target %u of %d (%s), %.1f MB of weights%s",
+             cab_model_name(m), variant + 1, a->n_variants,
+             cab_isa_names(m->plan.isa, names, sizeof names), (double)m->plan.weights_bytes / 1e6,
+             variant ? "; the processor lacks what the first target needs" : "");
+    cab_rt_log(m, variant ? 1 : 2, text);
+}
+
 static int open_artifact(cab_model *m, const void *p, uint64_t n, cab_error *e)
 {
     cab_artifact a;
@@ -134,6 +149,7 @@ static int open_artifact(cab_model *m, const void *p, uint64_t n, cab_error *e)
     CAB_TRY(cab_artifact_choose(&a, cab_isa_here(), &variant, e));
     CAB_TRY(cab_plan_open(&a, variant, &m->plan, e));
     CAB_TRY((cab_status)cab_custom_resolve(m, &m->options, e));
+    log_choice(m, &a, variant);
     if (m->options.check_signature)
         return cab_artifact_check_signature(&a, &m->options, e);
     return m->options.verify == CAB_VERIFY_FULL ? cab_artifact_verify(&a, e) : CAB_OK;

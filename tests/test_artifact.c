@@ -332,9 +332,16 @@ static void check_allocator(void)
     free(p);
 }
 
+static void keep_log(void *user, int level, const char *text)
+{
+    snprintf(user, 256, "%d %s", level, text);
+}
+
 static void check_names_and_options(void)
 {
     size_t n;
+    char said[256] = "";
+    cab_model_options loud = { .size = sizeof loud, .log = keep_log, .log_user = said };
     cab_error e = { 0 };
     cab_tensor_info info;
     cab_model_options bad = { .verify = 1 };
@@ -342,7 +349,8 @@ static void check_names_and_options(void)
     cab_model *m;
     CHECK_EQ(cab_model_load_memory(p, n, "net", &bad, &m, &e), CAB_RT_EINVAL);
     CHECK(strstr(e.text, "size"));
-    CHECK_EQ(cab_model_load_memory(p, n, "net", NULL, &m, &e), 0);
+    CHECK_EQ(cab_model_load_memory(p, n, "net", &loud, &m, &e), 0);
+    CHECK(strstr(said, "2 net: target 1 of 1"));
     CHECK_EQ(cab_model_find_input(m, "h"), 1);
     CHECK_EQ(cab_model_find_output(m, "z"), 2);
     CHECK_EQ(cab_model_find_output(m, "x"), -1);

@@ -8,4 +8,7 @@ EXTRA_DIST += tests/check-hostile.sh tests/hostile.py
 
 hostile-long: cab
 	sh $(srcdir)/tests/check-hostile.sh . $(CAB_SHARED) $(cab_cache) 5000
-.PHONY: hostile-long
+# Every allocation of a real model, not only some.
+oom-long: tests/oom/test_oom
+	srcdir=$(srcdir) CAB_OOM_ALL=1 ./tests/oom/test_oom
+.PHONY: hostile-long oom-long

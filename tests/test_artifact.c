@@ -332,9 +332,9 @@ static void check_allocator(void)
     free(p);
 }
 
-static void keep_log(void *user, int level, const char *text)
+static void keep_log(void *user, int level, const char *line)
 {
-    snprintf(user, 256, "%d %s", level, text);
+    snprintf(user, 256, "%d %s", level, line);
 }
 
 static void check_names_and_options(void)

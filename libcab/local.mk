@@ -19,6 +19,7 @@ libcab_a_SOURCES = $(libcab_own) $(libcodegen_a_SOURCES) $(libpasses_a_SOURCES) 
 	$(libfrontend_a_SOURCES) $(libir_a_SOURCES)
 nodist_libcab_a_SOURCES = libcab/build_id.h $(nodist_libcodegen_a_SOURCES) $(nodist_libfrontend_a_SOURCES) $(nodist_libpasses_a_SOURCES)
 EXTRA_DIST += libcab/README.md
+pkgconfig_DATA += libcab/cab.pc
 
 # Names this compiler in the keys of the cache: another source is another compiler.
 BUILT_SOURCES += libcab/build_id.h

@@ -62,6 +62,10 @@ typedef struct cab_custom_shape {
     void *user;
 } cab_custom_shape;
 
+/* A model file of whose contents only the functions count: definitions of
+ * operators that a model uses and does not define; the first counts. */
+typedef struct cab_function_file { const void *p; size_t n; const char *label; } cab_function_file;
+
 typedef struct cab_compile_options {
     size_t size;
     const char *target;        /* NULL = "native"; or levels: "x86-64-v3,x86-64-v4" */
@@ -87,6 +91,8 @@ typedef struct cab_compile_options {
                                 * used entries go first */
     const char *worker;        /* program for isolate; NULL: cab-compile-worker beside the host
                                 * program, or where it is installed */
+    const cab_function_file *functions;
+    size_t n_functions;
 } cab_compile_options;
 
 /* ---- compiling ---- */

@@ -112,6 +112,12 @@ static cab_status take_options(call *k)
     cab_import_input *in = CAB_NEW_N(k->arena, cab_import_input, o->n_inputs + 1);
     for (size_t i = 0; i < o->n_inputs; i++)
         CAB_TRY(offered(k, &o->inputs[i], &in[i]));
+    cab_import_functions *f = CAB_NEW_N(k->arena, cab_import_functions, o->n_functions + 1);
+    for (size_t i = 0; i < o->n_functions; i++)
+        f[i] = (cab_import_functions){ o->functions[i].p, o->functions[i].n,
+                                       o->functions[i].label ? o->functions[i].label : "functions" };
+    k->c.import.functions = f;
+    k->c.import.n_functions = (int)o->n_functions;
     k->c.import.inputs = in;
     k->c.import.n_inputs = (int)o->n_inputs;
     return CAB_OK;

@@ -8,7 +8,7 @@ CLEANFILES += $(rt_shared) $(rt_soname) libcabrt.so
 $(rt_soname): $(libcabrt_a_SOURCES) include/cab_rt.h
 	$(AM_V_CCLD)$(CC) $(DEFS) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS) -DCAB_SHARED_BUILD -fPIC \
 		-fvisibility=hidden -ffunction-sections -fdata-sections -shared -Wl,-soname,$(rt_soname) \
-		-Wl,--gc-sections -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack $(AM_LDFLAGS) $(LDFLAGS) \
+		-Wl,--gc-sections $(SO_FLAGS) -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack $(AM_LDFLAGS) $(LDFLAGS) \
 		-o $(rt_shared) $(filter %.c,$^) -lpthread -lm
 	$(AM_V_at)ln -sf $(rt_shared) $(rt_soname) && ln -sf $(rt_soname) libcabrt.so
 

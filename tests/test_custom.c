@@ -507,6 +507,14 @@ static void check_functions(void)
     cab_session_destroy(s);
     cab_model_destroy(m);
     done(&c);
+    cab_function_file files = { lib.p, lib.n, NULL };
+    cab_compile_options o = CAB_INIT(cab_compile_options);
+    o.functions = &files;
+    o.n_functions = 1;
+    for (o.isolate = 0; o.isolate < 2; o.isolate++) {
+        CHECK_EQ(cab_jit_memory(model.p, model.n, NULL, &o, NULL, &m, NULL), CAB_RT_OK);
+        cab_model_destroy(m);
+    }
     broken.n -= 3;
     compile(&c, (request){ .model = &model, .library = &broken });
     CHECK_EQ(c.status, CAB_EMODEL);

@@ -721,6 +721,45 @@ static void check_external(void)
     w_free(&m);
 }
 
+/* ---- signatures ---- */
+
+static void check_signed(bool isolate)
+{
+    /* RFC 8032, section 7.1, test 1. */
+    static const uint8_t seed[32] = {
+        0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4,
+        0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60 };
+    uint8_t key[32] = {
+        0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a,
+        0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a };
+    cab_compile_options o = CAB_INIT(cab_compile_options);
+    cab_model_options mo = CAB_INIT(cab_model_options);
+    cab_model *m;
+    cab_error e;
+    int fd;
+    mo.check_signature = cab_check_signature;
+    mo.signature_user = key;
+    o.isolate = isolate;
+    CHECK_EQ(cab_compile_file(digits, &o, &fd, NULL), CAB_RT_OK);
+    CHECK_EQ(cab_model_load_fd(fd, "digits", &mo, &m, &e), CAB_RT_EARTIFACT);
+    close(fd);
+    o.sign_seed = seed;
+    o.embed_model = 1;
+    CHECK_EQ(cab_compile_file(digits, &o, &fd, NULL), CAB_RT_OK);
+    CHECK_EQ(cab_model_load_fd(fd, "digits", &mo, &m, &e), CAB_RT_OK);
+    cab_model_destroy(m);
+    cab_mapping made = map_fd(fd), model = map(digits);   /* closes fd */
+    cab_artifact a;
+    CHECK_EQ(cab_artifact_open(made.p, made.n, &a, &e), CAB_OK);
+    const cab_file_section *inside = cab_artifact_find(&a, CAB_SEC_MODEL, 0);
+    CHECK(inside && inside->bytes == model.n &&
+          !memcmp(cab_artifact_bytes(&a, inside), model.p, model.n));
+    key[5] ^= 1;                           /* somebody else's */
+    CHECK_EQ(cab_model_load_memory(made.p, made.n, "digits", &mo, &m, &e), CAB_RT_EARTIFACT);
+    cab_file_unmap(&made);
+    cab_file_unmap(&model);
+}
+
 int main(void)
 {
     const char *srcdir = getenv("srcdir");
@@ -748,6 +787,8 @@ int main(void)
     check_fixed();
     check_fixed_shapes();
     check_external();
+    check_signed(false);
+    check_signed(true);
     check_threads(false, in_folder("threads"));
     snprintf(command, sizeof command, "rm -rf %s", folder);
     CHECK_EQ(system(command), 0);

@@ -57,6 +57,7 @@ EXTRA_DIST += \
 	tests/helpers.expected \
 	tests/check-custom.sh \
 	tests/check-models.sh \
+	tests/check-samples.sh \
 	tests/check-corpus.sh \
 	tests/smollm2_greedy.py \
 	tests/check-rt-symbols.sh \

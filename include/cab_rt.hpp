@@ -110,7 +110,9 @@ public:
     cab_tensor_view &get() noexcept { return v_; }
 
 private:
+    friend class session;
     cab_tensor_view v_;
+    bool of_session_ = false;       /* data is a result in the memory of a session */
 };
 
 /* n elements at p as a tensor of those extents.  Inputs are only read, so
@@ -219,15 +221,25 @@ public:
         return results;
     }
     /* Results into memory of the caller: views with room enough.  One without data
-     * (tensor()) is given memory of the session.  Type and extents are filled in. */
+     * (tensor()), or from an earlier run of this kind, is given memory of the
+     * session.  Type and extents are filled in. */
     void run(const std::vector<tensor> &inputs, std::vector<tensor> &outputs)
     {
         std::vector<cab_tensor_view> in = unwrap(inputs, n_in_), out = unwrap(outputs, n_out_);
+        std::vector<bool> ours(n_out_);
         cab_error e{};
+        for (std::size_t i = 0; i < n_out_; i++) {
+            /* Left in place, the pointer of the last run would say "the caller's". */
+            if (outputs[i].of_session_)
+                out[i].data = nullptr;
+            ours[i] = !out[i].data;
+        }
         if (cab_session_run(get(), in.data(), out.data(), &e) != CAB_RT_OK)
             throw error(e);
-        for (std::size_t i = 0; i < n_out_; i++)
-            outputs[i] = tensor(out[i]);
+        for (std::size_t i = 0; i < n_out_; i++) {
+            outputs[i].v_ = out[i];
+            outputs[i].of_session_ = ours[i];
+        }
     }
     cab_memory estimate(const std::vector<tensor> &inputs)
     {

@@ -75,6 +75,7 @@ refused "custom_op: other folder" "$build/samples/custom_op/custom_op" "$s/custo
 if [ -x "$build/samples/cpp/hello" ]; then
     run "C++" "$build/samples/cpp/hello" "$cab"
     says "C++: reads a one" 'image 0: 1 '
+    says "C++: results that grow" '^batch 2: 20 numbers'
     says "C++: exception" '^refused, code 9: '
     refused "C++: cut file" "$build/samples/cpp/hello" "$tmp/cut.cab"
 fi

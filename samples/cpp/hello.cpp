@@ -35,6 +35,14 @@ void read_digits(const cab::model &model)
     std::vector<cab::tensor> out = { cab::view(mine, { 2, 10 }) };
     session.run({ cab::view(constant, { 2, 1, 8, 8 }) }, out);
     std::printf("first of our own memory: %.3f\n", static_cast<double>(mine[0]));
+
+    /* One vector for run after run, in the session's memory, which grows. */
+    std::vector<cab::tensor> again(1);
+    for (std::int64_t n = 1; n <= 2; n++) {
+        cab::span<float> part(images.data(), static_cast<std::size_t>(n) * 64);
+        session.run({ cab::view(part, { n, 1, 8, 8 }) }, again);
+        std::printf("batch %d: %zu numbers\n", static_cast<int>(n), again[0].as<float>().size());
+    }
 }
 
 /* What is wrong says so: an image of 7 x 7. */

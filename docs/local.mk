@@ -4,6 +4,7 @@ EXTRA_DIST += \
 	tools/math_fit.py \
 	docs/README.md \
 	docs/style.md \
+	docs/artifact.md \
 	docs/debugging.md \
 	docs/testing.md \
 	docs/adding-an-op.md \

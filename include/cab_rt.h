@@ -48,7 +48,16 @@ typedef struct cab_error { int code; char text[500]; } cab_error;
 CAB_API const char *cab_rt_version(void);
 
 /* ---- tensors ---- */
-/* Element types carry the ONNX TensorProto.DataType numbers (1 = float ...). */
+/* Element types carry the ONNX TensorProto.DataType numbers. */
+enum cab_type {
+    CAB_TYPE_F32 = 1, CAB_TYPE_U8 = 2, CAB_TYPE_I8 = 3, CAB_TYPE_U16 = 4, CAB_TYPE_I16 = 5,
+    CAB_TYPE_I32 = 6, CAB_TYPE_I64 = 7, CAB_TYPE_BOOL = 9, CAB_TYPE_F16 = 10, CAB_TYPE_F64 = 11,
+    CAB_TYPE_U32 = 12, CAB_TYPE_U64 = 13, CAB_TYPE_BF16 = 16
+};
+/* Bytes of a dense tensor; SIZE_MAX when an extent is negative, the type has no
+ * size, or the product is too large.  [any thread] */
+CAB_API size_t cab_tensor_bytes(int dtype, int rank, const int64_t *dims);
+
 typedef struct cab_tensor_info {
     const char *name;          /* lives as long as the model */
     int dtype;
@@ -62,8 +71,9 @@ typedef struct cab_tensor_view {
     int dtype;
     int rank;
     int64_t dims[8];
-    void *data;                /* outputs: NULL lets the session own the memory */
-    size_t bytes;              /* capacity of data */
+    void *data;                /* outputs: NULL lets the session own the memory, and what a run
+                                * of it put here means the same to the next */
+    size_t bytes;              /* capacity of data; filled in for memory of the session */
 } cab_tensor_view;
 
 /* ---- hooks of the host program ---- */

@@ -23,6 +23,16 @@ SAME(ENOMEM); SAME(EARTIFACT); SAME(EINPUT); SAME(ECANCELLED); SAME(EINTERNAL); 
 
 const char *cab_rt_version(void) { return CAB_VERSION; }
 
+size_t cab_tensor_bytes(int dtype, int rank, const int64_t *dims)
+{
+    cab_dtype dt = cab_dtype_from_onnx(dtype);
+    uint64_t n = 1, bytes;
+    bool ok = rank >= 0 && rank <= CAB_PLAN_MAX_RANK && dt != CAB_DT_none && dt != CAB_DT_str;
+    for (int i = 0; ok && i < rank; i++)
+        ok = dims[i] >= 0 && !__builtin_mul_overflow(n, (uint64_t)dims[i], &n);
+    return ok && cab_dtype_bytes(dt, n, &bytes) ? bytes : SIZE_MAX;
+}
+
 /* ---- memory ---- */
 
 static void *plain_alloc(void *user, size_t bytes, size_t align)

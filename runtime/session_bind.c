@@ -223,6 +223,8 @@ static int bind_output(cab_session *s, uint32_t i, const cab_tensor_view *inputs
         return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: output '%s' is larger than its "
                                              "memory", name);
     s->copy_to[i] = NULL;
+    if (t->data == s->out_mem[i])          /* a view that is used again */
+        t->data = NULL;
     if (t->data) {
         if (t->bytes < need)
             return cab_rt_fail(e, CAB_EINPUT, "output '%s' needs %llu bytes, %llu are given", name,

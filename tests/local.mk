@@ -32,6 +32,7 @@ LDADD = $(compiler_ldadd)
 tests_test_base_SOURCES = tests/test_base.c tests/test.h
 tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
 tests_test_custom_SOURCES = tests/test_custom.c tests/wire.h tests/swirl.c
+tests_test_runtime_SOURCES = tests/test_runtime.c tests/artifact_kit.h
 tests_test_libcab_SOURCES = tests/test_libcab.c tests/test.h tests/wire.h
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
@@ -57,6 +58,7 @@ EXTRA_DIST += \
 	tests/helpers.expected \
 	tests/check-custom.sh \
 	tests/check-models.sh \
+	tests/check-samples.sh \
 	tests/check-corpus.sh \
 	tests/smollm2_greedy.py \
 	tests/check-rt-symbols.sh \

@@ -361,6 +361,10 @@ static void check_names_and_options(void)
     io k;
     cab_memory need;
     set(&k);
+    CHECK_EQ(cab_tensor_bytes(CAB_TYPE_F16, 2, k.in[0].dims), 48);
+    CHECK_EQ(cab_tensor_bytes(CAB_TYPE_F32, 0, NULL), 4);
+    CHECK_EQ(cab_tensor_bytes(CAB_TYPE_F64, 2, (const int64_t[]){ INT64_MAX, 2 }), SIZE_MAX);
+    CHECK_EQ(cab_tensor_bytes(8, 0, NULL), SIZE_MAX);
     CHECK_EQ(cab_model_estimate(m, k.in, &need, &e), 0);
     CHECK(need.outputs == 3 * sizeof k.y && need.weights > 0);
     cab_model_destroy(m);

@@ -7,7 +7,7 @@ bad=0
 # dir : allowed include prefixes (its own *_int.h is implied by "dir/")
 law() {
     dir=$1; shift
-    for f in $(find "$dir" -name '*.[ch]' -o -name '*.def' | sort); do
+    for f in $(find "$dir" -name '*.[ch]' -o -name '*.[ch]pp' -o -name '*.def' | sort); do
         grep -nE '^ *# *include *"' "$f" | while IFS= read -r line; do
             path=$(printf '%s' "$line" | sed 's/.*"\(.*\)".*/\1/')
             ok=0

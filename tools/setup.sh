@@ -2,8 +2,9 @@
 # Sourced by ./demo and ./check: installs what is missing on Debian 12, configures, builds.
 # Needs: $top (the checkout).  Leaves: $build with the programs, and the link ./cab.
 
-packages="gcc make autoconf automake pkg-config python3 python3-venv
-    llvm-22-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjansson-dev libssl-dev"
+packages="gcc g++ make autoconf automake pkg-config python3 python3-venv
+    llvm-22-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjansson-dev libssl-dev
+    libjpeg62-turbo-dev"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 

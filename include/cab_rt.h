@@ -49,7 +49,7 @@ CAB_API const char *cab_rt_version(void);
 
 /* ---- tensors ---- */
 /* Element types carry the ONNX TensorProto.DataType numbers. */
-enum cab_type {
+enum cab_element {
     CAB_TYPE_F32 = 1, CAB_TYPE_U8 = 2, CAB_TYPE_I8 = 3, CAB_TYPE_U16 = 4, CAB_TYPE_I16 = 5,
     CAB_TYPE_I32 = 6, CAB_TYPE_I64 = 7, CAB_TYPE_BOOL = 9, CAB_TYPE_F16 = 10, CAB_TYPE_F64 = 11,
     CAB_TYPE_U32 = 12, CAB_TYPE_U64 = 13, CAB_TYPE_BF16 = 16

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/arena.h"
 
@@ -161,64 +162,117 @@ cab_status cab_fd_write_at(int fd, uint64_t offset, const void *p, size_t n,
     return CAB_OK;
 }
 
-/* The mode a plain open(..., 0666) would give. */
-static mode_t plain_mode(void)
+/* "folder/" of a path, or "." */
+static char *folder_of(const char *path)
 {
-    char line[128];
-    unsigned mask = 022;
-    FILE *f = fopen("/proc/self/status", "re");
+    const char *slash = strrchr(path, '/');
 
-    /* umask(2) can only be read by setting it, which other threads would see. */
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "Umask: %o", &mask) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return 0666 & ~(mode_t)mask;
+    return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
 }
 
 /* Makes a rename survive a crash; failing to is no failure of the write. */
-static void sync_folder_of(const char *path)
+static void sync_folder(const char *folder)
 {
-    char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
-    int fd;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (slash)
-        slash[1] = 0;
-    fd = folder ? open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-                : -1;
     if (fd >= 0) {
         fsync(fd);
         close(fd);
     }
-    free(folder);
+}
+
+/* Another "PATH.tmp.XXXXXXXX" on every call. */
+static void next_name(char *temp)
+{
+    static const char digits[] = "0123456789abcdef";
+    static _Atomic unsigned calls;
+    struct timespec t;
+    unsigned x;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    x = ((unsigned)t.tv_nsec ^ (unsigned)t.tv_sec << 20 ^ (unsigned)getpid() << 12)
+        + calls++ * 0x9e3779b1u;
+    for (char *p = temp + strlen(temp) - 8; *p; p++, x >>= 4)
+        *p = digits[x & 15];
+}
+
+/* A named file, of the mode that umask and folder give. */
+static int create_named(char *temp)
+{
+    int fd, tries = 100;
+
+    do {
+        next_name(temp);
+        fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    } while (fd < 0 && errno == EEXIST && --tries);
+    return fd;
+}
+
+/* Gives a file without a name one; false when that cannot be done here. */
+static bool name_it(int fd, char *temp)
+{
+    char self[40];
+    int rc, tries = 100;
+
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    do {
+        next_name(temp);
+        rc = linkat(AT_FDCWD, self, AT_FDCWD, temp, AT_SYMLINK_FOLLOW);
+    } while (rc && errno == EEXIST && --tries);
+    return rc == 0;
+}
+
+static cab_status fill(int fd, const char *path, const void *p, size_t n, cab_diag *d)
+{
+    CAB_TRY(cab_fd_write_at(fd, 0, p, n, d));
+    return fsync(fd) ? io_fail(d, path, "write") : CAB_OK;
+}
+
+/* Writes the bytes under the name left in temp.  A process that dies meanwhile
+ * leaves nothing where the file system has files without a name (O_TMPFILE),
+ * else a PATH.tmp.XXXXXXXX. */
+static cab_status write_temp(const char *path, const char *folder, char *temp,
+                             const void *p, size_t n, cab_diag *d)
+{
+    int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    cab_status s;
+
+    if (fd >= 0) {
+        s = fill(fd, path, p, n, d);
+        bool named = s == CAB_OK && name_it(fd, temp);
+        close(fd);
+        if (named || s != CAB_OK)
+            return s;
+    }
+    fd = create_named(temp);
+    if (fd < 0)
+        return io_fail(d, path, "create a temporary beside it");
+    s = fill(fd, path, p, n, d);
+    if (close(fd) && s == CAB_OK)
+        s = io_fail(d, path, "write");
+    if (s != CAB_OK)
+        unlink(temp);
+    return s;
 }
 
 cab_status cab_file_write(const char *path, const void *p, size_t n, cab_diag *d)
 {
-    char *temp;
+    char *temp = NULL, *folder = folder_of(path);
     cab_status s;
-    int fd;
 
-    if (asprintf(&temp, "%s.tmp.XXXXXX", path) < 0)
+    if (!folder || asprintf(&temp, "%s.tmp.XXXXXXXX", path) < 0) {
+        free(folder);
         return CAB_ENOMEM;
-    fd = mkostemp(temp, O_CLOEXEC);
-    if (fd < 0) {
-        free(temp);
-        return io_fail(d, path, "create a temporary beside it");
     }
-    s = cab_fd_write_at(fd, 0, p, n, d);
-    if (s == CAB_OK && (fchmod(fd, plain_mode()) || fsync(fd)))
-        s = io_fail(d, path, "write");
-    if (close(fd) && s == CAB_OK)
-        s = io_fail(d, path, "write");
-    if (s == CAB_OK && rename(temp, path))
+    s = write_temp(path, folder, temp, p, n, d);
+    if (s == CAB_OK && rename(temp, path)) {
         s = io_fail(d, path, "replace");
-    if (s != CAB_OK)
         unlink(temp);
-    else
-        sync_folder_of(path);
+    }
+    if (s == CAB_OK)
+        sync_folder(folder);
     free(temp);
+    free(folder);
     return s;
 }
 

@@ -20,7 +20,7 @@ void cab_file_unmap(cab_mapping *m);
  * RESOLVE_BENEATH and NO_SYMLINKS, regular, one link.  -> *out_fd. */
 cab_status cab_file_open_beneath(const char *base_path, const char *relative,
                                  int *out_fd, cab_diag *d);
-/* Writes path whole or not at all: a temporary beside it, fsync, rename. */
+/* Writes path whole or not at all: a file without a name (or PATH.tmp.XXXXXXXX), fsync, rename. */
 cab_status cab_file_write(const char *path, const void *p, size_t n, cab_diag *d);
 /* Reads a whole (small) file or stream, NUL-terminated; the text lives as
  * long as the arena.  CAB_ELIMIT when it is longer than limit. */

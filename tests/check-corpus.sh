@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # check-corpus.sh BUILD SHARED CORPUS [quick]: every model of the corpus against its reference outputs,
-# optimised and naive, and greedy decoding of a language model.  quick: optimised, first data set.
+# optimised and naive, and greedy decoding of a language model; artifacts beside cab run.
+# quick: optimised, first data set; artifacts of the models that compile fast.
 build=$1 shared=$2 corpus=$3 quick=${4:-}
 tests=$(cd "$(dirname "$0")" && pwd)
 python=$corpus/.venv/bin/python
@@ -25,5 +26,12 @@ if [ -z "$quick" ]; then
 fi
 "$python" "$tests/smollm2_greedy.py" "$build" "$corpus" >"$tmp/greedy" 2>&1
 add "greedy decoding" "$tmp/greedy"
+some=
+[ -z "$quick" ] || some="basic_pitch densenet121 digits_cnn_int8 gru_tagger magika minilm_l3_dynint8 ppocr_det recsys
+    shufflenet silero_vad silero_vad_ifless squeezenet unet"
+sh "$tests/check-artifact.sh" "$build" "$corpus" $some >"$tmp/artifact" 2>&1
+[ -n "$quick" ] || grep '^same' "$tmp/artifact"
+grep '^FAILED' "$tmp/artifact"
+add "artifacts" "$tmp/artifact"
 echo "corpus: $passed passed, $failed failed"
 [ $failed = 0 ]

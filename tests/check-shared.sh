@@ -41,7 +41,7 @@ node() {        # node NAME FLAGS MIN: nothing may be wrong; what does not pass 
 node optimised "" 450
 node naive "--naive" 450
 
-# Every 12th node test through C text; what `cab run` passes must pass.
+# Every 12th node test through an artifact and through C text; what `cab run` passes must pass.
 mkdir "$tmp/some"
 i=0
 for t in "$suite"/node/*/; do
@@ -49,9 +49,13 @@ for t in "$suite"/node/*/; do
     [ $((i % 12)) = 0 ] && ln -s "$t" "$tmp/some/"
 done
 ls "$tmp/some" | grep -Fxf "$tests/ratchet-optimised.txt" >"$tmp/some.txt"
-"$python" "$shared/conformance/run_node_tests.py" "$tmp/some" --server --cmd "python3 $tests/emit_c_run.py $build" \
-    -j2 --timeout 120 --list-failures --min-pass 100 --expect "$tmp/some.txt" >"$tmp/c.log" 2>&1
-add "node tests, C text" "$tmp/c.log" $?
+some() {        # some NAME COMMAND
+    "$python" "$shared/conformance/run_node_tests.py" "$tmp/some" --server --cmd "$2" \
+        -j2 --timeout 120 --list-failures --min-pass 100 --expect "$tmp/some.txt" >"$tmp/c.log" 2>&1
+    add "node tests, $1" "$tmp/c.log" $?
+}
+some artifact "python3 $tests/artifact_run.py $build"
+some "C text" "python3 $tests/emit_c_run.py $build"
 
 models() {      # models NAME COMMAND MIN
     "$python" "$shared/models/check.py" "$corpus" --only digits_cnn,minilm_l3,resnet50 --cmd "$2" \

@@ -66,7 +66,10 @@ EXTRA_DIST += \
 	tests/check-shared.sh \
 	tests/check-shared-asan.sh \
 	tests/compile-and-run.sh \
+	tests/check-artifact.sh \
+	tests/artifact_run.py \
 	tests/kill-cache.sh \
+	tests/kill-artifact.sh \
 	tests/warm_start.py \
 	tests/minilm_lengths.py \
 	tests/bad_calls.py \
@@ -105,7 +108,14 @@ emit-c-conformance: cab libcabrt.a tools/rt_tensor.o
 	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/conformance/run_node_tests.py \
 		$(cab_cache)/suite-1.23.2/node --server --cmd 'python3 $(srcdir)/tests/emit_c_run.py .' -j2 \
 		--timeout 120 --list-failures --expect $(srcdir)/tests/ratchet-optimised.txt
-# The cache under kill -9, many times.
-kill-cache-long: cab
+# Every node test through its artifact: cab compile, cab-rt.
+artifact-conformance: cab cab-rt
+	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/conformance/run_node_tests.py \
+		$(cab_cache)/suite-1.23.2/node --server --cmd 'python3 $(srcdir)/tests/artifact_run.py .' -j2 \
+		--timeout 60 --list-failures --expect $(srcdir)/tests/ratchet-optimised.txt
+# The cache and the file that is written under kill -9, many times.
+kill-long: cab
 	sh $(srcdir)/tests/kill-cache.sh . $(srcdir)/samples/digits/digits.onnx 200
-.PHONY: ratchet bench corpus emit-c-conformance kill-cache-long
+	m=$(cab_cache)/corpus/densenet121/model.onnx; test -f $$m || m=$(srcdir)/samples/digits/digits.onnx; \
+	sh $(srcdir)/tests/kill-artifact.sh . $$m 200
+.PHONY: ratchet bench corpus emit-c-conformance artifact-conformance kill-long

@@ -6,6 +6,8 @@ cab_SOURCES = \
 	tools/options.c \
 	tools/custom_lib.c \
 	tools/custom_lib.h \
+	tools/numbers.c \
+	tools/numbers.h \
 	tools/feeds.c \
 	tools/report.c \
 	tools/cmd_run.c \
@@ -19,7 +21,16 @@ cab_LDADD = $(compiler_ldadd) $(JANSSON_LIBS)
 cab_opt_SOURCES = tools/tool.h tools/cab-opt.c tools/report.c
 cab_opt_LDADD = $(compiler_ldadd)
 # The runtime alone: no LLVM, no protobuf, no passes.
-cab_rt_SOURCES = tools/cab-rt.c tools/rt_tensor.c tools/rt_tensor.h tools/custom_lib.c tools/custom_lib.h
+cab_rt_SOURCES = \
+	tools/cab-rt.c \
+	tools/rt_run.c \
+	tools/rt_run.h \
+	tools/rt_tensor.c \
+	tools/rt_tensor.h \
+	tools/custom_lib.c \
+	tools/custom_lib.h \
+	tools/numbers.c \
+	tools/numbers.h
 cab_rt_LDADD = libcabrt.a -lpthread
 EXTRA_DIST += tools/README.md tools/gen_schema.py tools/embed-rules.sh tools/check-layers.sh
 noinst_PROGRAMS += tools/gen-doc

@@ -4,6 +4,7 @@
  */
 #include "tools/tool.h"
 #include "tools/custom_lib.h"
+#include "tools/numbers.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,29 +60,19 @@ static bool listed(const char *list, const char *name)
 
 static bool number(const char *flag, const char *text, int64_t lo, int64_t hi, int64_t *out)
 {
-    char *end;
-    long long v = strtoll(text, &end, 10);
-    if (*text && !*end && v >= lo && v <= hi) {
-        *out = v;
+    if (number_whole(text, lo, hi, out))
         return true;
-    }
     fprintf(stderr, "cab: --%s wants a whole number from %lld to %lld, not '%s'\n", flag,
             (long long)lo, (long long)hi, text);
     return false;
 }
 
-/* Bytes with an optional K, M or G. */
 static bool bytes(const char *text, size_t *out)
 {
-    char *end;
-    unsigned long long v = strtoull(text, &end, 10);
-    int shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
-    if (!*text || end[shift ? 1 : 0] || v > (1ull << 40)) {
-        fprintf(stderr, "cab: --max-memory wants bytes, as 512M or 4G, not '%s'\n", text);
-        return false;
-    }
-    *out = (size_t)(v << shift);
-    return true;
+    if (number_bytes(text, out))
+        return true;
+    fprintf(stderr, "cab: --max-memory wants bytes, as 512M or 4G, not '%s'\n", text);
+    return false;
 }
 
 static bool dim(tool_args *a, char *text)

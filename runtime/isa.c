@@ -58,6 +58,9 @@ const char *cab_isa_names(uint32_t isa, char *buf, size_t n)
         { CAB_ISA_F16C, "f16c" },      { CAB_ISA_BMI2, "bmi2" },
         { CAB_ISA_AVX512, "avx512" },  { CAB_ISA_VNNI, "avx512-vnni" },
         { CAB_ISA_AVX512_BF16, "avx512-bf16" }, { CAB_ISA_AVX512_FP16, "avx512-fp16" },
+        { ~(uint32_t)(CAB_ISA_SSE42 | CAB_ISA_AVX2_FMA | CAB_ISA_F16C | CAB_ISA_BMI2 | CAB_ISA_AVX512 |
+                      CAB_ISA_VNNI | CAB_ISA_AVX512_BF16 | CAB_ISA_AVX512_FP16),
+          "something-newer" },           /* a later compiler's */
     };
     size_t at = 0;
     if (n)

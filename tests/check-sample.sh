@@ -54,6 +54,17 @@ is "seeded run" "$build/cab" run "$d/digits.onnx" --seed 3
 is "bench" "$build/cab" bench "$d/digits.onnx" --runs 3 --layers
 is "compile is reproducible" "$build/cab" compile "$d/digits.onnx" -o "$tmp/again.cab"
 is "... bit for bit" cmp "$tmp/opt.cab" "$tmp/again.cab"
+# cab-rt: many runs by one process; what it may be told to check and to spend.
+mkdir -p "$tmp/lines-1" "$tmp/lines-2"
+printf '%s\t%s\t%s\n' "$tmp/opt.cab" "$tmp/lines-1" "$d/images.npy" "$tmp/none.cab" "$tmp" "$d/images.npy" \
+    "$tmp/opt.cab" "$tmp/lines-2" "image=$d/images.npy" | "$build/cab-rt" --lines >"$tmp/answers"
+is "cab-rt --lines: answers" [ "$(cut -d: -f1 "$tmp/answers" | tr '\n' ' ')" = "ok error ok " ]
+is "cab-rt --lines: bytes" cmp "$tmp/opt-1/output_0.pb" "$tmp/lines-1/output_0.pb"
+is "cab-rt --lines: bytes again" cmp "$tmp/opt-1/output_0.pb" "$tmp/lines-2/output_0.pb"
+is "cab-rt, all flags" "$build/cab-rt" "$tmp/opt.cab" --input "$d/images.npy" --verify=full --threads 2 \
+    --max-memory 64M --deadline 60000
+cp "$tmp/opt.cab" "$tmp/bent.cab"       # a byte among the weights, which end the file
+printf '\377' | dd of="$tmp/bent.cab" bs=1 seek=$(($(wc -c <"$tmp/bent.cab") - 1)) conv=notrunc 2>/dev/null
 # Bad calls answer in words and with their exit status, never with a signal.
 status() {      # status WANT NAME COMMAND...
     want=$1 name=$2; shift 2
@@ -68,6 +79,11 @@ status 2 "unknown flag" "$build/cab" run "$d/digits.onnx" --frobnicate
 status 1 "missing file" "$build/cab" run "$tmp/none.onnx"
 status 1 "cut model" "$build/cab" run "$tmp/cut.onnx"
 status 1 "cut artifact" "$build/cab-rt" "$tmp/cut.cab" --input "$d/images.npy"
+status 1 "bent artifact" "$build/cab-rt" "$tmp/bent.cab" --input "$d/images.npy" --verify=full
+status 1 "too little memory" "$build/cab-rt" "$tmp/opt.cab" --input "$d/images.npy" --max-memory 1K
+status 2 "memory beyond numbers" "$build/cab-rt" "$tmp/opt.cab" --max-memory 1099511627776G
+status 2 "memory beyond numbers, cab" "$build/cab" run "$d/digits.onnx" --max-memory 1099511627776G
+status 2 "a model and --lines" "$build/cab-rt" "$tmp/opt.cab" --lines
 status 1 "artifact as model" "$build/cab" run "$tmp/opt.cab"
 status 1 "labels as input" "$build/cab" run "$d/digits.onnx" --input "$d/labels.txt"
 echo "sample: $passed passed, $failed failed"

@@ -66,7 +66,10 @@ run="$build/cab run {model} {inputs} --output-dir {outdir}"
 models "JIT, 1 thread" "$run --threads 1"
 models "JIT, 2 threads" "$run --threads 2"
 models "naive" "$run --naive --threads 2"
-models "artifact" "sh $tests/compile-and-run.sh $build {model} {outdir} {inputs}"
+rt="sh $tests/compile-and-run.sh $build {model} {outdir} {inputs}"
+models "artifact" "$rt"
+models "artifact, three levels" "env CAB_COMPILE_FLAGS=--target=x86-64-v2,x86-64-v3,x86-64-v4 $rt"
+models "artifact, x86-64-v2" "env CAB_COMPILE_FLAGS=--target=x86-64-v2 $rt"
 
 "$python" "$tests/bad_calls.py" "$build" >"$tmp/bad" 2>&1
 add "wrong models and wrong calls" "$tmp/bad" $?

@@ -68,6 +68,7 @@ EXTRA_DIST += \
 	tests/compile-and-run.sh \
 	tests/check-artifact.sh \
 	tests/artifact_run.py \
+	tests/lower_level.py \
 	tests/kill-cache.sh \
 	tests/kill-artifact.sh \
 	tests/warm_start.py \

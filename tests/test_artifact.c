@@ -184,6 +184,8 @@ static void check_variants(void)
     CHECK(cab_artifact_choose(&a, CAB_ISA_SSE42, &v, &e) == CAB_OK && v == 2);
     CHECK_EQ(cab_artifact_choose(&a, 0, &v, &e), CAB_EARTIFACT);
     CHECK(strstr(e.text, "lacks") && strstr(e.text, "avx512") && strstr(e.text, "sse4.2"));
+    char names[160];
+    CHECK_STR(cab_isa_names(1u << 31 | CAB_ISA_SSE42, names, sizeof names), "sse4.2 something-newer");
     CHECK_EQ(load_and_run(p, n, NULL, &k, &e), 0);
     check_results(&k);
     free(p);

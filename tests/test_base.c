@@ -386,6 +386,10 @@ static void check_file(void)
     CHECK_EQ(cab_file_map(path, &m, &d), CAB_EIO);
     CHECK_EQ(cab_file_write(path, "hello", 5, &d), CAB_OK);
     CHECK(!stat(path, &st) && (st.st_mode & 0600) == 0600);
+    mode_t before = umask(027);
+    CHECK_EQ(cab_file_write(path, "hello", 5, &d), CAB_OK);
+    CHECK(!stat(path, &st) && (st.st_mode & 0777) == 0640);
+    umask(before);
     CHECK_EQ(cab_file_map(path, &m, &d), CAB_OK);
     CHECK(m.n == 5 && !memcmp(m.p, "hello", 5));
     cab_file_unmap(&m);

@@ -48,6 +48,16 @@ if command -v cc >/dev/null && command -v python3 >/dev/null; then
         is "same bytes, $pair" cmp "$tmp/${pair% *}.raw" "$tmp/${pair#* }.raw"
     done
 fi
+# Code of a level holds no instruction of a higher one (this machine would run it).
+above() {       # above LEVEL AWK-PATTERN: no line of the disassembly fits
+    "$build/cab" compile "$d/digits.onnx" --target "$1" --emit=obj -o "$tmp/level.o" &&
+        objdump -d --no-show-raw-insn "$tmp/level.o" >"$tmp/level.s" &&
+        [ "$(wc -l <"$tmp/level.s")" -gt 500 ] && ! awk "$2 { found = 1 } END { exit !found }" "$tmp/level.s"
+}
+if command -v objdump >/dev/null; then
+    is "x86-64-v2: nothing of AVX" above x86-64-v2 '$2 ~ /^v/ || /%[yz]mm/'
+    is "x86-64-v3: nothing of AVX-512" above x86-64-v3 '/%zmm|%k[0-7]|%[xy]mm(1[6-9]|2[0-9]|3[01])/'
+fi
 is "check" "$build/cab" check "$d/digits.onnx"
 is "inspect" "$build/cab" inspect "$tmp/opt.cab"
 is "seeded run" "$build/cab" run "$d/digits.onnx" --seed 3

@@ -1,6 +1,12 @@
 EXTRA_DIST += \
 	base/README.md \
 	codegen/README.md \
+	codegen/cpu/README.md \
+	codegen/cuda/README.md \
+	docs/design/README.md \
+	include/README.md \
+	tests/fuzz/README.md \
+	tests/bench/README.md \
 	tools/math_fit.py \
 	docs/README.md \
 	docs/style.md \

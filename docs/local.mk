@@ -18,6 +18,8 @@ EXTRA_DIST += \
 	docs/embedding.md \
 	docs/errors.md \
 	docs/conformance.md \
+	docs/conformance-misses.txt \
+	tests/misses.py \
 	docs/design/decisions.md \
 	docs/math.md \
 	docs/ops.md \

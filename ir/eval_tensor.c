@@ -418,11 +418,11 @@ static int64_t target(const cab_tensor *y, int axis, int64_t index, const int64_
 static cab_status scatter_op(cab_eval *e, cab_expr_op *op)
 {
     const char *name = cab_attr_str(e->n, "op");
-    for (int m = CAB_STORE_PLAIN; name && m <= CAB_STORE_MIN; m++)
-        if (!strcmp(name, m ? cab_store_names[m] : "none")) {
-            *op = cab_store_op((cab_store_mode)m);
-            return CAB_OK;
-        }
+    cab_store_mode mode;
+    if (cab_scatter_mode(name, &mode)) {
+        *op = cab_store_op(mode);
+        return CAB_OK;
+    }
     return cab_eval_error(e, CAB_EUNSUPPORTED, "op '%s'", name ? name : "");
 }
 

@@ -207,19 +207,18 @@ cab_status cab_infer_gather(cab_graph *g, cab_node *n, cab_diag *d)
 
 cab_status cab_infer_scatter(cab_graph *g, cab_node *n, cab_diag *d)
 {
-    static const char *const ops[] = { "none", "add", "mul", "max", "min", NULL };
     const cab_type *x = in_type(n, 0), *index = in_type(n, 1), *updates = in_type(n, 2);
     cab_where w = cab_node_where(n);
     int64_t axis;
     int op;
 
-    CAB_TRY(cab_infer_choice(n, "op", ops, &op, d));
+    CAB_TRY(cab_infer_choice(n, "op", cab_scatter_ops, &op, d));
     CAB_TRY(cab_infer_axis(n, x->rank, &axis, d));
     if (index->rank != x->rank || updates->rank != x->rank)
         return cab_infer_fail(n, d, "operands of rank %d, %d and %d", x->rank, index->rank,
                               updates->rank);
     if ((op == CAB_STORE_ADD || op == CAB_STORE_MUL) && x->dtype == CAB_DT_bool)
-        return cab_infer_fail(n, d, "op %s of bool", ops[op]);
+        return cab_infer_fail(n, d, "op %s of bool", cab_scatter_ops[op]);
     for (int i = 0; i < x->rank; i++)
         if (!cab_dim_is(index->dims[i], 1))
             CAB_TRY(cab_graph_require_eq(g, index->dims[i], updates->dims[i],

@@ -21,6 +21,17 @@ const char *const cab_red_names[] = {
 };
 
 const char *const cab_store_names[] = { "plain", "add", "mul", "max", "min", NULL };
+const char *const cab_scatter_ops[] = { "none", "add", "mul", "max", "min", NULL };
+
+bool cab_scatter_mode(const char *op, cab_store_mode *out)
+{
+    for (int m = CAB_STORE_PLAIN; m <= CAB_STORE_MIN; m++)
+        if (!strcmp(op ? op : cab_scatter_ops[0], cab_scatter_ops[m])) {
+            *out = (cab_store_mode)m;
+            return true;
+        }
+    return false;
+}
 
 cab_expr_op cab_store_op(cab_store_mode mode)
 {

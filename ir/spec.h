@@ -103,6 +103,11 @@ typedef enum cab_store_mode {
     CAB_STORE_PLAIN, CAB_STORE_ADD, CAB_STORE_MUL, CAB_STORE_MAX, CAB_STORE_MIN
 } cab_store_mode;
 
+/* Attribute op of scatter, by mode; as the standard's attribute reduction. */
+extern const char *const cab_scatter_ops[];
+/* NULL is none; false for another word. */
+bool cab_scatter_mode(const char *op, cab_store_mode *out);
+
 typedef enum cab_stage_kind { CAB_STAGE_REDUCE, CAB_STAGE_STORE, CAB_STAGE_SCAN } cab_stage_kind;
 typedef struct cab_stage {
     cab_stage_kind kind;

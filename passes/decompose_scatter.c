@@ -25,17 +25,14 @@ static cab_value *scatter(cab_dec *d, cab_value *x, cab_value *index, cab_value 
 /* Attribute reduction in the primitive's words (they are the same). */
 static const char *how(cab_dec *d, const cab_value *x)
 {
-    static const char *const names[] = { "none", "add", "mul", "max", "min" };
     const char *s = cab_attr_str(d->n, "reduction");
+    cab_store_mode mode = CAB_STORE_PLAIN;
 
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(s ? s : "none", names[i])) {
-            if ((i == 1 || i == 2) && cab_dec_dtype(x) == CAB_DT_bool)
-                cab_dec_unsupported(d, "reduction = %s of bool", s);
-            return names[i];
-        }
-    cab_dec_bad(d, "attribute reduction = %s", s);
-    return names[0];
+    if (!cab_scatter_mode(s, &mode))
+        cab_dec_bad(d, "attribute reduction = %s", s);
+    if ((mode == CAB_STORE_ADD || mode == CAB_STORE_MUL) && cab_dec_dtype(x) == CAB_DT_bool)
+        cab_dec_unsupported(d, "reduction = %s of bool", s);
+    return cab_scatter_ops[mode];
 }
 
 static cab_value *scatter_elements(cab_dec *d)

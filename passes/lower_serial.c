@@ -62,12 +62,10 @@ void cab_lower_scan(cab_kernel *k, cab_value *v, const cab_place *to)
 
 static cab_store_mode mode_of(const cab_node *n)
 {
-    static const char *const names[] = { "none", "add", "mul", "max", "min" };
-    const char *op = cab_attr_str(n, "op");
-    for (int i = CAB_STORE_PLAIN; op && i <= CAB_STORE_MIN; i++)
-        if (!strcmp(op, names[i]))
-            return (cab_store_mode)i;
-    CAB_UNREACHABLE();
+    cab_store_mode mode;
+    if (!cab_scatter_mode(cab_attr_str(n, "op"), &mode))
+        CAB_UNREACHABLE();
+    return mode;
 }
 
 /* Where updates are not known to be as short as the result. */

@@ -189,7 +189,8 @@ CAB_API int cab_session_create(cab_model *m, const cab_session_options *o, cab_s
 CAB_API void cab_session_destroy(cab_session *s);
 /* Runs the model.  inputs: one per model input, in order, read only.  outputs:
  * one per model output; on success dtype, dims and data are filled in; memory
- * the session owns is valid until its next run or destroy.  The results are
+ * the session owns is valid until its next run or destroy, and may be an input
+ * of that run.  The results are
  * the same bytes for any number of threads.
  * An output may lie on an input (state that is carried from run to run): it is
  * written in place when the plan is done with the input by then, else made

@@ -39,6 +39,8 @@ static bool make_tables(cab_session *s)
         { (void **)&s->views, cab_custom_tensors(s->model), sizeof *s->views },
         { (void **)&s->out_mem, h->n_outputs, sizeof *s->out_mem },
         { (void **)&s->out_cap, h->n_outputs, sizeof *s->out_cap },
+        { (void **)&s->spare_mem, h->n_outputs, sizeof *s->spare_mem },
+        { (void **)&s->spare_cap, h->n_outputs, sizeof *s->spare_cap },
         { (void **)&s->copy_to, h->n_outputs, sizeof *s->copy_to },
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
@@ -97,12 +99,15 @@ void cab_session_destroy(cab_session *s)
         free_dynamic(s);
     for (uint32_t i = 0; s->out_mem && i < s->plan->header->n_outputs; i++)
         cab_session_free(s, s->out_mem[i]);
+    for (uint32_t i = 0; s->spare_mem && i < s->plan->header->n_outputs; i++)
+        cab_session_free(s, s->spare_mem[i]);
     for (int i = 0; i < CAB_PACKINGS; i++) {
         cab_session_free(s, s->packing[i].slots);
         cab_session_free(s, s->packing[i].offsets);
     }
     void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->bufs,
-                       s->buf_bytes, s->ints, s->views, s->out_mem, s->out_cap, s->copy_to, s->trace,
+                       s->buf_bytes, s->ints, s->views, s->out_mem, s->out_cap, s->spare_mem,
+                       s->spare_cap, s->copy_to, s->trace,
                        s->arena };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         cab_session_free(s, tables[i]);

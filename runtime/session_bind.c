@@ -193,9 +193,22 @@ static int ensure_arena(cab_session *s, const cab_packing *k, cab_error *e)
 
 /* ---- memory of values ---- */
 
-/* Memory of the session's own for output i. */
-static int own_output(cab_session *s, uint32_t i, uint64_t need, const char *name, cab_error *e)
+/* Memory of the session's own for output i.  The last run's may be an input of
+ * this one (state that the caller hands back): then it rests for a run. */
+static int own_output(cab_session *s, uint32_t i, uint64_t need, const cab_tensor_view *inputs,
+                      const char *name, cab_error *e)
 {
+    if (cab_session_holds_input(s, s->out_mem[i], s->out_cap[i], inputs)) {
+        void *mem = s->out_mem[i];
+        uint64_t cap = s->out_cap[i];
+        s->out_mem[i] = s->spare_mem[i];
+        s->out_cap[i] = s->spare_cap[i];
+        s->spare_mem[i] = mem;
+        s->spare_cap[i] = cap;
+        if (cab_session_holds_input(s, s->out_mem[i], s->out_cap[i], inputs))
+            return cab_rt_fail(e, CAB_EINPUT, "two inputs lie in the session's memory for output "
+                               "'%s': bring memory of your own for it", name);
+    }
     if (s->out_cap[i] >= need && s->out_mem[i])
         return CAB_OK;
     cab_session_free(s, s->out_mem[i]);
@@ -223,7 +236,7 @@ static int bind_output(cab_session *s, uint32_t i, const cab_tensor_view *inputs
         return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: output '%s' is larger than its "
                                              "memory", name);
     s->copy_to[i] = NULL;
-    if (t->data == s->out_mem[i])          /* a view that is used again */
+    if (t->data == s->out_mem[i] || t->data == s->spare_mem[i])    /* a view that is used again */
         t->data = NULL;
     if (t->data) {
         if (t->bytes < need)
@@ -237,7 +250,7 @@ static int bind_output(cab_session *s, uint32_t i, const cab_tensor_view *inputs
             return CAB_OK;
         s->copy_to[i] = t->data;
     }
-    int rc = own_output(s, i, need, name, e);
+    int rc = own_output(s, i, need, inputs, name, e);
     if (rc != CAB_OK)
         return rc;
     s->data[s->plan->outputs[i]] = s->out_mem[i];

@@ -54,6 +54,8 @@ struct cab_session {
     uint64_t arena_bytes;
     void **out_mem;            /* per output: memory the session owns */
     uint64_t *out_cap;
+    void **spare_mem;          /* per output: used instead while an input lies in out_mem */
+    uint64_t *spare_cap;
     void **copy_to;            /* per output: made in out_mem, wanted there */
     cab_trace_event *trace;
     size_t n_trace, cap_trace;
@@ -77,6 +79,9 @@ int cab_session_locate(cab_session *s, uint32_t value, cab_error *e);
 
 
 /* ---- session_overlap.c: outputs that lie on inputs ---- */
+/* Whether some input of this run lies in [p, p + n). */
+bool cab_session_holds_input(const cab_session *s, const void *p, uint64_t n,
+                             const cab_tensor_view *inputs);
 /* Whether output i at [p, p + n) must be made aside: *aside.  Refuses overlaps
  * with other outputs. */
 int cab_session_overlap(const cab_session *s, uint32_t i, const void *p, uint64_t n,

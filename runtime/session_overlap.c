@@ -14,6 +14,17 @@ static bool meet(const void *p, uint64_t n, const void *q, uint64_t m)
     return n && m && q && a < b + m && b < a + n;
 }
 
+bool cab_session_holds_input(const cab_session *s, const void *p, uint64_t n,
+                             const cab_tensor_view *inputs)
+{
+    const cab_plan *plan = s->plan;
+    for (uint32_t k = 0; p && k < plan->header->n_inputs; k++)
+        if (meet(p, n, inputs[k].data,
+                 (uint64_t)s->slots[plan->values[plan->inputs[k]].slot_bytes]))
+            return true;
+    return false;
+}
+
 int cab_session_overlap(const cab_session *s, uint32_t i, const void *p, uint64_t n,
                         const cab_tensor_view *inputs, const cab_tensor_view *outputs,
                         bool *aside, cab_error *e)
@@ -22,7 +33,8 @@ int cab_session_overlap(const cab_session *s, uint32_t i, const void *p, uint64_
     const cab_plan_value *out = &plan->values[plan->outputs[i]];
     for (uint32_t k = 0; k < plan->header->n_outputs; k++) {
         const cab_plan_value *v = &plan->values[plan->outputs[k]];
-        if (k != i && meet(p, n, outputs[k].data, (uint64_t)s->slots[v->slot_bytes]))
+        const void *other = outputs[k].data ? outputs[k].data : s->out_mem[k];
+        if (k != i && meet(p, n, other, (uint64_t)s->slots[v->slot_bytes]))
             return cab_rt_fail(e, CAB_EINPUT, "outputs '%s' and '%s' lie on the same memory",
                                cab_plan_text(plan, out->name), cab_plan_text(plan, v->name));
     }

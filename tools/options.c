@@ -84,8 +84,8 @@ static bool dim(tool_args *a, char *text)
         return false;
     }
     if (strchr(eq, ',')) {
-        fprintf(stderr, "cab: --dim %s: one number or one range for now; code for several sizes at once "
-                        "is not there yet (a symbolic artifact serves them all)\n", text);
+        fprintf(stderr, "cab: --dim %s: one number or one range; without it one artifact serves "
+                        "every size\n", text);
         return false;
     }
     *eq = 0;

@@ -20,6 +20,7 @@ EXTRA_DIST += \
 	docs/conformance.md \
 	docs/conformance-misses.txt \
 	tests/misses.py \
+	tests/core_share.py \
 	docs/design/decisions.md \
 	docs/math.md \
 	docs/ops.md \

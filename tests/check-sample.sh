@@ -52,6 +52,7 @@ if command -v cc >/dev/null && command -v python3 >/dev/null; then
         is "same bytes, $pair" cmp "$tmp/${pair%:*}.raw" "$tmp/${pair#*:}.raw"
     done
 fi
+refuses() { ! "$@"; }
 # Code of a level holds no instruction of a higher one (this machine would run it).
 above() {       # above LEVEL AWK-PATTERN: no line of the disassembly fits
     "$build/cab" compile "$d/digits.onnx" --target "$1" --emit=obj -o "$tmp/level.o" &&
@@ -61,6 +62,17 @@ above() {       # above LEVEL AWK-PATTERN: no line of the disassembly fits
 if command -v objdump >/dev/null; then
     is "x86-64-v2: nothing of AVX" above x86-64-v2 '$2 ~ /^v/ || /%[yz]mm/'
     is "x86-64-v3: nothing of AVX-512" above x86-64-v3 '/%zmm|%k[0-7]|%[xy]mm(1[6-9]|2[0-9]|3[01])/'
+fi
+if command -v openssl >/dev/null; then
+    for k in ours theirs; do
+        openssl genpkey -algorithm ed25519 -out "$tmp/$k.pem" 2>/dev/null
+        openssl pkey -in "$tmp/$k.pem" -pubout -out "$tmp/$k.pub"
+    done
+    is "signed" "$build/cab" compile "$d/digits.onnx" -o "$tmp/signed.cab" --sign "$tmp/ours.pem"
+    is "signed by us" "$build/cab" inspect "$tmp/signed.cab" --key "$tmp/ours.pub"
+    is "not by others" refuses "$build/cab" inspect "$tmp/signed.cab" --key "$tmp/theirs.pub"
+    is "nor when unsigned" refuses "$build/cab" inspect "$tmp/opt.cab" --key "$tmp/ours.pub"
+    is "a key that is none" refuses "$build/cab" inspect "$tmp/signed.cab" --key "$d/labels.txt"
 fi
 is "check" "$build/cab" check "$d/digits.onnx"
 is "inspect" "$build/cab" inspect "$tmp/opt.cab"

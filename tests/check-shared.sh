@@ -35,10 +35,16 @@ fi
 
 node() {        # node NAME FLAGS MIN: nothing may be wrong; what does not pass says unsupported
     "$python" "$shared/conformance/run_node_tests.py" "$suite/node" --server --cmd "$build/cab run --lines $2" \
-        -j2 --timeout 60 --list-failures --min-pass "$3" --expect "$tests/ratchet-$1.txt" >"$tmp/$1.log" 2>&1
+        -j2 --timeout 60 --list-failures --min-pass "$3" --expect "$tests/ratchet-$1.txt" --json "$tmp/$1.json" >"$tmp/$1.log" 2>&1
     add "node tests, $1" "$tmp/$1.log" $?
 }
 node optimised "" 450
+"$python" "$tests/misses.py" "$tmp/optimised.json" >"$tmp/misses"
+if diff "$tests/../docs/conformance-misses.txt" "$tmp/misses" >"$tmp/stale"; then
+    passed=$((passed + 1))
+else
+    failed=$((failed + 1)); echo "docs/conformance-misses.txt is stale (docs/conformance.md):"; head -5 "$tmp/stale"
+fi
 node naive "--naive" 450
 
 # Every 12th node test through an artifact and through C text; what `cab run` passes must pass.

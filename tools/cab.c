@@ -35,7 +35,7 @@ static void usage(FILE *f)
                "                   declarations; FILE's name becomes the prefix of their names]\n"
                "flags of bench:    [--input ...] [--threads N] [--runs N] [--naive] [--layers] [--json]\n"
                "                   [--dim ...] [--cache DIR] [--no-cache] [--worker]\n"
-               "flags of inspect:  [--layers] [--notes] [--verify=full] [--custom LIB.so]...\n"
+               "flags of inspect:  [--layers] [--notes] [--verify=full] [--key PUB.pem] [--custom LIB.so]...\n"
                "environment: CAB_CACHE=DIR is --cache DIR\n"
                "\nexit status: 0 done, 77 unsupported, 2 usage, 1 any other failure\n");
 }

@@ -135,7 +135,8 @@ static cab_status try_here(const tool_args *args, const cab_artifact *a, cab_err
     print_need(m);
     cab_artifact_choose(a, cab_isa_here(), &variant, NULL);
     printf("loads on this machine (target %u of %d)%s\n", variant + 1, a->n_variants,
-           args->load.verify == CAB_VERIFY_FULL ? "; every checksum holds" : "");
+           args->trust_key ? "; signed by that key, every checksum holds"
+           : args->load.verify == CAB_VERIFY_FULL ? "; every checksum holds" : "");
     cab_model_destroy(m);
     return CAB_OK;
 }
@@ -161,14 +162,21 @@ int cmd_inspect(int argc, char **argv)
     cab_diag d;
     cab_mapping m;
     cab_error e = { 0 };
-    if (!tool_parse_args(argc, argv, "layers notes verify custom", &args))
+    if (!tool_parse_args(argc, argv, "layers notes verify key custom", &args))
         return 2;
     if (!args.model) {
-        fprintf(stderr, "usage: cab inspect MODEL.cab [--layers] [--notes] [--verify=full]\n");
+        fprintf(stderr, "usage: cab inspect MODEL.cab [--layers] [--notes] [--verify=full] [--key PUB.pem]\n");
         return 2;
     }
     cab_diag_init(&d);
-    cab_status s = cab_file_map(args.model, &m, &d);
+    uint8_t key[32];
+    cab_status s = args.trust_key ? cab_sign_key_read(args.trust_key, true, key, &d) : CAB_OK;
+    if (args.trust_key) {
+        args.load.check_signature = cab_check_signature;
+        args.load.signature_user = key;
+    }
+    if (s == CAB_OK)
+        s = cab_file_map(args.model, &m, &d);
     tool_print_diag(&d);
     cab_diag_fini(&d);
     if (s != CAB_OK)

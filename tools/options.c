@@ -13,7 +13,7 @@
 enum flag {
     F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
     F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
-    F_COMPILE_THREADS, F_CUSTOM, F_FUNCTIONS, F_NOTES, F_VERIFY, F_EMBED, F_SIGN, F_CACHE, F_NO_CACHE,
+    F_COMPILE_THREADS, F_CUSTOM, F_FUNCTIONS, F_NOTES, F_VERIFY, F_EMBED, F_SIGN, F_KEY, F_CACHE, F_NO_CACHE,
     F_ISOLATE, F_COUNT
 };
 
@@ -43,6 +43,7 @@ static const struct option flags[] = {
     { "verify", required_argument, NULL, F_VERIFY },
     { "embed-onnx", no_argument, NULL, F_EMBED },
     { "sign", required_argument, NULL, F_SIGN },
+    { "key", required_argument, NULL, F_KEY },
     { "cache", required_argument, NULL, F_CACHE },
     { "no-cache", no_argument, NULL, F_NO_CACHE },
     { "isolate", no_argument, NULL, F_ISOLATE },
@@ -178,6 +179,7 @@ static bool apply(tool_args *a, enum flag f, char *text)
     case F_VERIFY: return verify(a, text);
     case F_EMBED: return a->compile.embed_model = true;
     case F_SIGN: a->sign_key = text; return true;
+    case F_KEY: a->trust_key = text; return true;
     case F_NAIVE: return a->compile.naive = true;
     case F_EXACT: return a->compile.exact = true;
     case F_TARGET: a->compile.target = text; return true;

@@ -19,6 +19,7 @@ typedef struct tool_args {
     const char *output_dir, *output_file, *emit;
     bool lines, layers, json, worker, show_trace, notes;
     const char *sign_key;      /* file with an Ed25519 private key */
+    const char *trust_key;     /* and with the public key that must have signed */
     int threads, runs;
     uint64_t seed;
     cab_import_bind dim[64];   /* --dim NAME=N */

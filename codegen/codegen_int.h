@@ -32,6 +32,10 @@ void cab_scalars_init(cab_scalars *s, cab_arena *a);
 uint32_t cab_scalars_text(cab_scalars *s, const char *text);   /* NULL = "" */
 /* Symbols that are extents of the program's inputs become INPUT_DIM slots. */
 void cab_scalars_bind_inputs(cab_scalars *s, const cab_program *p);
+/* A symbol that a step of the program sets. */
+void cab_scalars_bind_late(cab_scalars *s, const cab_dim *sym);
+/* Puts the slots in order; the new number of each.  No slot is made after. */
+uint32_t *cab_scalars_order(cab_scalars *s);
 uint32_t cab_scalars_const(cab_scalars *s, int64_t v);
 /* Slot of an expression; fails when it names a symbol no input binds. */
 cab_status cab_scalars_slot(cab_scalars *s, const cab_dim *x, uint32_t *out, cab_diag *d);
@@ -80,6 +84,12 @@ typedef struct cab_plan_source {
     const cab_image *image;    /* NULL: no machine code, so no table of kernels */
     const struct cab_planner *before;  /* variant of the same file; NULL: this is the first */
 } cab_plan_source;
+/* plan_flow.c: a block of steps while its instructions are written. */
+typedef struct cab_block {
+    bool loop;
+    uint32_t first;                    /* its first instruction */
+    CAB_VEC(uint32_t) leave;           /* instructions whose target is its end */
+} cab_block;
 /* The tables of a plan while they are made, and when they are done. */
 typedef struct cab_planner {
     cab_arena *arena;
@@ -97,8 +107,24 @@ typedef struct cab_planner {
     uint32_t *value_of;                /* buffer -> value, CAB_PLAN_NONE until made */
     uint8_t *zero_done;                /* buffer was cleared */
     uint32_t n_custom;                 /* instructions of that kind so far */
+    CAB_VEC(uint32_t) slot_words;      /* which words are slots */
+    uint8_t *has_memory;               /* buffer of a late size: ALLOC was written */
+    CAB_VEC(cab_block) open;           /* IF and LOOP without their END yet */
 } cab_planner;
 cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *out, cab_diag *d);
+/* ---- plan_flow.c: steps that decide what runs ---- */
+/* Symbols of the run get their slots before any other use of them. */
+void cab_plan_bind_symbols(cab_planner *w);
+cab_status cab_plan_flow(cab_planner *w, const cab_step *s);
+/* A buffer of a late size that s is the first to touch gets its memory. */
+cab_status cab_plan_alloc_first(cab_planner *w, const cab_step *s);
+/* The same for outputs that no step touches. */
+cab_status cab_plan_alloc_outputs(cab_planner *w);
+/* When all is written: slots in order, DYNAMIC memory shared. */
+void cab_plan_finish_flow(cab_planner *w);
+/* plan_write.c, for it: the value of a buffer; its lifetime reaches to now. */
+cab_status cab_plan_value_of(cab_planner *w, int buffer, uint32_t *out);
+void cab_plan_touch(cab_planner *w, uint32_t value);
 /* Appends the plan section; may still add strings. */
 void cab_plan_bytes(cab_planner *w, cab_buf *b);
 

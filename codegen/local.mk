@@ -11,5 +11,6 @@ libcodegen_a_SOURCES += \
 	codegen/c_tables.c \
 	codegen/c_text.c \
 	codegen/constants.c \
+	codegen/plan_flow.c \
 	codegen/plan_write.c \
 	codegen/artifact_write.c

@@ -40,8 +40,6 @@ static uint32_t push_value(cab_planner *w, cab_plan_value v, int constant)
     return (uint32_t)w->values.n - 1;
 }
 
-static cab_status value_of(cab_planner *w, int buffer, uint32_t *out);
-
 static cab_status classify(cab_planner *w, cab_plan_value *v, int buffer, int *constant)
 {
     const cab_buffer *b = &w->p->buffers.p[buffer];
@@ -65,7 +63,7 @@ static cab_status classify(cab_planner *w, cab_plan_value *v, int buffer, int *c
     }
     if (b->alias_of >= 0) {
         v->cls = CAB_V_ALIAS;
-        CAB_TRY(value_of(w, b->alias_of, &at));
+        CAB_TRY(cab_plan_value_of(w, b->alias_of, &at));
         v->index = at;
         return cab_scalars_bytes(&w->scalars, w->p->dims, b->alias_at, b->type.dtype,
                                  &v->slot_offset, w->diag);
@@ -78,7 +76,7 @@ static cab_status classify(cab_planner *w, cab_plan_value *v, int buffer, int *c
     return CAB_OK;
 }
 
-static cab_status value_of(cab_planner *w, int buffer, uint32_t *out)
+cab_status cab_plan_value_of(cab_planner *w, int buffer, uint32_t *out)
 {
     if (w->value_of[buffer] == CAB_PLAN_NONE) {
         cab_plan_value v = { 0 };
@@ -118,7 +116,7 @@ static cab_status scratch_value(cab_planner *w, const cab_dim *bytes, uint32_t *
 }
 
 /* Widens the lifetime of a value and of what it lives in. */
-static void touch(cab_planner *w, uint32_t value)
+void cab_plan_touch(cab_planner *w, uint32_t value)
 {
     uint32_t now = (uint32_t)w->instrs.n;
     for (;;) {
@@ -136,6 +134,16 @@ static void touch(cab_planner *w, uint32_t value)
 
 static void word(cab_planner *w, uint32_t x) { cab_vec_push(w->arena, &w->words, x); }
 
+/* A word that is the slot of x. */
+static cab_status slot_word(cab_planner *w, const cab_dim *x)
+{
+    uint32_t slot;
+    CAB_TRY(cab_scalars_slot(&w->scalars, x, &slot, w->diag));
+    cab_vec_push(w->arena, &w->slot_words, (uint32_t)w->words.n);
+    word(w, slot);
+    return CAB_OK;
+}
+
 /* A zeroed buffer is cleared just before the first step that touches it. */
 static cab_status clear_first(cab_planner *w, const cab_step *s)
 {
@@ -149,8 +157,8 @@ static cab_status clear_first(cab_planner *w, const cab_step *s)
             continue;
         w->zero_done[b] = 1;
         uint32_t v;
-        CAB_TRY(value_of(w, b, &v));
-        touch(w, v);
+        CAB_TRY(cab_plan_value_of(w, b, &v));
+        cab_plan_touch(w, v);
         cab_vec_push(w->arena, &w->instrs, ((cab_plan_instr){ .op = CAB_I_ZERO, .a = v }));
     }
     return CAB_OK;
@@ -170,22 +178,20 @@ static cab_status arguments(cab_planner *w, const cab_step *s, const cab_kernel 
     word(w, (uint32_t)(s->n_args + (k ? k->n_scratch : 0)));
     for (int i = 0; i < s->n_args; i++) {
         const cab_pack *pack = k ? pack_of(k, i) : NULL;
-        CAB_TRY(pack ? packed_value(w, s->args[i], pack, &v) : value_of(w, s->args[i], &v));
-        touch(w, v);
+        CAB_TRY(pack ? packed_value(w, s->args[i], pack, &v) : cab_plan_value_of(w, s->args[i], &v));
+        cab_plan_touch(w, v);
         word(w, v);
     }
     for (int i = 0; k && i < k->n_scratch; i++) {
         CAB_TRY(scratch_value(w, k->scratch[i], &v));
-        touch(w, v);
+        cab_plan_touch(w, v);
         word(w, v);
     }
     int n = k ? k->n_params : s->n_params;
     const cab_dim *const *params = k ? k->params : s->params;
     word(w, (uint32_t)n);
-    for (int i = 0; i < n; i++) {
-        CAB_TRY(cab_scalars_slot(&w->scalars, params[i], &v, w->diag));
-        word(w, v);
-    }
+    for (int i = 0; i < n; i++)
+        CAB_TRY(slot_word(w, params[i]));
     return CAB_OK;
 }
 
@@ -202,16 +208,14 @@ static cab_status custom_tensor(cab_planner *w, int buffer, const cab_type *t)
 {
     uint32_t v = CAB_PLAN_NONE;
     if (buffer >= 0) {
-        CAB_TRY(value_of(w, buffer, &v));
-        touch(w, v);
+        CAB_TRY(cab_plan_value_of(w, buffer, &v));
+        cab_plan_touch(w, v);
     }
     word(w, v);
     word(w, buffer < 0 ? 0 : (uint32_t)cab_dtype_onnx(t->dtype));
     word(w, buffer < 0 ? 0 : (uint32_t)t->rank);
-    for (int k = 0; buffer >= 0 && k < t->rank; k++) {
-        CAB_TRY(cab_scalars_slot(&w->scalars, t->dims[k], &v, w->diag));
-        word(w, v);
-    }
+    for (int k = 0; buffer >= 0 && k < t->rank; k++)
+        CAB_TRY(slot_word(w, t->dims[k]));
     return CAB_OK;
 }
 
@@ -254,6 +258,9 @@ static cab_status write_custom(cab_planner *w, const cab_step *s, cab_plan_instr
 static cab_status write_step(cab_planner *w, size_t i)
 {
     const cab_step *s = &w->p->steps.p[i];
+    if (cab_flow_row_of(s->kind))
+        return cab_plan_flow(w, s);
+    CAB_TRY(cab_plan_alloc_first(w, s));
     CAB_TRY(clear_first(w, s));
     cab_plan_instr x = { .b = (uint32_t)w->words.n, .d = cab_scalars_text(&w->scalars, s->loc),
                          .e = cab_scalars_text(&w->scalars, s->what) };
@@ -309,7 +316,7 @@ static cab_status write_io(cab_planner *w, const int *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t v;
-        CAB_TRY(value_of(w, list[i], &v));
+        CAB_TRY(cab_plan_value_of(w, list[i], &v));
     }
     return CAB_OK;
 }
@@ -318,11 +325,13 @@ static cab_status plan(cab_planner *w)
 {
     const cab_program *p = w->p;
     cab_scalars_bind_inputs(&w->scalars, p);
+    cab_plan_bind_symbols(w);
     CAB_TRY(write_io(w, p->inputs.p, p->inputs.n));
     CAB_TRY(write_io(w, p->outputs.p, p->outputs.n));
     CAB_TRY(write_checks(w));
     for (size_t i = 0; i < p->steps.n; i++)
         CAB_TRY(write_step(w, i));
+    CAB_TRY(cab_plan_alloc_outputs(w));
     cab_vec_push(w->arena, &w->instrs, ((cab_plan_instr){ .op = CAB_I_END }));
     if (w->src->image)
         CAB_TRY(write_kernels(w));
@@ -333,6 +342,7 @@ static cab_status plan(cab_planner *w)
         if (w->constant_of.p[i] >= 0)
             v->offset = w->constants.list.p[w->constant_of.p[i]].offset;
     }
+    cab_plan_finish_flow(w);
     return CAB_OK;
 }
 
@@ -380,6 +390,7 @@ cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *o
         go_on_from(out, s->before);
     out->value_of = CAB_NEW_N(a, uint32_t, out->p->buffers.n);
     out->zero_done = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
+    out->has_memory = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
     for (size_t i = 0; i < out->p->buffers.n; i++)
         out->value_of[i] = CAB_PLAN_NONE;
     return plan(out);

@@ -3,7 +3,9 @@
  * scalars.c - the shape program: dimension expressions become int64 slots.
  *
  * Each distinct expression is one slot, computed from earlier ones; symbols
- * come from the extents of the inputs.  Also owns the strings section, since
+ * come from the extents of the inputs, or are set during the run.  At the end
+ * the slots are put in order: those that the inputs decide, then behind each
+ * symbol of the run what follows from it and from earlier ones.  Also owns the strings section, since
  * slots carry the names of their symbols.
  */
 #include "codegen/codegen_int.h"
@@ -61,6 +63,14 @@ void cab_scalars_bind_inputs(cab_scalars *s, const cab_program *p)
     }
 }
 
+void cab_scalars_bind_late(cab_scalars *s, const cab_dim *sym)
+{
+    if (lookup(s, sym) == CAB_PLAN_NONE) {
+        cab_plan_scalar slot = { CAB_S_SIZE_READ, 0, 0, cab_scalars_text(s, sym->name), 0 };
+        remember(s, sym, push(s, slot));
+    }
+}
+
 uint32_t cab_scalars_const(cab_scalars *s, int64_t v)
 {
     for (size_t i = 0; i < s->slots.n; i++)
@@ -107,4 +117,46 @@ cab_status cab_scalars_bytes(cab_scalars *s, cab_dims *dims, const cab_dim *elem
 {
     const cab_dim *bits = cab_dim_mul(dims, elems, cab_dim_const(dims, cab_dtype_bits(dt)));
     return cab_scalars_slot(s, cab_dim_ceildiv(dims, bits, cab_dim_const(dims, 8)), out, d);
+}
+
+/* ---- order ---- */
+static bool has_arguments(const cab_plan_scalar *x)
+{
+    return x->op >= CAB_S_ADD && x->op <= CAB_S_MAX;
+}
+
+/* 0: an early slot; else the number of the last symbol it follows from. */
+static uint32_t *find_ranks(const cab_scalars *s)
+{
+    uint32_t *rank = CAB_NEW_N(s->arena, uint32_t, s->slots.n + 1), n = 0;
+    for (size_t i = 0; i < s->slots.n; i++) {
+        const cab_plan_scalar *x = &s->slots.p[i];
+        if (x->op == CAB_S_SIZE_READ)
+            rank[i] = ++n;
+        else if (has_arguments(x))
+            rank[i] = rank[x->a] > rank[x->b] ? rank[x->a] : rank[x->b];
+    }
+    return rank;
+}
+
+uint32_t *cab_scalars_order(cab_scalars *s)
+{
+    uint32_t n = (uint32_t)s->slots.n, at = 0, ranks = 0;
+    uint32_t *rank = find_ranks(s), *to = CAB_NEW_N(s->arena, uint32_t, n + 1);
+    cab_plan_scalar *old = cab_dup(s->arena, s->slots.p, n * sizeof *old);
+    for (uint32_t i = 0; i < n; i++)
+        ranks = rank[i] > ranks ? rank[i] : ranks;
+    for (uint32_t r = 0; r <= ranks; r++)
+        for (uint32_t i = 0; i < n; i++)
+            if (rank[i] == r)
+                to[i] = at++;
+    for (uint32_t i = 0; i < n; i++) {
+        cab_plan_scalar x = old[i];
+        if (has_arguments(&x)) {
+            x.a = to[x.a];
+            x.b = to[x.b];
+        }
+        s->slots.p[to[i]] = x;
+    }
+    return to;
 }

@@ -18,6 +18,7 @@ static eval_fn *const handlers[] = {
 #include "ir/scalar.def"
     [CAB_OP_const] = cab_eval_op_const,
     [CAB_OP_dim] = cab_eval_op_dim,
+    [CAB_OP_item] = cab_eval_op_item,
     [CAB_OP_iota] = cab_eval_op_iota,
     [CAB_OP_reshape] = cab_eval_op_reshape,
     [CAB_OP_transpose] = cab_eval_op_transpose,

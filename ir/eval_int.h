@@ -72,6 +72,7 @@ bool cab_eval_next(int rank, const int64_t *dims, int64_t *idx);
 
 cab_status cab_eval_op_const(cab_eval *e);
 cab_status cab_eval_op_dim(cab_eval *e);
+cab_status cab_eval_op_item(cab_eval *e);
 cab_status cab_eval_op_iota(cab_eval *e);
 cab_status cab_eval_op_scalar(cab_eval *e);
 cab_status cab_eval_op_copy(cab_eval *e);

@@ -104,6 +104,21 @@ cab_status cab_eval_op_dim(cab_eval *e)
     return CAB_OK;
 }
 
+/* The symbol has this value from here on; in a loop, another one each time. */
+cab_status cab_eval_op_item(cab_eval *e)
+{
+    const cab_dim *const *sym;
+    int64_t v = cab_scalar_load(e->in[0]->dtype, e->in[0]->data, 0).i;
+    cab_attr_dims(e->n, "value", &sym);
+    if (v < sym[0]->lo || v > sym[0]->hi)
+        return cab_eval_error(e, CAB_EINPUT, "a size of %lld", (long long)v);
+    if (e->env)
+        cab_env_set(e->env, sym[0]->name, v);
+    CAB_TRY(cab_eval_out(e, 0, CAB_DT_i64, 0, &v));
+    memcpy(e->out[0].data, &v, sizeof v);
+    return CAB_OK;
+}
+
 cab_status cab_eval_op_iota(cab_eval *e)
 {
     int64_t dims[CAB_MAX_RANK], idx[CAB_MAX_RANK] = { 0 };

@@ -78,8 +78,6 @@ const cab_tensor_attr *cab_const_attr(const cab_value *v);
 
 /* ---- graph.c ---- */
 cab_graph *cab_graph_root(const cab_graph *g);
-/* k-th subgraph among the attributes of a node; NULL after the last. */
-cab_graph *cab_node_subgraph(const cab_node *n, int k);
 /* Value of that name visible in g, or NULL. */
 cab_value *cab_graph_find(const cab_graph *g, const char *name);
 bool cab_graph_is_within(const cab_graph *inner, const cab_graph *outer);

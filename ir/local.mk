@@ -8,6 +8,7 @@ libir_a_SOURCES += \
     ir/graph.c \
     ir/foreign.c \
     ir/infer.c \
+    ir/infer_flow.c \
     ir/infer_move.c \
     ir/infer_reduce.c \
     ir/infer_sym.c \

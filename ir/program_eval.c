@@ -10,7 +10,7 @@
 #include "ir/spec_int.h"
 #include <string.h>
 
-typedef struct store { char *p; uint64_t elems, bytes; } store;
+typedef struct store { char *p; uint64_t elems, bytes, room; } store;
 
 typedef struct run {
     cab_arena *a;
@@ -34,19 +34,31 @@ static cab_status number(run *r, const cab_dim *x, int64_t *out)
 }
 
 /* ---- buffers ---- */
+static bool known_size(run *r, size_t i)
+{
+    int64_t n;
+    return cab_env_eval(&r->env, r->p->buffers.p[i].elems, &n);
+}
+
+/* Gives buffer i the size its symbols ask for now; what it holds stays. */
 static cab_status size_buffer(run *r, size_t i)
 {
     const cab_buffer *b = &r->p->buffers.p[i];
+    store *s = &r->buf[i];
     int64_t n;
     CAB_TRY(number(r, b->elems, &n));
-    if (n < 0 || !cab_dtype_bytes(b->type.dtype, (uint64_t)n, &r->buf[i].bytes) ||
-        r->buf[i].bytes > (uint64_t)1 << 40)
+    if (n < 0 || !cab_dtype_bytes(b->type.dtype, (uint64_t)n, &s->bytes) ||
+        s->bytes > (uint64_t)1 << 40)
         return fail(r, CAB_ELIMIT, b->name, "a buffer of this many elements", n);
-    r->buf[i].elems = (uint64_t)n;
-    if (b->alias_of < 0) {
-        r->buf[i].p = cab_alloc(r->a, (size_t)r->buf[i].bytes);
-        memset(r->buf[i].p, b->zeroed ? 0 : 0xff, (size_t)r->buf[i].bytes);
-    }
+    s->elems = (uint64_t)n;
+    if (b->alias_of >= 0 || (s->p && s->bytes <= s->room))
+        return CAB_OK;
+    char *p = cab_alloc(r->a, (size_t)s->bytes);
+    memset(p, b->zeroed ? 0 : 0xff, (size_t)s->bytes);
+    if (s->room)
+        memcpy(p, s->p, (size_t)s->room);
+    s->p = p;
+    s->room = s->bytes;
     return CAB_OK;
 }
 
@@ -56,6 +68,7 @@ static cab_status place_buffer(run *r, size_t i)
     const cab_buffer *b = &r->p->buffers.p[i];
     uint64_t at = 0;
     size_t in = i;
+    bool first = !r->buf[i].p;
     if (b->alias_of < 0)
         return CAB_OK;
     while (r->p->buffers.p[in].alias_of >= 0) {
@@ -71,9 +84,18 @@ static cab_status place_buffer(run *r, size_t i)
         in = out;
     }
     r->buf[i].p = r->buf[in].p + at;
-    if (b->zeroed)
+    if (b->zeroed && first)
         memset(r->buf[i].p, 0, (size_t)r->buf[i].bytes);
     return CAB_OK;
+}
+
+/* Before a step uses buffer i. */
+static cab_status touch(run *r, size_t i)
+{
+    if (r->p->buffers.p[i].alias_of >= 0)
+        CAB_TRY(touch(r, (size_t)r->p->buffers.p[i].alias_of));
+    CAB_TRY(size_buffer(r, i));
+    return place_buffer(r, i);
 }
 
 static cab_status fill_buffer(run *r, size_t i)
@@ -118,6 +140,7 @@ static cab_status launch(run *r, const cab_step *st)
     void **bufs = CAB_NEW_N(r->a, void *, st->n_args);
     for (int k = 0; k < st->n_args; k++) {
         int64_t n;
+        CAB_TRY(touch(r, (size_t)st->args[k]));
         CAB_TRY(number(r, st->spec->operands[k].elems, &n));
         if (n < 0 || (uint64_t)n > r->buf[st->args[k]].elems)
             return fail(r, CAB_EINTERNAL, st->spec->name,
@@ -170,6 +193,8 @@ static cab_status call_helper(run *r, const cab_step *st)
     for (size_t i = 0; i < sizeof helpers / sizeof helpers[0]; i++) {
         if (strcmp(helpers[i].name, st->helper))
             continue;
+        for (int k = 0; k < st->n_args; k++)
+            CAB_TRY(touch(r, (size_t)st->args[k]));
         if (st->n_args < helpers[i].n_args || st->n_params < helpers[i].n_params)
             return fail(r, CAB_EINTERNAL, st->helper, "too few arguments", st->n_args);
         return helpers[i].fn(r, st, par);
@@ -177,11 +202,150 @@ static cab_status call_helper(run *r, const cab_step *st)
     return fail(r, CAB_EUNSUPPORTED, st->helper, "no reference for this helper", st->n_args);
 }
 
+/* ---- flow ---- */
+static cab_status read_symbol(run *r, const cab_step *st)
+{
+    const cab_buffer *b = &r->p->buffers.p[st->args[0]];
+    int64_t at, v;
+    CAB_TRY(touch(r, (size_t)st->args[0]));
+    CAB_TRY(number(r, st->params[0], &at));
+    if (at < 0 || (uint64_t)at >= r->buf[st->args[0]].elems)
+        return fail(r, CAB_EINTERNAL, b->name, "a read outside its buffer", at);
+    v = cab_scalar_load(b->type.dtype, r->buf[st->args[0]].p, (uint64_t)at).i;
+    cab_env_set(&r->env, st->sym->name, v);
+    return CAB_OK;
+}
+
+static cab_status check(run *r, const cab_step *st)
+{
+    int64_t x, y;
+    CAB_TRY(number(r, st->params[0], &x));
+    CAB_TRY(number(r, st->params[1], &y));
+    if (st->kind == CAB_STEP_CHECK_EQ ? x == y : x <= y)
+        return CAB_OK;
+    return fail(r, CAB_EINPUT, st->loc, st->what ? st->what : "a size does not fit", x);
+}
+
+/* Where steps of blocks lead. */
+typedef struct jump { size_t out, begin; } jump;
+
+/* out: IF behind its ELSE or END, ELSE and LOOP behind their END, BREAK behind
+ * the END of its loop; begin: of an END, the step that it ends. */
+static jump *find_jumps(run *r)
+{
+    const cab_program *p = r->p;
+    jump *j = CAB_NEW_N(r->a, jump, p->steps.n);
+    CAB_VEC(size_t) open = { 0 };
+    for (size_t i = 0; i < p->steps.n; i++) {
+        cab_step_kind k = p->steps.p[i].kind;
+        if (k == CAB_STEP_ELSE)
+            j[open.p[open.n - 1]].out = i + 1;
+        if (k == CAB_STEP_IF || k == CAB_STEP_LOOP || k == CAB_STEP_ELSE)
+            cab_vec_push(r->a, &open, i);
+        if (k != CAB_STEP_END)
+            continue;
+        size_t top = open.p[--open.n];
+        j[top].out = i + 1;
+        if (p->steps.p[top].kind == CAB_STEP_ELSE)
+            top = open.p[--open.n];
+        j[i].begin = top;
+        for (size_t b = top; b < i && p->steps.p[top].kind == CAB_STEP_LOOP; b++)
+            if (p->steps.p[b].kind == CAB_STEP_BREAK && !j[b].out)
+                j[b].out = i + 1;
+    }
+    return j;
+}
+
+/* One more time round the loop at step i? */
+static cab_status again(run *r, size_t i, int64_t count, bool *out)
+{
+    const cab_step *st = &r->p->steps.p[i];
+    int64_t n;
+    cab_env_set(&r->env, st->sym->name, count);
+    CAB_TRY(number(r, st->params[0], &n));
+    *out = count < n;
+    return CAB_OK;
+}
+
+static cab_status swap(run *r, const cab_step *st)
+{
+    CAB_TRY(touch(r, (size_t)st->args[0]));
+    CAB_TRY(touch(r, (size_t)st->args[1]));
+    store t = r->buf[st->args[0]];
+    r->buf[st->args[0]] = r->buf[st->args[1]];
+    r->buf[st->args[1]] = t;
+    return CAB_OK;
+}
+
+/* Step *i of the rows FLOW; *i becomes the next one. */
+static cab_status flow(run *r, const jump *j, size_t *i)
+{
+    size_t now = (*i)++;
+    const cab_step *st = &r->p->steps.p[now];
+    int64_t v = 0;
+    bool more = true;
+    switch (st->kind) {
+    case CAB_STEP_READ:
+        return read_symbol(r, st);
+    case CAB_STEP_SET:
+        CAB_TRY(number(r, st->params[0], &v));
+        cab_env_set(&r->env, st->sym->name, v);
+        return CAB_OK;
+    case CAB_STEP_CHECK_EQ: case CAB_STEP_CHECK_LE:
+        return check(r, st);
+    case CAB_STEP_ALLOC: case CAB_STEP_GROW:
+        return touch(r, (size_t)st->args[0]);
+    case CAB_STEP_SWAP:
+        return swap(r, st);
+    case CAB_STEP_IF: case CAB_STEP_BREAK:
+        CAB_TRY(number(r, st->params[0], &v));
+        *i = v ? *i : j[now].out;
+        return CAB_OK;
+    case CAB_STEP_ELSE:
+        *i = j[now].out;
+        return CAB_OK;
+    case CAB_STEP_LOOP:
+        CAB_TRY(again(r, now, 0, &more));
+        *i = more ? *i : j[now].out;
+        return CAB_OK;
+    case CAB_STEP_END: {
+        const cab_step *from = &r->p->steps.p[j[now].begin];
+        if (from->kind != CAB_STEP_LOOP)
+            return CAB_OK;
+        CAB_TRY(number(r, from->sym, &v));
+        CAB_TRY(again(r, j[now].begin, v + 1, &more));
+        *i = more ? j[now].begin + 1 : *i;
+        return CAB_OK;
+    }
+    default:
+        return fail(r, CAB_EINTERNAL, NULL, "an unknown step", st->kind);
+    }
+}
+
+static cab_status run_steps(run *r)
+{
+    const jump *j = find_jumps(r);
+    for (size_t i = 0; i < r->p->steps.n;) {
+        const cab_step *st = &r->p->steps.p[i];
+        if (cab_flow_row_of(st->kind)) {
+            CAB_TRY(flow(r, j, &i));
+            continue;
+        }
+        if (st->kind == CAB_STEP_CUSTOM)
+            return fail(r, CAB_EUNSUPPORTED, st->custom->name,
+                        "an operator of the host program has no reference, arguments", st->n_args);
+        CAB_TRY(st->kind == CAB_STEP_LAUNCH ? launch(r, st) : call_helper(r, st));
+        i++;
+    }
+    return CAB_OK;
+}
+
 static cab_status give_output(run *r, size_t i, cab_tensor *out)
 {
     size_t at = (size_t)r->p->outputs.p[i];
     const cab_buffer *b = &r->p->buffers.p[at];
     uint64_t bytes = 0;
+    CAB_TRY(touch(r, at));
     *out = (cab_tensor){ .dtype = b->type.dtype, .rank = b->type.rank };
     for (int k = 0; k < b->type.rank; k++)
         CAB_TRY(number(r, b->type.dims[k], &out->dims[k]));
@@ -202,20 +366,16 @@ cab_status cab_program_eval(cab_arena *a, const cab_program *p, const cab_tensor
     r.buf = CAB_NEW_N(a, store, p->buffers.n);
     CAB_TRY(bind_inputs(&r, in));
     for (size_t i = 0; i < p->buffers.n; i++)
-        CAB_TRY(size_buffer(&r, i));
+        if (known_size(&r, i))
+            CAB_TRY(size_buffer(&r, i));
     for (size_t i = 0; i < p->buffers.n; i++)
-        CAB_TRY(place_buffer(&r, i));
+        if (known_size(&r, i))
+            CAB_TRY(touch(&r, i));
     for (size_t i = 0; i < p->buffers.n; i++)
         CAB_TRY(fill_buffer(&r, i));
     for (size_t i = 0; i < p->inputs.n; i++)
         CAB_TRY(take_input(&r, i, &in[i]));
-    for (size_t i = 0; i < p->steps.n; i++) {
-        const cab_step *st = &p->steps.p[i];
-        if (st->kind == CAB_STEP_CUSTOM)
-            return fail(&r, CAB_EUNSUPPORTED, st->custom->name,
-                        "an operator of the host program has no reference, arguments", st->n_args);
-        CAB_TRY(st->kind == CAB_STEP_LAUNCH ? launch(&r, st) : call_helper(&r, st));
-    }
+    CAB_TRY(run_steps(&r));
     for (size_t i = 0; i < p->outputs.n; i++)
         CAB_TRY(give_output(&r, i, &out[i]));
     return CAB_OK;

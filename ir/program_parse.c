@@ -164,11 +164,9 @@ static cab_status parse_step_end(cab_scan *p, cab_step *s, const int_list *args,
     return CAB_OK;
 }
 
-static cab_status parse_step_rest(cab_scan *p, cab_step *s, const char *launch)
+static cab_status parse_params(cab_scan *p, cab_step *s)
 {
-    int_list args = { 0 };
     CAB_VEC(const cab_dim *) params = { 0 };
-    CAB_TRY(parse_ints(p, &args));
     if (cab_scan_take(p, "params")) {
         CAB_TRY(cab_scan_expect(p, "("));
         do {
@@ -180,6 +178,14 @@ static cab_status parse_step_rest(cab_scan *p, cab_step *s, const char *launch)
     }
     s->n_params = (int)params.n;
     s->params = params.p;
+    return CAB_OK;
+}
+
+static cab_status parse_step_rest(cab_scan *p, cab_step *s, const char *launch)
+{
+    int_list args = { 0 };
+    CAB_TRY(parse_ints(p, &args));
+    CAB_TRY(parse_params(p, s));
     return parse_step_end(p, s, &args, launch);
 }
 
@@ -262,10 +268,30 @@ static cab_status parse_custom(cab_scan *p, cab_step *s)
     return parse_step_end(p, s, &c.args, NULL);
 }
 
+/* Its word was taken. */
+static cab_status parse_flow(cab_scan *p, cab_step *s)
+{
+    const cab_flow_row *f = cab_flow_row_of(s->kind);
+    int_list args = { 0 };
+    if (f->sym)
+        CAB_TRY(cab_scan_dim(p, &s->sym));
+    if (f->n_args)
+        CAB_TRY(parse_ints(p, &args));
+    CAB_TRY(parse_params(p, s));
+    return parse_step_end(p, s, &args, NULL);
+}
+
 static cab_status parse_program_line(cab_scan *p)
 {
     cab_step s = { .kind = CAB_STEP_HELPER };
     const char *name = NULL;
+    for (int k = 0; k < CAB_STEP_COUNT; k++) {
+        const cab_flow_row *f = cab_flow_row_of((cab_step_kind)k);
+        s.kind = (cab_step_kind)k;
+        if (f && cab_scan_take(p, f->word))
+            return parse_flow(p, &s);
+    }
+    s.kind = CAB_STEP_HELPER;
     if (cab_scan_take(p, "sym"))
         return parse_sym_line(p);
     if (cab_scan_take(p, "buffer"))

@@ -397,6 +397,16 @@ int cab_program_buffer(cab_program *p, const cab_buffer *b)
     return (int)p->buffers.n - 1;
 }
 
+const cab_flow_row *cab_flow_row_of(cab_step_kind k)
+{
+    static const cab_flow_row rows[CAB_STEP_COUNT] = {
+#define FLOW(id, word, sym, args, params, doc) [CAB_STEP_##id] = { word, sym, args, params },
+        CAB_STEP_FLOWS(FLOW)
+#undef FLOW
+    };
+    return k < CAB_STEP_COUNT && rows[k].word ? &rows[k] : NULL;
+}
+
 void cab_program_step(cab_program *p, const cab_step *s)
 {
     cab_step c = *s;

@@ -193,7 +193,31 @@ typedef struct cab_buffer {
     bool zeroed;               /* bytes not written by steps must be zero (halo) */
 } cab_buffer;
 
-typedef enum cab_step_kind { CAB_STEP_LAUNCH, CAB_STEP_HELPER, CAB_STEP_CUSTOM } cab_step_kind;
+/* Steps run in order.  The FLOW rows decide which: IF .. ELSE .. END, LOOP ..
+ * END; they may nest.  FLOW(id, word, names a symbol, args, params, "doc") */
+#define CAB_STEP_FLOWS(FLOW) \
+    FLOW(READ, "read", 1, 1, 1, "the symbol becomes element params[0] of buffer args[0]") \
+    FLOW(SET, "set", 1, 0, 1, "the symbol becomes params[0]") \
+    FLOW(CHECK_EQ, "check_eq", 0, 0, 2, "ends the run unless params[0] == params[1]; what says why") \
+    FLOW(CHECK_LE, "check_le", 0, 0, 2, "ends the run unless params[0] <= params[1]") \
+    FLOW(ALLOC, "alloc", 0, 1, 0, "the buffer gets memory of its size now; else that happens where it is first used") \
+    FLOW(GROW, "grow", 0, 1, 0, "as alloc, and what it holds stays") \
+    FLOW(IF, "if", 0, 0, 1, "params[0] != 0: up to the ELSE or END; else from the ELSE on") \
+    FLOW(ELSE, "else", 0, 0, 0, "") \
+    FLOW(LOOP, "loop", 1, 0, 1, "up to the END while the symbol, counted from 0, is below params[0]") \
+    FLOW(BREAK, "break", 0, 0, 1, "ends the innermost LOOP when params[0] == 0") \
+    FLOW(END, "end", 0, 0, 0, "") \
+    FLOW(SWAP, "swap", 0, 2, 0, "two buffers of one size change their contents; costs nothing")
+typedef enum cab_step_kind {
+    CAB_STEP_LAUNCH, CAB_STEP_HELPER, CAB_STEP_CUSTOM,
+#define FLOW(id, word, sym, args, params, doc) CAB_STEP_##id,
+    CAB_STEP_FLOWS(FLOW)
+#undef FLOW
+    CAB_STEP_COUNT
+} cab_step_kind;
+typedef struct cab_flow_row { const char *word; bool sym; int n_args, n_params; } cab_flow_row;
+/* NULL for a step that computes. */
+const cab_flow_row *cab_flow_row_of(cab_step_kind k);
 
 /* CUSTOM: what a kernel of the host program is told. */
 typedef struct cab_step_custom {
@@ -212,7 +236,8 @@ typedef struct cab_step {
     const cab_step_custom *custom;
     const int *args;           /* buffer per operand (LAUNCH) or argument; CUSTOM: -1 = absent */
     int n_params;
-    const cab_dim *const *params;  /* HELPER: integer arguments */
+    const cab_dim *const *params;  /* HELPER: integer arguments; FLOW rows */
+    const cab_dim *sym;        /* FLOW rows that name a symbol */
     const char *loc;           /* ONNX node names */
     const char *what;          /* "conv+add+relu": ops inside, for traces */
 } cab_step;

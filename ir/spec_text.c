@@ -323,6 +323,7 @@ static void program_facts(cab_buf *b, const cab_program *p)
         const cab_step *st = &p->steps.p[i];
         for (int k = 0; k < st->n_params; k++)
             put_facts(b, seen, st->params[k]);
+        put_facts(b, seen, st->sym);
         for (int k = 0; st->custom && k < st->n_args; k++)
             for (int x = 0; x < st->custom->types[k].rank; x++)
                 put_facts(b, seen, st->custom->types[k].dims[x]);
@@ -444,8 +445,42 @@ static void put_custom(cab_buf *b, const cab_step *s)
     }
 }
 
+static void put_params(cab_buf *b, const cab_step *s)
+{
+    if (!s->n_params)
+        return;
+    cab_buf_str(b, " params (");
+    for (int k = 0; k < s->n_params; k++) {
+        cab_buf_str(b, k ? ", " : "");
+        cab_dim_print(b, s->params[k]);
+    }
+    cab_buf_char(b, ')');
+}
+
+static void put_flow(cab_buf *b, const cab_step *s, const cab_flow_row *f)
+{
+    cab_buf_printf(b, "  %s", f->word);
+    if (f->sym) {
+        cab_buf_char(b, ' ');
+        cab_dim_print(b, s->sym);
+    }
+    if (f->n_args) {
+        cab_buf_char(b, ' ');
+        put_ints(b, s->args, (size_t)s->n_args);
+    }
+    put_params(b, s);
+    put_note(b, "loc", s->loc);
+    put_note(b, "what", s->what);
+    cab_buf_char(b, '\n');
+}
+
 static void put_step(cab_buf *b, const cab_step *s)
 {
+    const cab_flow_row *f = cab_flow_row_of(s->kind);
+    if (f) {
+        put_flow(b, s, f);
+        return;
+    }
     if (s->kind == CAB_STEP_CUSTOM) {
         put_custom(b, s);
         put_note(b, "loc", s->loc);
@@ -462,14 +497,7 @@ static void put_step(cab_buf *b, const cab_step *s)
     }
     cab_buf_char(b, ' ');
     put_ints(b, s->args, (size_t)s->n_args);
-    if (s->n_params) {
-        cab_buf_str(b, " params (");
-        for (int k = 0; k < s->n_params; k++) {
-            cab_buf_str(b, k ? ", " : "");
-            cab_dim_print(b, s->params[k]);
-        }
-        cab_buf_char(b, ')');
-    }
+    put_params(b, s);
     put_note(b, "loc", s->loc);
     put_note(b, "what", s->what);
     cab_buf_char(b, '\n');

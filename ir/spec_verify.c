@@ -245,14 +245,52 @@ static cab_status verify_custom(const cab_program *p, size_t i, cab_diag *d)
     return CAB_OK;
 }
 
+static cab_status verify_flow(const cab_program *p, size_t i, const cab_flow_row *f, cab_diag *d)
+{
+    const cab_step *s = &p->steps.p[i];
+    if (f->sym != (s->sym != NULL) || s->n_args != f->n_args || s->n_params != f->n_params ||
+        (s->sym && s->sym->kind != CAB_DIM_SYM))
+        return program_fail(p, d, "step %zu has not the parts of its kind", i);
+    if (s->kind == CAB_STEP_READ && !cab_dtype_is_int(p->buffers.p[s->args[0]].type.dtype) &&
+        p->buffers.p[s->args[0]].type.dtype != CAB_DT_bool)
+        return program_fail(p, d, "step %zu reads a number that is no integer", i);
+    return CAB_OK;
+}
+
+/* Every END has its beginning, every ELSE its IF, every BREAK a LOOP. */
+static cab_status verify_nesting(const cab_program *p, cab_diag *d)
+{
+    CAB_VEC(cab_step_kind) open = { 0 };
+    int loops = 0;
+    for (size_t i = 0; i < p->steps.n; i++) {
+        cab_step_kind k = p->steps.p[i].kind, top = open.n ? open.p[open.n - 1] : CAB_STEP_END;
+        if (k == CAB_STEP_IF || k == CAB_STEP_LOOP)
+            cab_vec_push(p->arena, &open, k);
+        loops += k == CAB_STEP_LOOP;
+        if ((k == CAB_STEP_ELSE && top != CAB_STEP_IF) || (k == CAB_STEP_BREAK && !loops) ||
+            (k == CAB_STEP_END && !open.n))
+            return program_fail(p, d, "step %zu stands outside its block", i);
+        if (k == CAB_STEP_ELSE)
+            open.p[open.n - 1] = CAB_STEP_ELSE;
+        if (k == CAB_STEP_END) {
+            loops -= top == CAB_STEP_LOOP;
+            open.n--;
+        }
+    }
+    return open.n ? program_fail(p, d, "a block without end, of %zu steps", p->steps.n) : CAB_OK;
+}
+
 static cab_status verify_step(const cab_program *p, size_t i, cab_diag *d)
 {
     const cab_step *s = &p->steps.p[i];
+    const cab_flow_row *f = cab_flow_row_of(s->kind);
     if (s->kind == CAB_STEP_CUSTOM)
         return verify_custom(p, i, d);
     for (int k = 0; k < s->n_args; k++)
         if (s->args[k] < 0 || (size_t)s->args[k] >= p->buffers.n)
             return program_fail(p, d, "step %zu names a buffer that does not exist", i);
+    if (f)
+        return verify_flow(p, i, f, d);
     if (s->kind == CAB_STEP_HELPER)
         return s->helper ? CAB_OK : program_fail(p, d, "step %zu names no helper", i);
     if (!s->spec || s->n_args != s->spec->n_operands)
@@ -286,6 +324,7 @@ cab_status cab_program_verify(const cab_program *p, cab_diag *d)
         CAB_TRY(verify_buffer(p, i, d));
     CAB_TRY(verify_io(p, d));
     cab_mark m = cab_arena_mark(p->arena);
+    CAB_TRY(verify_nesting(p, d));
     cab_map *names = cab_map_create(p->arena);
     cab_map *done = cab_map_create(p->arena);
     cab_status st = CAB_OK;

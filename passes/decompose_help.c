@@ -108,7 +108,58 @@ static void depends_on_data(cab_dec *d, const cab_value *v)
              "from, or make it constant in the model");
 }
 
-bool cab_dec_dims(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n)
+/* The symbol that an earlier reader of x made, when it is as narrow. */
+static const cab_dim *item_of(const cab_value *x, int64_t lo, int64_t hi)
+{
+    const cab_dim *const *sym;
+
+    for (const cab_use *u = x->uses; u; u = u->next)
+        if (u->node->op->id == CAB_OP_item && cab_attr_dims(u->node, "value", &sym) == 1 &&
+            sym[0]->lo >= lo && sym[0]->hi <= hi)
+            return sym[0];
+    return NULL;
+}
+
+const cab_dim *cab_dec_item(cab_dec *d, cab_value *x, int64_t lo, int64_t hi)
+{
+    const cab_dim *sym;
+    cab_attr attr;
+
+    if (cab_dec_failed(d))
+        return cab_dec_c(d, 1);
+    if (x->sym && x->n_sym == 1 && x->sym[0])
+        return x->sym[0];
+    sym = item_of(x, lo, hi);
+    if (sym)
+        return sym;
+    sym = cab_dim_fresh(d->g->dims, "data");
+    cab_dim_assume(d->g->dims, sym, lo, hi, 1);
+    attr = cab_a_dims("value", &sym, 1);
+    cab_build(&d->b, CAB_OP_item, 1, &x, 1, &attr);
+    return sym;
+}
+
+static bool read_elements(cab_dec *d, cab_value *v, int64_t lo, int64_t hi, const cab_dim **out,
+                          int64_t n)
+{
+    const cab_dim *one = cab_dec_c(d, 1);
+
+    for (int64_t i = 0; i < n && !cab_dec_failed(d); i++) {
+        cab_value *x = v;
+
+        if (v->sym && v->sym[i]) {
+            out[i] = v->sym[i];
+            continue;
+        }
+        if (cab_dec_rank(v) && n > 1)
+            x = cab_dec_cut(d, v, 0, cab_dec_c(d, i), one);
+        out[i] = cab_dec_item(d, x, lo, hi);
+    }
+    return !cab_dec_failed(d);
+}
+
+bool cab_dec_read(cab_dec *d, cab_value *v, int64_t lo, int64_t hi, const cab_dim ***out,
+                  int64_t *n)
 {
     *n = 0;
     if (cab_dec_failed(d))
@@ -123,8 +174,24 @@ bool cab_dec_dims(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n)
     }
     if (cab_value_dims(d->g, v, out, n))
         return true;
-    depends_on_data(d, v);
-    return false;
+    *n = cab_type_numel_static(&v->type);
+    if (*n < 0 || *n > CAB_DEC_READ_MAX || !(cab_dtype_is_int(v->type.dtype) ||
+                                             v->type.dtype == CAB_DT_bool)) {
+        depends_on_data(d, v);
+        return false;
+    }
+    *out = CAB_NEW_N(d->g->arena, const cab_dim *, *n + 1);
+    return read_elements(d, v, lo, hi, *out, *n);
+}
+
+bool cab_dec_dims(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n)
+{
+    return cab_dec_read(d, v, INT32_MIN, INT32_MAX, out, n);
+}
+
+bool cab_dec_extents(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n)
+{
+    return cab_dec_read(d, v, 0, INT32_MAX, out, n);
 }
 
 bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n)

@@ -13,6 +13,7 @@
 #include "passes/pass_int.h"
 
 #define CAB_DEC_OUTS 32
+#define CAB_DEC_READ_MAX 64    /* elements of one operand read as extents */
 
 typedef struct cab_dec {
     cab_graph *g;
@@ -39,9 +40,16 @@ const cab_dim *cab_dec_dim(const cab_dec *d, const cab_value *v, int i);
 int64_t cab_dec_extent(cab_dec *d, const cab_value *v, int i);
 /* Normalises axis into [0, rank); a bad one is an invalid model. */
 int cab_dec_axis(cab_dec *d, int64_t axis, int rank);
-/* The elements of a shape-like operand; false (and unsupported) when they
- * depend on data. */
+/* The elements of an operand of integers, of rank 0 or 1 and known length.
+ * Those that depend on data are read during the run (nodes `item`): symbols
+ * that lie in lo .. hi, or the run ends.  False after a failure. */
+bool cab_dec_read(cab_dec *d, cab_value *v, int64_t lo, int64_t hi, const cab_dim ***out,
+                  int64_t *n);
+/* The same for any 32-bit numbers, and for extents (not negative). */
 bool cab_dec_dims(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n);
+bool cab_dec_extents(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n);
+/* An integer of one element, read during the run. */
+const cab_dim *cab_dec_item(cab_dec *d, cab_value *x, int64_t lo, int64_t hi);
 bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n);
 /* One known number: computed from constants, offered inputs and extents. */
 bool cab_dec_number(cab_dec *d, cab_value *v, double *out);

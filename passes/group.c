@@ -136,6 +136,7 @@ static void find_live(grouping *q)
     for (cab_node *x = q->g->first; x; x = x->next) {
         q->order[x->mark] = x;
         x->group = -1;
+        q->live[x->mark] = (x->op->traits & CAB_T_FLOW) != 0;
         for (int i = 0; i < x->n_out; i++)
             q->live[x->mark] |= q->is_output[x->out[i]->id];
     }

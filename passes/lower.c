@@ -39,6 +39,9 @@ static bool is_leaf(const cab_value *v)
     return !v->def || cab_const_node(v) || cab_value_is_expr(v);
 }
 
+/* Gives a symbol its value; needed though nothing stores its result. */
+static bool is_item(const cab_node *n) { return n->op->id == CAB_OP_item; }
+
 static bool needed(const cab_lower *l, const cab_node *n)
 {
     for (int i = 0; i < n->n_out; i++)
@@ -90,12 +93,22 @@ static void need_leaves(cab_lower *l, cab_value *v, int group, const cab_node *o
     }
 }
 
-/* The operand of a concat can be computed into its part of the result. */
-static bool fits_part(const cab_lower *l, const cab_value *u)
+/* All that v may lie in has its size when v is computed. */
+static bool hosts_are_sized(const cab_lower *l, const cab_value *host, const cab_value *v)
+{
+    for (; host; host = cab_lower_info(l, host)->host)
+        if (!cab_lower_is_sized(l, &host->type, v))
+            return false;
+    return true;
+}
+
+/* The operand of a concat, y, can be computed into its part of the result. */
+static bool fits_part(const cab_lower *l, const cab_value *u, const cab_value *y)
 {
     const cab_vinfo *i = cab_lower_info(l, u);
     return !is_leaf(u) && !has_host(i) && u->def->group != CAB_GROUP_INLINE &&
-           !(u->def->op->traits & CAB_T_HELPER) && !cab_value_has_halo(&u->type);
+           !(u->def->op->traits & CAB_T_HELPER) && !cab_value_has_halo(&u->type) &&
+           hosts_are_sized(l, y, u);
 }
 
 static void mark_concat(cab_lower *l, cab_node *n, uint32_t stamp)
@@ -105,7 +118,7 @@ static void mark_concat(cab_lower *l, cab_node *n, uint32_t stamp)
     axis += axis < 0 ? n->out[0]->type.rank : 0;
     for (int i = 0; i < n->n_in; i++) {
         cab_value *u = n->in[i];
-        if (fits_part(l, u)) {
+        if (fits_part(l, u, n->out[0])) {
             cab_vinfo *x = cab_lower_info(l, u);
             x->inside = CAB_INSIDE_PART;
             x->host = n->out[0];
@@ -129,7 +142,7 @@ static bool mark_whole(cab_lower *l, cab_node *n)
     const cab_dim *in[CAB_MAX_RANK], *out[CAB_MAX_RANK];
     if (is_leaf(x) || has_host(i) || x->type.layout || y->type.layout ||
         (x->def->op->traits & CAB_T_HELPER) || x->def->group == CAB_GROUP_INLINE ||
-        (host->output < 0 && host->inside != CAB_INSIDE_WHOLE))
+        (host->output < 0 && host->inside != CAB_INSIDE_WHOLE) || !hosts_are_sized(l, y, x))
         return false;
     cab_type_strides(l->g, &y->type, in, NULL, NULL);
     if (!cab_strides_reshape(l->d, &y->type, in, &x->type, out))
@@ -151,10 +164,12 @@ static void mark_needs(cab_lower *l)
 {
     uint32_t stamp = 0;
     for (cab_node *n = l->g->last; n; n = n->prev) {
-        if (!is_launch(l, n) || !needed(l, n))
+        if (!is_launch(l, n) || !(needed(l, n) || is_item(n)))
             continue;
         stamp++;
-        if (n->op->id == CAB_OP_concat)
+        if (is_item(n))
+            need_operands(l, n, stamp);
+        else if (n->op->id == CAB_OP_concat)
             mark_concat(l, n, stamp);
         else if (n->op->traits & CAB_T_HELPER)
             need_operands(l, n, stamp);
@@ -203,8 +218,7 @@ static cab_status emit_concat(cab_lower *l, cab_node *n)
     return CAB_OK;
 }
 
-/* A buffer that holds v alone, row-major, for a helper. */
-static cab_status dense_buffer(cab_lower *l, cab_value *v, const cab_node *by, int *out)
+cab_status cab_lower_dense(cab_lower *l, cab_value *v, const cab_node *by, int *out)
 {
     cab_place at;
     cab_type plain = v->type;
@@ -232,7 +246,7 @@ static cab_status emit_topk(cab_lower *l, cab_node *n)
         if (i != axis)
             *p = cab_dim_mul(l->d, *p, t->dims[i]);
     }
-    CAB_TRY(dense_buffer(l, x, n, &args[0]));
+    CAB_TRY(cab_lower_dense(l, x, n, &args[0]));
     for (int i = 0; i < 2; i++)
         args[i + 1] = cab_place_of(l, n->out[i])->buffer;
     cab_attr_dims(n, "k", &k);
@@ -262,7 +276,7 @@ static cab_status emit_custom(cab_lower *l, cab_node *n)
             return refuse(l, n, "an operand or result that is no tensor of numbers");
         types[i] = cab_type_tensor(v->type.dtype, v->type.rank, v->type.dims);
         if (i < n->n_in)
-            CAB_TRY(dense_buffer(l, v, n, &args[i]));
+            CAB_TRY(cab_lower_dense(l, v, n, &args[i]));
         else
             args[i] = cab_place_of(l, v)->buffer;
     }
@@ -401,15 +415,19 @@ cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c)
         l.info[i].output = -1;
     }
     find_members(&l);
+    cab_lower_positions(&l);
     make_inputs(&l);
     make_outputs(&l);
     mark_needs(&l);
     for (cab_node *n = g->first; n; n = n->next)
-        if (is_launch(&l, n) && !is_leaf(n->out[0]) && needed(&l, n))
+        if (is_item(n))
+            CAB_TRY(cab_lower_item(&l, n));
+        else if (is_launch(&l, n) && !is_leaf(n->out[0]) && needed(&l, n))
             CAB_TRY(emit_node(&l, n));
     CAB_TRY(copy_outputs(&l));
     for (size_t i = 0; i < g->guards.n; i++)
-        cab_vec_push(g->arena, &l.p->guards, g->guards.p[i]);
+        if (!cab_lower_is_late(&l, &g->guards.p[i]))
+            cab_vec_push(g->arena, &l.p->guards, g->guards.p[i]);
     c->n_changes = l.p->steps.n;
     c->program = l.p;
     return c->o->verify ? cab_program_verify(l.p, c->diag) : CAB_OK;

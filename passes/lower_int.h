@@ -71,6 +71,7 @@ typedef struct cab_vinfo {
     cab_value *host;
     const cab_dim *part_at;    /* PART: first index along the concat's axis */
     int output;                /* graph output whose buffer it is; -1 */
+    uint32_t pos;              /* place of its node in the order; inputs 0 */
 } cab_vinfo;
 
 typedef struct cab_members { CAB_VEC(cab_node *) v; } cab_members;
@@ -84,12 +85,28 @@ typedef struct cab_lower {
     cab_vinfo *info;           /* by value id */
     cab_members *groups;       /* by group */
     int n_kernels;             /* for names */
+    cab_map *given;            /* symbol id -> pos of the node that gives it its value */
+    uint8_t *guard_done;       /* guards that became steps */
 } cab_lower;
 
 static inline cab_vinfo *cab_lower_info(const cab_lower *l, const cab_value *v)
 {
     return &l->info[v->id];
 }
+/* ---- lower_flow.c: symbols that get their values during the run ---- */
+/* Numbers the nodes and finds the symbols. */
+void cab_lower_positions(cab_lower *l);
+/* What x says is known when the node of v runs. */
+bool cab_lower_is_known(const cab_lower *l, const cab_dim *x, const cab_value *v);
+bool cab_lower_is_sized(const cab_lower *l, const cab_type *t, const cab_value *v);
+/* A guard of the graph that is a step, since it names such a symbol. */
+bool cab_lower_is_late(const cab_lower *l, const cab_guard_eq *g);
+cab_status cab_lower_item(cab_lower *l, cab_node *n);
+
+/* ---- lower.c ---- */
+/* A buffer that holds v alone, row-major, for a reader that is no kernel. */
+cab_status cab_lower_dense(cab_lower *l, cab_value *v, const cab_node *by, int *out);
+
 /* ---- lower_place.c ---- */
 /* Place of a stored value; made on first use for inputs, constants and the
  * values about to be written. */

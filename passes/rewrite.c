@@ -278,6 +278,9 @@ int cab_erase_dead(cab_node *n)
 {
     int erased = 1;
 
+    /* Types may name its symbols: dce knows. */
+    if (n->op->traits & CAB_T_FLOW)
+        return 0;
     for (int i = 0; i < n->n_out; i++)
         if (n->out[i]->n_uses)
             return 0;

@@ -63,8 +63,9 @@ static bool is_value(const cab_plan *p, uint32_t v, uint32_t cls)
     return v < p->header->n_values && p->values[v].cls == cls;
 }
 
-static cab_status check_scalars(const cab_plan *p, cab_error *e)
+static cab_status check_scalars(cab_plan *p, cab_error *e)
 {
+    p->n_early = p->header->n_scalars;
     for (uint32_t i = 0; i < p->header->n_scalars; i++) {
         const cab_plan_scalar *s = &p->scalars[i];
         bool ok = s->op < CAB_S_COUNT && text_ok(p, s->name);
@@ -73,6 +74,8 @@ static cab_status check_scalars(const cab_plan *p, cab_error *e)
                  s->b < p->values[p->inputs[s->a]].rank;
         else if (s->op >= CAB_S_ADD && s->op <= CAB_S_MAX)
             ok = ok && s->a < i && s->b < i;
+        else if (s->op == CAB_S_SIZE_READ && i < p->n_early)
+            p->n_early = i;
         if (!ok)
             return bad(e, "shape program");
     }
@@ -94,10 +97,13 @@ static bool value_ok(const cab_plan *p, uint32_t i)
         cab_dtype_from_onnx(v->dtype) == CAB_DT_none)
         return false;
     for (int k = 0; k < v->rank; k++)
-        if (v->dims[k] >= h->n_scalars)
+        if (v->dims[k] >= (v->cls == CAB_V_INPUT ? p->n_early : h->n_scalars))
             return false;
+    if ((v->cls == CAB_V_ARENA || v->cls == CAB_V_INPUT) && v->slot_bytes >= p->n_early)
+        return false;
     switch (v->cls) {
     case CAB_V_INPUT: return v->index < h->n_inputs && p->inputs[v->index] == i;
+    case CAB_V_DYNAMIC: return v->index < h->n_values;
     case CAB_V_OUTPUT: return v->index < h->n_outputs && p->outputs[v->index] == i;
     case CAB_V_ALIAS: return v->index < i && v->slot_offset < h->n_scalars;
     default: return true;
@@ -114,11 +120,16 @@ static bool constant_ok(const cab_plan *p, const cab_plan_value *v)
            v->offset <= p->weights_bytes && (uint64_t)s->imm <= p->weights_bytes - v->offset;
 }
 
-static cab_status check_values(const cab_plan *p, cab_error *e)
+static cab_status check_values(cab_plan *p, cab_error *e)
 {
-    for (uint32_t i = 0; i < p->header->n_values; i++)
-        if (!value_ok(p, i) || !constant_ok(p, &p->values[i]))
+    for (uint32_t i = 0; i < p->header->n_values; i++) {
+        const cab_plan_value *v = &p->values[i];
+        if (!value_ok(p, i) || !constant_ok(p, v))
             return bad(e, "value table");
+        p->n_aliases += v->cls == CAB_V_ALIAS;
+        if (v->cls == CAB_V_DYNAMIC && v->index >= p->n_dynamic)
+            p->n_dynamic = v->index + 1;
+    }
     for (uint32_t i = 0; i < p->header->n_inputs; i++)
         if (!is_value(p, p->inputs[i], CAB_V_INPUT) || p->values[p->inputs[i]].index != i)
             return bad(e, "input list");
@@ -252,6 +263,13 @@ static cab_status check_custom(cab_plan *p, cab_error *e)
     return CAB_OK;
 }
 
+/* Memory of the session's own, of one class. */
+static bool swap_ok(const cab_plan *p, uint32_t a, uint32_t b)
+{
+    return (is_value(p, a, CAB_V_ARENA) && is_value(p, b, CAB_V_ARENA)) ||
+           (is_value(p, a, CAB_V_DYNAMIC) && is_value(p, b, CAB_V_DYNAMIC));
+}
+
 static bool instr_ok(const cab_plan *p, uint32_t i)
 {
     const cab_plan_instr *x = &p->instrs[i];
@@ -261,10 +279,16 @@ static bool instr_ok(const cab_plan *p, uint32_t i)
     case CAB_I_HELPER: return call_ok(p, x);
     case CAB_I_ZERO: return writable(p, x->a);
     case CAB_I_COPY: return writable(p, x->a) && x->b < h->n_values;
-    case CAB_I_EVAL_SHAPE: return x->a <= x->b && x->b <= h->n_scalars;
+    case CAB_I_EVAL_SHAPE: return x->a >= p->n_early && x->a <= x->b && x->b <= h->n_scalars;
+    case CAB_I_SET: return x->a < h->n_scalars && x->b < h->n_scalars &&
+                           p->scalars[x->a].op == CAB_S_SIZE_READ;
+    case CAB_I_CHECK: return x->a < h->n_checks && text_ok(p, x->d);
+    case CAB_I_SWAP: return swap_ok(p, x->a, x->b);
     case CAB_I_SIZE_READ: return x->a < h->n_scalars && x->b < h->n_values &&
                                  p->scalars[x->a].op == CAB_S_SIZE_READ;
-    case CAB_I_ALLOC: return is_value(p, x->a, CAB_V_DYNAMIC);
+    case CAB_I_ALLOC: return is_value(p, x->a, CAB_V_DYNAMIC) ||
+                             (is_value(p, x->a, CAB_V_OUTPUT) &&
+                              p->values[x->a].slot_bytes >= p->n_early && !x->b);
     case CAB_I_JUMP: return x->a < h->n_instrs;
     case CAB_I_BRANCH: return x->a < h->n_instrs && x->b < h->n_scalars;
     case CAB_I_LOOP: return x->a < h->n_scalars && x->b < h->n_scalars && x->c < h->n_instrs &&

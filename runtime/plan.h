@@ -26,9 +26,12 @@
  * layout or meaning.
  *
  * Execution: scalars are int64 slots.  The shape program fills them from the
- * input extents (and from size-reads); tensors name slots as extents and
- * bytes.  Instructions run in order.  Buffers of class ARENA are packed by the
- * runtime from [first, last] lifetimes once per tuple of scalar values.
+ * input extents; tensors name slots as extents and bytes.  Slots from the first
+ * SIZE_READ on are late: instructions set them and recompute what follows from
+ * them, so they may change during a run.  Instructions run in order.  Buffers
+ * of class ARENA have no late size; they are packed by the runtime from [first,
+ * last] lifetimes once per tuple of the other slots.  Buffers of late sizes are
+ * DYNAMIC, or outputs, and get their memory by ALLOC.
  */
 #ifndef CAB_RUNTIME_PLAN_H
 #define CAB_RUNTIME_PLAN_H
@@ -36,7 +39,7 @@
 #include <stdint.h>
 
 #define CAB_PLAN_MAGIC "CABOCHN\n"
-#define CAB_PLAN_VERSION 2
+#define CAB_PLAN_VERSION 3
 #define CAB_PLAN_OLDEST 2
 #define CAB_PLAN_MAX_RANK 8
 #define CAB_PLAN_NONE 0xffffffffu
@@ -106,12 +109,13 @@ enum cab_scalar_op {
     CAB_S_INPUT_DIM,           /* extent b of input a */
     CAB_S_ADD, CAB_S_SUB, CAB_S_MUL, CAB_S_FLOORDIV, CAB_S_CEILDIV, CAB_S_MOD,
     CAB_S_MIN, CAB_S_MAX,
-    CAB_S_SIZE_READ,           /* set by instruction SIZE_READ or LOOP */
+    CAB_S_SIZE_READ,           /* set by instruction SIZE_READ, SET or LOOP */
     CAB_S_COUNT
 };
 typedef struct cab_plan_scalar { uint32_t op, a, b, name; int64_t imm; } cab_plan_scalar;
 
-/* Of slots a and b, else the run is refused with the text. */
+/* Of slots a and b, else the run is refused with the text.  With a late slot:
+ * by instruction CHECK. */
 enum cab_check_kind { CAB_C_EQ, CAB_C_LE /* a <= b */, CAB_C_COUNT };
 typedef struct cab_plan_check { uint32_t a, b, why, kind; } cab_plan_check;
 
@@ -121,7 +125,8 @@ enum cab_value_class {
     CAB_V_CONST,               /* offset: in the weights section */
     CAB_V_ARENA,
     CAB_V_ALIAS,               /* index: parent value; slot_offset: byte offset slot */
-    CAB_V_DYNAMIC,             /* allocated by ALLOC, freed at the end of the run */
+    CAB_V_DYNAMIC,             /* allocated by ALLOC; index: those of one number are never alive
+                                * at once and share memory, which only grows */
     CAB_V_CLASS_COUNT
 };
 enum { CAB_V_ZEROED = 1, CAB_V_FIXED = 2 /* input must equal the bytes at offset in weights */ };
@@ -147,13 +152,16 @@ enum cab_instr_op {
     CAB_I_COPY,        /* a <- b, same bytes */
     CAB_I_EVAL_SHAPE,  /* recompute slots a .. b-1 */
     CAB_I_SIZE_READ,   /* slot a <- element c of value b (i64 or i32 or bool) */
-    CAB_I_ALLOC,       /* value a (DYNAMIC) by its slot_bytes */
+    CAB_I_ALLOC,       /* value a (DYNAMIC, OUTPUT) by its slot_bytes; b: 1 = what it holds stays */
     CAB_I_JUMP,        /* to instruction a */
     CAB_I_BRANCH,      /* to instruction a when slot b == 0 */
     CAB_I_LOOP,        /* slot a counts from 0 while < slot b; leaves to instruction c */
     CAB_I_NEXT,        /* slot a += 1, back to the LOOP at instruction b */
     CAB_I_END,
     CAB_I_CUSTOM,      /* a its number among these instructions, b words (below), d layers, e what */
+    CAB_I_SET,         /* slot a <- slot b */
+    CAB_I_CHECK,       /* check a must hold; d layers */
+    CAB_I_SWAP,        /* values a and b (ARENA or DYNAMIC, same bytes but for DYNAMIC) change memory */
     CAB_I_COUNT
 };
 /* Words of a CUSTOM instruction; those of different ones do not overlap:

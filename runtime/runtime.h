@@ -46,7 +46,10 @@ typedef struct cab_plan {
     const cab_plan_instr *instrs;
     const uint32_t *words;
     const uint32_t *inputs, *outputs;
+    uint32_t n_early;                  /* slots before the first late one */
     uint32_t n_custom;                 /* instructions CUSTOM */
+    uint32_t n_aliases;                /* values ALIAS */
+    uint32_t n_dynamic;                /* numbers of DYNAMIC memory */
     const char *strings;
     uint32_t strings_bytes;
     const uint8_t *code, *weights;     /* in the mapping */

@@ -49,8 +49,8 @@ void cab_custom_drop(cab_model *m);
 uint32_t cab_custom_tensors(const cab_model *m);
 
 /* ---- shape.c ---- */
-/* Computes slots [lo, hi); input_dim gives extents.  Fails on overflow and on
- * division by zero. */
+/* Computes slots [lo, hi); inputs give extents (NULL: those of the start of the
+ * run).  Fails on overflow and on division by zero. */
 int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, int64_t *slots,
                    uint32_t lo, uint32_t hi, cab_error *e);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * session.c - runs a plan: bind, then instruction by instruction.
+ * session.c - runs a plan: bind, then instruction by instruction (session_flow.c
+ * has those that decide what runs).
  */
 #include "runtime/session_int.h"
 #include <string.h>
@@ -32,7 +33,8 @@ static bool make_tables(cab_session *s)
         { (void **)&s->data, h->n_values, sizeof *s->data },
         { (void **)&s->bytes, h->n_values, sizeof *s->bytes },
         { (void **)&s->order, h->n_values, sizeof *s->order },
-        { (void **)&s->dynamic, h->n_values, sizeof *s->dynamic },
+        { (void **)&s->dynamic, s->plan->n_dynamic, sizeof *s->dynamic },
+        { (void **)&s->dynamic_cap, s->plan->n_dynamic, sizeof *s->dynamic_cap },
         { (void **)&s->bufs, n_bufs, sizeof *s->bufs },
         { (void **)&s->buf_bytes, n_bufs, sizeof *s->buf_bytes },
         { (void **)&s->ints, n_ints, sizeof *s->ints },
@@ -81,22 +83,13 @@ int cab_session_create(cab_model *m, const cab_session_options *o, cab_session *
     return CAB_OK;
 }
 
-static void free_dynamic(cab_session *s)
-{
-    for (uint32_t i = 0; i < s->plan->header->n_values; i++) {
-        cab_session_free(s, s->dynamic[i]);
-        s->dynamic[i] = NULL;
-    }
-    s->dynamic_bytes = 0;
-}
-
 void cab_session_destroy(cab_session *s)
 {
     if (!s)
         return;
     cab_async_fini(&s->async);
-    if (s->dynamic)
-        free_dynamic(s);
+    for (uint32_t i = 0; s->dynamic && i < s->plan->n_dynamic; i++)
+        cab_session_free(s, s->dynamic[i]);
     for (uint32_t i = 0; s->out_mem && i < s->plan->header->n_outputs; i++)
         cab_session_free(s, s->out_mem[i]);
     for (uint32_t i = 0; s->spare_mem && i < s->plan->header->n_outputs; i++)
@@ -105,10 +98,10 @@ void cab_session_destroy(cab_session *s)
         cab_session_free(s, s->packing[i].slots);
         cab_session_free(s, s->packing[i].offsets);
     }
-    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->bufs,
+    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->dynamic_cap, s->bufs,
                        s->buf_bytes, s->ints, s->views, s->out_mem, s->out_cap, s->spare_mem,
                        s->spare_cap, s->copy_to, s->trace,
-                       s->arena };
+                       s->arena, s->scratch };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         cab_session_free(s, tables[i]);
     cab_model *m = s->model;
@@ -129,14 +122,6 @@ int cab_session_trace(const cab_session *s, const cab_trace_event **out, size_t 
 }
 
 /* ---- one instruction each ---- */
-
-typedef struct run_state {
-    cab_session *s;
-    cab_error *e;
-    int64_t t0;
-    uint32_t pc;
-    bool in_pool;
-} run_state;
 
 /* Fills bufs and ints from a call's words. */
 static void gather_args(cab_session *s, const uint32_t *w)
@@ -161,7 +146,7 @@ static cab_kernel_fn kernel(const cab_session *s, uint32_t number)
     return fn;
 }
 
-static int launch(run_state *r, const cab_plan_instr *x)
+static int launch(cab_run *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
     int64_t n = s->slots[x->c];
@@ -177,32 +162,33 @@ static int launch(run_state *r, const cab_plan_instr *x)
     return CAB_OK;
 }
 
-static int helper(run_state *r, const cab_plan_instr *x)
+static int helper(cab_run *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
     const uint32_t *w = s->plan->words + x->b;
     gather_args(s, w);
     uint64_t need = cab_helper_get(x->a)->scratch(s->ints);
-    if (need > s->arena_bytes)
-        return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: helper scratch");
-    cab_helper_call c = { s->plan, w + 1, s->bufs, s->buf_bytes, s->ints,
-                          s->arena + (s->arena_bytes - need) / 64 * 64, need };
+    void *scratch;
+    int rc = cab_session_scratch(s, need, &scratch, r->e);
+    if (rc != CAB_OK)
+        return rc;
+    cab_helper_call c = { s->plan, w + 1, s->bufs, s->buf_bytes, s->ints, scratch, need };
     return cab_helper_get(x->a)->run(&c, r->e);
 }
 
-static int custom(run_state *r, const cab_plan_instr *x)
+static int custom(cab_run *r, const cab_plan_instr *x)
 {
     return cab_session_custom(r->s, x, r->e);
 }
 
-static int zero(run_state *r, const cab_plan_instr *x)
+static int zero(cab_run *r, const cab_plan_instr *x)
 {
     if (r->s->data[x->a])
         memset(r->s->data[x->a], 0, r->s->bytes[x->a]);
     return CAB_OK;
 }
 
-static int copy(run_state *r, const cab_plan_instr *x)
+static int copy(cab_run *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
     if (s->bytes[x->a] != s->bytes[x->b])
@@ -214,108 +200,44 @@ static int copy(run_state *r, const cab_plan_instr *x)
     return CAB_OK;
 }
 
-static int locate_aliases(run_state *r)
-{
-    cab_session *s = r->s;
-    int rc = CAB_OK;
-    for (uint32_t i = 0; i < s->plan->header->n_values && rc == CAB_OK; i++)
-        if (s->plan->values[i].cls == CAB_V_ALIAS)
-            rc = cab_session_locate(s, i, r->e);
-    return rc;
-}
-
-/* Sizes that were read from data change what lives after them; what has its
- * memory already keeps its size. */
-static int eval_shape(run_state *r, const cab_plan_instr *x)
-{
-    cab_session *s = r->s;
-    int rc = cab_shape_eval(s->plan, NULL, s->slots, x->a, x->b, r->e);
-    return rc == CAB_OK ? locate_aliases(r) : rc;
-}
-
-static int size_read(run_state *r, const cab_plan_instr *x)
-{
-    cab_session *s = r->s;
-    cab_dtype dt = cab_dtype_from_onnx(s->plan->values[x->b].dtype);
-    uint64_t need;
-    if (!cab_dtype_bytes(dt, (uint64_t)x->c + 1, &need) || need > s->bytes[x->b] ||
-        !s->data[x->b])
-        return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: size read outside its tensor");
-    s->slots[x->a] = cab_elem_i64(dt, s->data[x->b], x->c);
-    return CAB_OK;
-}
-
-static int alloc_value(run_state *r, const cab_plan_instr *x)
-{
-    cab_session *s = r->s;
-    int64_t n = s->slots[s->plan->values[x->a].slot_bytes];
-    if (s->dynamic[x->a])
-        s->dynamic_bytes -= s->bytes[x->a];
-    cab_session_free(s, s->dynamic[x->a]);
-    s->data[x->a] = s->dynamic[x->a] = NULL;
-    s->bytes[x->a] = 0;
-    if (n < 0 || !cab_session_room(s, (uint64_t)n))
-        return cab_rt_fail(r->e, CAB_ELIMIT, "a tensor of %lld bytes is more than is allowed",
-                           (long long)n);
-    s->dynamic[x->a] = cab_session_alloc(s, (uint64_t)n);
-    if (!s->dynamic[x->a])
-        return cab_rt_fail(r->e, CAB_ENOMEM, "no memory for a tensor of %lld bytes", (long long)n);
-    s->data[x->a] = s->dynamic[x->a];
-    s->bytes[x->a] = (uint64_t)n;
-    s->dynamic_bytes += (uint64_t)n;
-    return locate_aliases(r);
-}
-
-static int jump(run_state *r, const cab_plan_instr *x)
-{
-    r->pc = x->a;
-    return CAB_OK;
-}
-
-static int branch(run_state *r, const cab_plan_instr *x)
-{
-    if (r->s->slots[x->b] == 0)
-        r->pc = x->a;
-    return CAB_OK;
-}
-
-static int loop(run_state *r, const cab_plan_instr *x)
-{
-    int64_t *slots = r->s->slots;
-    slots[x->a] = 0;
-    if (slots[x->a] >= slots[x->b])
-        r->pc = x->c;
-    return CAB_OK;
-}
-
-static int next(run_state *r, const cab_plan_instr *x)
-{
-    const cab_plan_instr *l = &r->s->plan->instrs[x->b];
-    if (++r->s->slots[x->a] < r->s->slots[l->b])
-        r->pc = x->b + 1;
-    else
-        r->pc = l->c;
-    return CAB_OK;
-}
-
-static int (*const handlers[CAB_I_COUNT])(run_state *, const cab_plan_instr *) = {
+static cab_instr_fn *const handlers[CAB_I_COUNT] = {
     [CAB_I_LAUNCH] = launch,       [CAB_I_HELPER] = helper,    [CAB_I_ZERO] = zero,
-    [CAB_I_COPY] = copy,           [CAB_I_EVAL_SHAPE] = eval_shape,
-    [CAB_I_SIZE_READ] = size_read, [CAB_I_ALLOC] = alloc_value, [CAB_I_JUMP] = jump,
-    [CAB_I_BRANCH] = branch,       [CAB_I_LOOP] = loop,        [CAB_I_NEXT] = next,
-    [CAB_I_CUSTOM] = custom,
+    [CAB_I_COPY] = copy,           [CAB_I_CUSTOM] = custom,
+    [CAB_I_EVAL_SHAPE] = cab_run_eval_shape, [CAB_I_SIZE_READ] = cab_run_size_read,
+    [CAB_I_SET] = cab_run_set,     [CAB_I_CHECK] = cab_run_check,
+    [CAB_I_ALLOC] = cab_run_alloc, [CAB_I_SWAP] = cab_run_swap,
+    [CAB_I_JUMP] = cab_run_jump,   [CAB_I_BRANCH] = cab_run_branch,
+    [CAB_I_LOOP] = cab_run_loop,   [CAB_I_NEXT] = cab_run_next,
 };
 
 /* ---- the run ---- */
 
-static void record(run_state *r, const cab_plan_instr *x, int64_t start)
+/* Room for one more and the copies of outputs; loops make more events than
+ * the plan has instructions.  Without memory for them, events are left out. */
+static bool room_for_event(cab_session *s)
+{
+    size_t n = 2 * s->cap_trace;
+    if (s->n_trace + s->plan->header->n_outputs < s->cap_trace)
+        return true;
+    s->allocations++;
+    cab_trace_event *more = cab_rt_alloc_zero(&s->model->alloc, n + 1, sizeof *more);
+    if (!more)
+        return false;
+    memcpy(more, s->trace, s->n_trace * sizeof *more);
+    cab_session_free(s, s->trace);
+    s->trace = more;
+    s->cap_trace = n;
+    return true;
+}
+
+static void record(cab_run *r, const cab_plan_instr *x, int64_t start)
 {
     static const char *const kinds[CAB_I_COUNT] = {
         [CAB_I_LAUNCH] = "launch", [CAB_I_HELPER] = "helper",
         [CAB_I_CUSTOM] = "custom", [CAB_I_ZERO] = "zero", [CAB_I_COPY] = "copy", [CAB_I_ALLOC] = "alloc",
     };
     cab_session *s = r->s;
-    if (!kinds[x->op] || s->n_trace >= s->plan->header->n_instrs)
+    if (!kinds[x->op] || !room_for_event(s))
         return;
     bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER || x->op == CAB_I_CUSTOM;
     cab_trace_event *t = &s->trace[s->n_trace++];
@@ -333,7 +255,7 @@ static void record(run_state *r, const cab_plan_instr *x, int64_t start)
 }
 
 /* Between launches: does the caller still want the rest? */
-static int wanted(run_state *r)
+static int wanted(cab_run *r)
 {
     cab_session *s = r->s;
     int64_t deadline = atomic_load_explicit(&s->deadline, memory_order_relaxed);
@@ -344,7 +266,7 @@ static int wanted(run_state *r)
     return CAB_OK;
 }
 
-static int execute(run_state *r)
+static int execute(cab_run *r)
 {
     cab_session *s = r->s;
     for (;;) {
@@ -364,7 +286,7 @@ static int execute(run_state *r)
 }
 
 /* Outputs that were made aside because they lie on inputs. */
-static void copy_outputs(run_state *r)
+static void copy_outputs(cab_run *r)
 {
     cab_session *s = r->s;
     for (uint32_t i = 0; i < s->plan->header->n_outputs; i++) {
@@ -390,13 +312,13 @@ int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
     int rc = cab_session_bind(s, inputs, outputs, e);
     if (rc != CAB_OK)
         return rc;
-    run_state r = { .s = s, .e = e, .t0 = s->trace ? cab_now_ns() : 0 };
+    cab_run r = { .s = s, .e = e, .t0 = s->trace ? cab_now_ns() : 0 };
     rc = execute(&r);
     if (r.in_pool)
         cab_pool_leave(s->options.threads);
+    if (rc == CAB_OK && s->plan->n_early < s->plan->header->n_scalars)
+        rc = cab_session_late_outputs(s, e);
     if (rc == CAB_OK)
         copy_outputs(&r);
-    if (s->dynamic_bytes)
-        free_dynamic(s);
     return rc;
 }

@@ -82,21 +82,29 @@ static int check_extents(const cab_session *s, uint32_t i, const cab_tensor_view
     return CAB_OK;
 }
 
+int cab_session_check(const cab_session *s, const cab_plan_check *c, cab_error *e)
+{
+    const cab_plan *p = s->plan;
+    const char *why = cab_plan_text(p, c->why);
+    int64_t a = s->slots[c->a], b = s->slots[c->b];
+    if (c->kind == CAB_C_LE && a > b)
+        return cab_rt_fail(e, CAB_EINPUT, "%s, not %lld", why,
+                           (long long)(p->scalars[c->a].op == CAB_S_CONST ? b : a));
+    if (c->kind == CAB_C_EQ && a != b)
+        return cab_rt_fail(e, CAB_EINPUT, "sizes do not fit: %s (%lld and %lld)", why,
+                           (long long)a, (long long)b);
+    return CAB_OK;
+}
+
+/* Those that the inputs decide. */
 static int check_guards(const cab_session *s, cab_error *e)
 {
     const cab_plan *p = s->plan;
-    for (uint32_t i = 0; i < p->header->n_checks; i++) {
-        const cab_plan_check *c = &p->checks[i];
-        if (c->kind == CAB_C_LE && s->slots[c->a] > s->slots[c->b])
-            return cab_rt_fail(e, CAB_EINPUT, "%s, not %lld", cab_plan_text(p, c->why),
-                               (long long)s->slots[p->scalars[c->a].op == CAB_S_CONST ? c->b
-                                                                                      : c->a]);
-        if (c->kind == CAB_C_EQ && s->slots[c->a] != s->slots[c->b])
-            return cab_rt_fail(e, CAB_EINPUT, "sizes do not fit: %s (%lld and %lld)",
-                               cab_plan_text(p, c->why), (long long)s->slots[c->a],
-                               (long long)s->slots[c->b]);
-    }
-    return CAB_OK;
+    int rc = CAB_OK;
+    for (uint32_t i = 0; i < p->header->n_checks && rc == CAB_OK; i++)
+        if (p->checks[i].a < p->n_early && p->checks[i].b < p->n_early)
+            rc = cab_session_check(s, &p->checks[i], e);
+    return rc;
 }
 
 /* ---- packings ---- */
@@ -107,9 +115,11 @@ static int check_sizes(const cab_session *s, cab_error *e)
     const cab_plan *p = s->plan;
     for (uint32_t i = 0; i < p->header->n_values; i++) {
         const cab_plan_value *v = &p->values[i];
-        bool ok = s->slots[v->slot_bytes] >= 0 && s->slots[v->slot_bytes] < (int64_t)1 << 47;
+        bool late = v->slot_bytes >= p->n_early;       /* then ALLOC looks */
+        bool ok = late || (s->slots[v->slot_bytes] >= 0 &&
+                           s->slots[v->slot_bytes] < (int64_t)1 << 47);
         for (int k = 0; k < v->rank; k++)
-            ok = ok && s->slots[v->dims[k]] >= 0;
+            ok = ok && (v->dims[k] >= p->n_early || s->slots[v->dims[k]] >= 0);
         if (!ok)
             return cab_rt_fail(e, CAB_EINPUT, "a tensor%s%s gets a negative or enormous size "
                                               "for these input shapes",
@@ -118,19 +128,23 @@ static int check_sizes(const cab_session *s, cab_error *e)
     return CAB_OK;
 }
 
+/* Of the helpers whose parameters the inputs decide. */
 static uint64_t helper_scratch(const cab_session *s)
 {
     const cab_plan *p = s->plan;
     uint64_t most = 0;
     for (uint32_t i = 0; i < p->header->n_instrs; i++) {
         const cab_plan_instr *x = &p->instrs[i];
+        bool late = false;
         if (x->op != CAB_I_HELPER)
             continue;
         const uint32_t *w = p->words + x->b;
         const uint32_t *params = w + 1 + w[0];
-        for (uint32_t k = 0; k < params[0]; k++)
+        for (uint32_t k = 0; k < params[0]; k++) {
+            late |= params[1 + k] >= p->n_early;
             s->ints[k] = s->slots[params[1 + k]];
-        uint64_t n = cab_helper_get(x->a)->scratch(s->ints);
+        }
+        uint64_t n = late ? 0 : cab_helper_get(x->a)->scratch(s->ints);
         most = n > most ? n : most;
     }
     return most;
@@ -138,7 +152,7 @@ static uint64_t helper_scratch(const cab_session *s)
 
 static cab_packing *find_packing(cab_session *s)
 {
-    size_t n = s->plan->header->n_scalars * sizeof *s->slots;
+    size_t n = s->plan->n_early * sizeof *s->slots;
     for (int i = 0; i < CAB_PACKINGS; i++)
         if (s->packing[i].stamp && !memcmp(s->packing[i].slots, s->slots, n))
             return &s->packing[i];
@@ -154,7 +168,7 @@ static int new_packing(cab_session *s, cab_packing **out, cab_error *e)
             oldest = &s->packing[i];
     oldest->stamp = 0;
     if (!oldest->slots)
-        oldest->slots = cab_session_alloc(s, p->header->n_scalars * sizeof *oldest->slots);
+        oldest->slots = cab_session_alloc(s, p->n_early * sizeof *oldest->slots);
     if (!oldest->offsets)
         oldest->offsets = cab_session_alloc(s, p->header->n_values * sizeof *oldest->offsets);
     if (!oldest->slots || !oldest->offsets)
@@ -167,8 +181,8 @@ static int new_packing(cab_session *s, cab_packing **out, cab_error *e)
                         &oldest->arena_bytes))
         return cab_rt_fail(e, CAB_ELIMIT, "the buffers of this shape exceed the address space");
     oldest->scratch_bytes = helper_scratch(s);
-    if (p->header->n_scalars)
-        memcpy(oldest->slots, s->slots, p->header->n_scalars * sizeof *s->slots);
+    if (p->n_early)
+        memcpy(oldest->slots, s->slots, p->n_early * sizeof *s->slots);
     *out = oldest;
     return CAB_OK;
 }
@@ -188,6 +202,25 @@ static int ensure_arena(cab_session *s, const cab_packing *k, cab_error *e)
         return cab_rt_fail(e, CAB_ENOMEM, "no memory for %llu bytes of intermediate tensors",
                            (unsigned long long)need);
     s->arena_bytes = need;
+    return CAB_OK;
+}
+
+int cab_session_scratch(cab_session *s, uint64_t need, void **out, cab_error *e)
+{
+    *out = s->arena + (s->arena_bytes - s->scratch_bytes) / 64 * 64;
+    if (need <= s->scratch_bytes)
+        return CAB_OK;
+    *out = s->scratch;
+    if (need <= s->scratch_cap)
+        return CAB_OK;
+    cab_session_free(s, s->scratch);
+    s->scratch_cap = 0;
+    if (need > (uint64_t)1 << 47 || !cab_session_room(s, need))
+        return cab_rt_fail(e, CAB_ELIMIT, "a helper needs more memory than is allowed");
+    *out = s->scratch = cab_session_alloc(s, need);
+    if (!s->scratch)
+        return cab_rt_fail(e, CAB_ENOMEM, "no memory for a helper");
+    s->scratch_cap = need;
     return CAB_OK;
 }
 
@@ -211,6 +244,9 @@ static int own_output(cab_session *s, uint32_t i, uint64_t need, const cab_tenso
     }
     if (s->out_cap[i] >= need && s->out_mem[i])
         return CAB_OK;
+    if (!cab_session_room(s, need - s->out_cap[i]))
+        return cab_rt_fail(e, CAB_ELIMIT, "output '%s' of %llu bytes is more than is allowed", name,
+                           (unsigned long long)need);
     cab_session_free(s, s->out_mem[i]);
     s->out_cap[i] = 0;
     s->out_mem[i] = cab_session_alloc(s, need);
@@ -220,21 +256,50 @@ static int own_output(cab_session *s, uint32_t i, uint64_t need, const cab_tenso
     return CAB_OK;
 }
 
-static int bind_output(cab_session *s, uint32_t i, const cab_tensor_view *inputs,
-                       cab_tensor_view *outputs, cab_error *e)
+/* Some extent of it is decided during the run. */
+static bool has_late_extents(const cab_plan *p, const cab_plan_value *v)
+{
+    for (int k = 0; k < v->rank; k++)
+        if (v->dims[k] >= p->n_early)
+            return true;
+    return false;
+}
+
+static int fill_extents(cab_session *s, uint32_t i, cab_error *e)
+{
+    const cab_plan_value *v = &s->plan->values[s->plan->outputs[i]];
+    cab_tensor_view *t = &s->outputs[i];
+    uint64_t n, seen;
+    for (int k = 0; k < v->rank; k++)
+        t->dims[k] = s->slots[v->dims[k]];
+    if (!numel(t, &n) || !cab_dtype_bytes(cab_dtype_from_onnx(v->dtype), n, &seen) ||
+        seen > s->bytes[s->plan->outputs[i]])
+        return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: output '%s' is larger than its "
+                                             "memory", cab_plan_text(s->plan, v->name));
+    return CAB_OK;
+}
+
+int cab_session_late_outputs(cab_session *s, cab_error *e)
+{
+    int rc = CAB_OK;
+    for (uint32_t i = 0; i < s->plan->header->n_outputs && rc == CAB_OK; i++)
+        if (has_late_extents(s->plan, &s->plan->values[s->plan->outputs[i]]))
+            rc = fill_extents(s, i, e);
+    return rc;
+}
+
+int cab_session_bind_output(cab_session *s, uint32_t i, cab_error *e)
 {
     const cab_plan_value *v = &s->plan->values[s->plan->outputs[i]];
     const char *name = cab_plan_text(s->plan, v->name);
-    cab_tensor_view *t = &outputs[i];
-    uint64_t need = s->bytes[s->plan->outputs[i]], n, seen;
+    const cab_tensor_view *inputs = s->inputs;
+    cab_tensor_view *outputs = s->outputs, *t = &outputs[i];
+    uint64_t need = s->bytes[s->plan->outputs[i]];
     bool aside = false;
     t->dtype = v->dtype;
     t->rank = v->rank;
-    for (int k = 0; k < v->rank; k++)
-        t->dims[k] = s->slots[v->dims[k]];
-    if (!numel(t, &n) || !cab_dtype_bytes(cab_dtype_from_onnx(v->dtype), n, &seen) || seen > need)
-        return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: output '%s' is larger than its "
-                                             "memory", name);
+    if (!has_late_extents(s->plan, v) && fill_extents(s, i, e) != CAB_OK)
+        return CAB_EARTIFACT;
     s->copy_to[i] = NULL;
     if (t->data == s->out_mem[i] || t->data == s->spare_mem[i])    /* a view that is used again */
         t->data = NULL;
@@ -264,7 +329,8 @@ static int bind_output(cab_session *s, uint32_t i, const cab_tensor_view *inputs
 int cab_session_locate(cab_session *s, uint32_t value, cab_error *e)
 {
     const cab_plan_value *v = &s->plan->values[value];
-    s->bytes[value] = (uint64_t)s->slots[v->slot_bytes];
+    s->bytes[value] = v->slot_bytes < s->plan->n_early || v->cls == CAB_V_ALIAS
+                          ? (uint64_t)s->slots[v->slot_bytes] : 0;
     if (v->cls != CAB_V_ALIAS)
         return CAB_OK;
     if (!s->data[v->index]) {          /* not allocated yet */
@@ -280,19 +346,23 @@ int cab_session_locate(cab_session *s, uint32_t value, cab_error *e)
     return CAB_OK;
 }
 
-static int locate_all(cab_session *s, const cab_packing *k, const cab_tensor_view *inputs,
-                      cab_tensor_view *outputs, cab_error *e)
+static int locate_all(cab_session *s, const cab_packing *k, cab_error *e)
 {
     const cab_plan *p = s->plan;
     for (uint32_t i = 0; i < p->header->n_values; i++) {
         const cab_plan_value *v = &p->values[i];
         int rc = cab_session_locate(s, i, e);
         switch (v->cls) {
-        case CAB_V_INPUT: s->data[i] = inputs[v->index].data; break;
+        case CAB_V_INPUT: s->data[i] = s->inputs[v->index].data; break;
         case CAB_V_CONST: s->data[i] = (void *)(uintptr_t)(p->weights + v->offset); break;
         case CAB_V_ARENA: s->data[i] = s->arena + k->offsets[i]; break;
         case CAB_V_DYNAMIC: s->data[i] = NULL; s->bytes[i] = 0; break;
-        case CAB_V_OUTPUT: rc = bind_output(s, v->index, inputs, outputs, e); break;
+        case CAB_V_OUTPUT:
+            if (v->slot_bytes < p->n_early)
+                rc = cab_session_bind_output(s, v->index, e);
+            else                       /* by ALLOC */
+                s->data[i] = s->copy_to[v->index] = NULL;
+            break;
         default: break;
         }
         if (rc != CAB_OK)
@@ -301,11 +371,18 @@ static int locate_all(cab_session *s, const cab_packing *k, const cab_tensor_vie
     return CAB_OK;
 }
 
+/* Of a size decided during the run: what is held for it so far. */
+static uint64_t output_size(const cab_session *s, uint32_t i)
+{
+    uint32_t slot = s->plan->values[s->plan->outputs[i]].slot_bytes;
+    return slot < s->plan->n_early ? (uint64_t)s->slots[slot] : s->out_cap[i];
+}
+
 static uint64_t output_bytes(const cab_session *s)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < s->plan->header->n_outputs; i++)
-        sum += (uint64_t)s->slots[s->plan->values[s->plan->outputs[i]].slot_bytes];
+        sum += output_size(s, i);
     return sum;
 }
 
@@ -317,7 +394,7 @@ int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing 
     for (uint32_t i = 0; i < p->header->n_inputs && rc == CAB_OK; i++)
         rc = check_input(p, i, &inputs[i], e);
     if (rc == CAB_OK)
-        rc = cab_shape_eval(p, inputs, s->slots, 0, p->header->n_scalars, e);
+        rc = cab_shape_eval(p, inputs, s->slots, 0, p->n_early, e);
     for (uint32_t i = 0; i < p->header->n_inputs && rc == CAB_OK; i++)
         rc = check_extents(s, i, &inputs[i], e);
     if (rc == CAB_OK)
@@ -372,5 +449,8 @@ int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
     if (rc != CAB_OK)
         return rc;
     k->stamp = ++s->stamp;
-    return locate_all(s, k, inputs, outputs, e);
+    s->scratch_bytes = k->scratch_bytes;
+    s->inputs = inputs;
+    s->outputs = outputs;
+    return locate_all(s, k, e);
 }

@@ -9,7 +9,7 @@
 
 /* Sizes and arena offsets for one tuple of slot values. */
 typedef struct cab_packing {
-    int64_t *slots;            /* as after the shape program */
+    int64_t *slots;            /* the early ones */
     uint64_t *offsets;         /* per value; ARENA only */
     uint64_t arena_bytes, scratch_bytes;
     uint64_t stamp;            /* last use; 0 = empty */
@@ -47,11 +47,16 @@ struct cab_session {
     uint64_t *buf_bytes;
     int64_t *ints;
     cab_tensor_view *views;    /* of the current call of a custom operator */
-    void **dynamic;            /* per value: owned by this run */
+    void **dynamic;            /* per number of DYNAMIC values: kept from run to run */
+    uint64_t *dynamic_cap;
     uint64_t dynamic_bytes;    /* of them together */
+    const cab_tensor_view *inputs;     /* of this run */
+    cab_tensor_view *outputs;
     cab_packing packing[CAB_PACKINGS];
     uint8_t *arena;
-    uint64_t arena_bytes;
+    uint64_t arena_bytes, scratch_bytes;   /* scratch: the last bytes of the arena */
+    void *scratch;             /* for helpers whose need was not known at the start */
+    uint64_t scratch_cap;
     void **out_mem;            /* per output: memory the session owns */
     uint64_t *out_cap;
     void **spare_mem;          /* per output: used instead while an input lies in out_mem */
@@ -61,12 +66,31 @@ struct cab_session {
     size_t n_trace, cap_trace;
 };
 
+/* ---- session_flow.c: instructions that decide what runs, and memory for it ---- */
+typedef struct cab_run {
+    cab_session *s;
+    cab_error *e;
+    int64_t t0;
+    uint32_t pc;               /* next instruction */
+    bool in_pool;
+} cab_run;
+typedef int cab_instr_fn(cab_run *r, const cab_plan_instr *x);
+cab_instr_fn cab_run_eval_shape, cab_run_size_read, cab_run_set, cab_run_check, cab_run_alloc,
+    cab_run_swap, cab_run_jump, cab_run_branch, cab_run_loop, cab_run_next;
+
 /* ---- session_bind.c: inputs, sizes, memory -> data[] ---- */
 /* 64-byte aligned, counted; NULL when out of memory. */
 void *cab_session_alloc(cab_session *s, uint64_t bytes);
 void cab_session_free(cab_session *s, void *p);
 int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
                      cab_tensor_view *outputs, cab_error *e);
+/* Scratch for a helper, until the next call. */
+int cab_session_scratch(cab_session *s, uint64_t need, void **out, cab_error *e);
+/* Memory for an output whose size is known by now. */
+int cab_session_bind_output(cab_session *s, uint32_t output, cab_error *e);
+/* Extents of the outputs that were decided during the run. */
+int cab_session_late_outputs(cab_session *s, cab_error *e);
+int cab_session_check(const cab_session *s, const cab_plan_check *c, cab_error *e);
 /* The packing for these inputs; nothing is allocated for tensors. */
 int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing **out,
                      cab_error *e);

@@ -51,9 +51,7 @@ int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, int64_t *sl
             if (inputs)                /* else: as at the start of the run */
                 slots[i] = inputs[s->a].dims[s->b];
             break;
-        case CAB_S_SIZE_READ:
-            if (inputs)                /* a new run: nothing was read yet */
-                slots[i] = 0;
+        case CAB_S_SIZE_READ:          /* set by an instruction */
             break;
         default:
             if (!compute(s->op, slots[s->a], slots[s->b], &slots[i]))

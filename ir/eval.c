@@ -19,6 +19,8 @@ static eval_fn *const handlers[] = {
     [CAB_OP_const] = cab_eval_op_const,
     [CAB_OP_dim] = cab_eval_op_dim,
     [CAB_OP_item] = cab_eval_op_item,
+    [CAB_OP_if] = cab_eval_op_if,
+    [CAB_OP_loop] = cab_eval_op_loop,
     [CAB_OP_iota] = cab_eval_op_iota,
     [CAB_OP_reshape] = cab_eval_op_reshape,
     [CAB_OP_transpose] = cab_eval_op_transpose,
@@ -183,6 +185,16 @@ typedef struct run {
     void *arg;
 } run;
 
+static run run_of(cab_arena *a, const cab_graph *g, cab_diag *d)
+{
+    run r = { .a = a, .g = g, .d = d, .env.arena = a };
+    const cab_graph *root = g;
+    while (root->parent)
+        root = root->parent;   /* ids are unique in the whole tree of graphs */
+    r.values = CAB_NEW_N(a, cab_tensor, root->next_id);
+    return r;
+}
+
 static const char *value_name(const cab_value *v)
 {
     return v->name ? v->name : "(unnamed)";
@@ -253,16 +265,31 @@ cab_status cab_eval_graph_trace(cab_arena *a, const cab_graph *g, const cab_tens
                                 void (*fn)(void *, const cab_value *, const cab_tensor *),
                                 void *arg)
 {
-    run r = { .a = a, .g = g, .d = d, .fn = fn, .arg = arg, .env.arena = a };
-    const cab_graph *root = g;
-    while (root->parent)
-        root = root->parent;   /* ids are unique in the whole tree of graphs */
-    r.values = CAB_NEW_N(a, cab_tensor, root->next_id);
+    run r = run_of(a, g, d);
+    r.fn = fn;
+    r.arg = arg;
     CAB_TRY(take_inputs(&r, in));
     for (const cab_node *n = g->first; n; n = n->next)
         CAB_TRY(run_node(&r, n));
     for (size_t i = 0; i < g->outputs.n; i++)
         out[i] = r.values[g->outputs.p[i]->id];
+    return CAB_OK;
+}
+
+cab_status cab_eval_body(cab_eval *e, const cab_graph *g, const cab_tensor *const *in,
+                         cab_tensor *out)
+{
+    run r = run_of(e->a, g, e->d);
+    if (e->env)
+        r.env = *e->env;
+    for (size_t i = 0; i < g->inputs.n; i++)
+        r.values[g->inputs.p[i]->id] = *in[i];
+    for (const cab_node *n = g->first; n; n = n->next)
+        CAB_TRY(run_node(&r, n));
+    for (size_t i = 0; i < g->outputs.n; i++)
+        out[i] = r.values[g->outputs.p[i]->id];
+    if (e->env)
+        *e->env = r.env;
     return CAB_OK;
 }
 

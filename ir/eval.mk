@@ -2,6 +2,7 @@
 libir_a_SOURCES += \
 	ir/eval.c \
 	ir/eval_contract.c \
+	ir/eval_flow.c \
 	ir/eval_int.h \
 	ir/eval_reduce.c \
 	ir/eval_scalar.c \

@@ -73,6 +73,8 @@ bool cab_eval_next(int rank, const int64_t *dims, int64_t *idx);
 cab_status cab_eval_op_const(cab_eval *e);
 cab_status cab_eval_op_dim(cab_eval *e);
 cab_status cab_eval_op_item(cab_eval *e);
+cab_status cab_eval_op_if(cab_eval *e);
+cab_status cab_eval_op_loop(cab_eval *e);
 cab_status cab_eval_op_iota(cab_eval *e);
 cab_status cab_eval_op_scalar(cab_eval *e);
 cab_status cab_eval_op_copy(cab_eval *e);
@@ -96,6 +98,11 @@ cab_status cab_eval_op_conv(cab_eval *e);
  * index; idx has room for n. */
 void cab_topk_order(cab_dtype t, const void *p, int64_t n, int64_t stride,
                     bool largest, int64_t *idx);
+
+/* ---- eval.c ---- */
+/* Runs a graph inside the node, with its symbols. */
+cab_status cab_eval_body(cab_eval *e, const cab_graph *g, const cab_tensor *const *in,
+                         cab_tensor *out);
 
 /* ---- symbols (eval.c) ---- */
 /* True when the op has an evaluator. */

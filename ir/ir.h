@@ -227,6 +227,8 @@ void cab_node_append_in(cab_node *n, cab_value *v);
 void cab_value_set_name(cab_graph *g, cab_value *v, const char *name);
 /* Redirects every use (and graph outputs) of old to v. */
 void cab_value_replace(cab_graph *g, cab_value *old, cab_value *v);
+/* The graph that all this is inside of; value ids are below its next_id. */
+cab_graph *cab_graph_root(const cab_graph *g);
 /* k-th subgraph among the attributes of a node; NULL after the last. */
 cab_graph *cab_node_subgraph(const cab_node *n, int k);
 /* Unlinks a node without uses. */

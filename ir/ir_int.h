@@ -77,7 +77,6 @@ const cab_dim **cab_blob_dims(cab_graph *g, const cab_type *t, const cab_blob *b
 const cab_tensor_attr *cab_const_attr(const cab_value *v);
 
 /* ---- graph.c ---- */
-cab_graph *cab_graph_root(const cab_graph *g);
 /* Value of that name visible in g, or NULL. */
 cab_value *cab_graph_find(const cab_graph *g, const char *name);
 bool cab_graph_is_within(const cab_graph *inner, const cab_graph *outer);

@@ -29,6 +29,7 @@ enum {
     | (CAB_DT_##id == CAB_DT_none ? 0 : 1 << CAB_DT_##id)
 #include "base/dtype.def"
     ,
+    ANY = ALL | CAB_SET_SEQ | CAB_SET_OPT,
     BOOL = 1 << CAB_DT_bool,
     I64 = 1 << CAB_DT_i64,
     I32I64 = 1 << CAB_DT_i32 | 1 << CAB_DT_i64,
@@ -36,7 +37,7 @@ enum {
     NUMBOOL = NUM | BOOL,
     INTBOOL = INT | BOOL
 };
-_Static_assert(CAB_DT_COUNT <= 31, "a set of dtypes is a mask in an int");
+_Static_assert(CAB_DT_COUNT <= 28, "a set of dtypes is a mask in an int, beside those of kinds");
 
 #define OP(id, traits, infer, doc) }; static const cab_io_row in_##id[] = { {0},
 #define IN(id, name, var, arity) { #name, #var, CAB_##arity },

@@ -144,7 +144,8 @@ static cab_status decompose_node(cab_graph *g, cab_pass_ctx *c,
                                  const cab_ruleset *rules, cab_node *n)
 {
     cab_node *before = n->prev;
-    cab_dec d = { .g = g, .n = n, .tmp = c->scratch, .n_out = n->n_out };
+    cab_dec d = { .g = g, .n = n, .tmp = c->scratch, .ctx = c, .rules = rules,
+                  .n_out = n->n_out };
     dec_fn fn = functions[n->op->id];
     cab_value *y = NULL;
 
@@ -200,12 +201,10 @@ static cab_status no_decomposition(cab_pass_ctx *c, const cab_node *n)
     return s;
 }
 
-cab_status cab_decompose_all(cab_graph *g, cab_pass_ctx *c)
+cab_status cab_decompose_with(cab_graph *g, cab_pass_ctx *c, const cab_ruleset *rules)
 {
-    cab_ruleset *rules;
     cab_status first = CAB_OK;
 
-    CAB_TRY(cab_ruleset_load(c->scratch, CAB_RULES_decompose, &rules, c->diag));
     for (cab_node *n = g->first, *next; n; n = next) {
         cab_node *before = n->prev;
         bool is_if = n->op->id == CAB_OP_If;
@@ -234,6 +233,14 @@ cab_status cab_decompose_all(cab_graph *g, cab_pass_ctx *c)
     if (first == CAB_OK)
         g->level = CAB_LEVEL_CORE;
     return first;
+}
+
+cab_status cab_decompose_all(cab_graph *g, cab_pass_ctx *c)
+{
+    cab_ruleset *rules;
+
+    CAB_TRY(cab_ruleset_load(c->scratch, CAB_RULES_decompose, &rules, c->diag));
+    return cab_decompose_with(g, c, rules);
 }
 
 cab_status cab_passes_known(cab_arena *scratch, bool known[CAB_OP_COUNT], cab_diag *d)

@@ -210,7 +210,7 @@ bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n)
 
 /* Computes a small value from constants, offered inputs and known integers,
  * through the nodes between; false when it depends on data. */
-static bool compute(cab_dec *d, cab_value *v, int *budget, cab_tensor *out)
+static bool compute(cab_dec *d, cab_value *v, bool hints, int *budget, cab_tensor *out)
 {
     const cab_blob *b;
     const cab_tensor *in[4];
@@ -220,7 +220,7 @@ static bool compute(cab_dec *d, cab_value *v, int *budget, cab_tensor *out)
     if (!cab_type_is_static(&v->type) || cab_type_numel_static(&v->type) > 64 ||
         --*budget < 0)
         return false;
-    b = cab_value_blob(v);
+    b = hints || cab_const_node(v) ? cab_value_blob(v) : NULL;
     if (b) {
         *out = (cab_tensor){ .dtype = v->type.dtype, .rank = v->type.rank };
         for (int i = 0; i < v->type.rank; i++)
@@ -235,7 +235,7 @@ static bool compute(cab_dec *d, cab_value *v, int *budget, cab_tensor *out)
             if (!cab_dim_is_const(v->def->attr[i].u.dims[k]))
                 return false;
     for (int i = 0; i < v->def->n_in; i++) {
-        if (v->def->in[i] && !compute(d, v->def->in[i], budget, &t[i]))
+        if (v->def->in[i] && !compute(d, v->def->in[i], hints, budget, &t[i]))
             return false;
         in[i] = v->def->in[i] ? &t[i] : NULL;
     }
@@ -243,6 +243,21 @@ static bool compute(cab_dec *d, cab_value *v, int *budget, cab_tensor *out)
     if (cab_eval_node(d->tmp, v->def, in, outs, &env, NULL) != CAB_OK)
         return false;
     *out = outs[v->def_index];
+    return true;
+}
+
+bool cab_dec_is_known(cab_dec *d, cab_value *v, double *out)
+{
+    cab_tensor t;
+    int budget = 64;
+
+    if (v->sym && v->n_sym == 1 && v->sym[0] && cab_dim_is_const(v->sym[0])) {
+        *out = (double)v->sym[0]->value;
+        return true;
+    }
+    if (!compute(d, v, false, &budget, &t) || cab_tensor_numel(&t) != 1)
+        return false;
+    *out = cab_elem_f64(t.dtype, t.data, 0);
     return true;
 }
 
@@ -260,7 +275,7 @@ bool cab_dec_number(cab_dec *d, cab_value *v, double *out)
     }
     if (cab_value_scalar(v, out))
         return true;
-    if (compute(d, v, &budget, &t) && cab_tensor_numel(&t) == 1) {
+    if (compute(d, v, true, &budget, &t) && cab_tensor_numel(&t) == 1) {
         *out = cab_elem_f64(t.dtype, t.data, 0);
         return true;
     }
@@ -446,6 +461,13 @@ cab_value *cab_dec_reshape(cab_dec *d, cab_value *x, int rank,
     for (int i = 0; i < rank && same; i++)
         same = x->type.dims[i] == dims[i];
     return same ? x : cab_b_reshape(&d->b, x, rank, dims);
+}
+
+cab_value *cab_dec_reshape_to(cab_dec *d, cab_value *x, const cab_type *t)
+{
+    const cab_dim *one = cab_dec_c(d, 1);
+
+    return t->rank == 1 ? cab_dec_reshape(d, x, 1, &one) : x;
 }
 
 cab_value *cab_dec_along(cab_dec *d, cab_value *v, int axis, int rank)

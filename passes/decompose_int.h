@@ -20,6 +20,8 @@ typedef struct cab_dec {
     cab_node *n;               /* the ONNX node */
     cab_builder b;             /* inserts before n */
     cab_arena *tmp;            /* dropped after the pass */
+    cab_pass_ctx *ctx;
+    const struct cab_ruleset *rules;
     int n_out;
     cab_value **out;           /* results by output index, n_out of them */
 } cab_dec;
@@ -53,6 +55,8 @@ const cab_dim *cab_dec_item(cab_dec *d, cab_value *x, int64_t lo, int64_t hi);
 bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n);
 /* One known number: computed from constants, offered inputs and extents. */
 bool cab_dec_number(cab_dec *d, cab_value *v, double *out);
+/* The same from constants and extents only, without a story when it is not. */
+bool cab_dec_is_known(cab_dec *d, cab_value *v, double *out);
 /* axes operand (or attribute when there is none): sorted as given, checked;
  * all axes when absent.  The number of axes, -1 after a failure. */
 int cab_dec_axes(cab_dec *d, cab_value *v, int rank, int64_t axes[CAB_MAX_RANK]);
@@ -94,6 +98,8 @@ cab_value *cab_dec_iota(cab_dec *d, int rank, int axis, const cab_dim *n,
 cab_value *cab_dec_along(cab_dec *d, cab_value *v, int axis, int rank);
 cab_value *cab_dec_reshape(cab_dec *d, cab_value *x, int rank,
                            const cab_dim *const *dims);
+/* x of one element with the rank (0 or 1) that t asks for. */
+cab_value *cab_dec_reshape_to(cab_dec *d, cab_value *x, const cab_type *t);
 /* Extents of x with axis removed / an extent put in at axis. */
 cab_value *cab_dec_squeeze(cab_dec *d, cab_value *x, int axis);
 cab_value *cab_dec_unsqueeze(cab_dec *d, cab_value *x, int axis);
@@ -155,6 +161,54 @@ cab_value *cab_dec_quantize_dynamic(cab_dec *d, cab_value *x, cab_value **out_sc
                                     cab_value **out_zero);
 /* x - zero as i32; zero is one number or one per index of axis, NULL = 0. */
 cab_value *cab_dec_centred(cab_dec *d, cab_value *x, cab_value *zero, int axis);
+
+/* ---- branches and loops (decompose_flow.c) ---- */
+/* A graph inside a node, that sees only its inputs.  Outer values it uses
+ * become operands of the node (captured) as they are met. */
+typedef struct cab_dec_body {
+    cab_dec *outer;
+    cab_dec d;                 /* builds inside: d.g, d.b */
+    cab_map *map;              /* outer value id -> value inside */
+    CAB_VEC(cab_value *) captured;     /* operands, in the order of the inputs */
+} cab_dec_body;
+void cab_dec_body_begin(cab_dec *d, cab_dec_body *b, const char *name);
+/* A new input of that type. */
+cab_value *cab_dec_body_input(cab_dec_body *b, const cab_type *t);
+/* The outer value seen inside. */
+cab_value *cab_dec_body_capture(cab_dec_body *b, cab_value *v);
+/* Copies the nodes of a graph of the standard and decomposes them; its inputs
+ * must be in the map. */
+void cab_dec_body_copy(cab_dec_body *b, const cab_graph *from);
+/* Output i of what was copied. */
+cab_value *cab_dec_body_result(const cab_dec_body *b, size_t i);
+/* Copies nodes in front of the node, outer values as they are; out: the n first
+ * outputs. */
+void cab_dec_inline(cab_dec *d, const cab_graph *from, cab_value **out, int n);
+/* A node `if` with n results, x of one branch, y of the other. */
+cab_node *cab_dec_branch(cab_dec *d, const cab_dim *cond, cab_dec_body *then, cab_dec_body *other,
+                         cab_value *const *x, cab_value *const *y, int n);
+
+/* An extent of carried value `value` that changes from time to time. */
+typedef struct cab_dec_carried { const cab_dim *sym, *first; int value, axis; } cab_dec_carried;
+
+typedef struct cab_dec_loop {
+    cab_dec_body body;
+    const cab_dim *trip, *iter;        /* iter: 0 .. trip - 1 inside */
+    CAB_VEC(cab_value *) first;        /* carried: before the loop */
+    CAB_VEC(cab_value *) inner;        /* the inputs they are */
+    CAB_VEC(cab_dec_carried) syms;
+} cab_dec_loop;
+void cab_dec_loop_begin(cab_dec *d, cab_dec_loop *l, const cab_dim *trip);
+/* A value carried from time to time, which begins as v; seen inside.  All of
+ * them before anything is captured. */
+cab_value *cab_dec_loop_carry(cab_dec_loop *l, cab_value *v);
+/* The same, of type t inside: its extents that are not v's are symbols. */
+cab_value *cab_dec_loop_carry_as(cab_dec_loop *l, cab_value *v, const cab_type *t);
+/* next: the carried values for the next time, of the types of the inner ones;
+ * stacked: values of every time; go: a bool, or NULL.  The node, whose results
+ * are the carried and the stacked values; NULL after a failure. */
+cab_node *cab_dec_loop_end(cab_dec_loop *l, cab_value *const *next, cab_value *const *stacked,
+                           int n_stacked, cab_value *go);
 
 /* dims of the constant integer c. */
 const cab_dim *cab_dec_c(const cab_dec *d, int64_t c);

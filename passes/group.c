@@ -130,7 +130,7 @@ static void find_live(grouping *q)
     q->n = n;
     q->order = CAB_NEW_N(q->tmp, cab_node *, n);
     q->live = CAB_NEW_N(q->tmp, uint8_t, n);
-    q->is_output = CAB_NEW_N(q->tmp, uint8_t, q->g->next_id + 1);
+    q->is_output = CAB_NEW_N(q->tmp, uint8_t, cab_graph_root(q->g)->next_id + 1);
     for (size_t i = 0; i < q->g->outputs.n; i++)
         q->is_output[q->g->outputs.p[i]->id] = 1;
     for (cab_node *x = q->g->first; x; x = x->next) {

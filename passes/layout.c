@@ -121,7 +121,7 @@ static void follow(layouts *q, cab_node *n)
 static bool can_have_halo(const cab_value *x)
 {
     return x->def && !cab_value_is_expr(x) && !cab_const_node(x) &&
-           !(x->def->op->traits & CAB_T_HELPER);
+           !(x->def->op->traits & (CAB_T_HELPER | CAB_T_FLOW));
 }
 
 static void ask_halo(layouts *q, const cab_node *conv)
@@ -214,8 +214,8 @@ static cab_status order_dot(layouts *q, cab_node *n)
 
 cab_status cab_pass_layout(cab_graph *g, cab_pass_ctx *c)
 {
-    layouts q = { .g = g, .c = c, .n_ids = g->next_id };
-    q.moved = CAB_NEW_N(c->scratch, cab_value *, g->next_id + 1);
+    layouts q = { .g = g, .c = c, .n_ids = cab_graph_root(g)->next_id };
+    q.moved = CAB_NEW_N(c->scratch, cab_value *, q.n_ids + 1);
     for (cab_node *n = g->first; n; n = n->next) {
         if (n->op->id == CAB_OP_conv)
             CAB_TRY(order_conv(&q, n));

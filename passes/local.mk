@@ -8,7 +8,8 @@ libpasses_a_SOURCES += \
     passes/decompose.def \
     passes/decompose_attention.c \
     passes/decompose_help.c \
-    passes/decompose_if.c \
+    passes/decompose_body.c \
+    passes/decompose_flow.c \
     passes/decompose_index.c \
     passes/decompose_int.h \
     passes/decompose_loss.c \

@@ -39,8 +39,8 @@ static bool is_leaf(const cab_value *v)
     return !v->def || cab_const_node(v) || cab_value_is_expr(v);
 }
 
-/* Gives a symbol its value; needed though nothing stores its result. */
-static bool is_item(const cab_node *n) { return n->op->id == CAB_OP_item; }
+/* Gives symbols their values; needed though nothing may store its result. */
+static bool is_flow(const cab_node *n) { return n->op->traits & CAB_T_FLOW; }
 
 static bool needed(const cab_lower *l, const cab_node *n)
 {
@@ -107,7 +107,7 @@ static bool fits_part(const cab_lower *l, const cab_value *u, const cab_value *y
 {
     const cab_vinfo *i = cab_lower_info(l, u);
     return !is_leaf(u) && !has_host(i) && u->def->group != CAB_GROUP_INLINE &&
-           !(u->def->op->traits & CAB_T_HELPER) && !cab_value_has_halo(&u->type) &&
+           !(u->def->op->traits & (CAB_T_HELPER | CAB_T_FLOW)) && !cab_value_has_halo(&u->type) &&
            hosts_are_sized(l, y, u);
 }
 
@@ -141,7 +141,7 @@ static bool mark_whole(cab_lower *l, cab_node *n)
     cab_vinfo *i = cab_lower_info(l, x);
     const cab_dim *in[CAB_MAX_RANK], *out[CAB_MAX_RANK];
     if (is_leaf(x) || has_host(i) || x->type.layout || y->type.layout ||
-        (x->def->op->traits & CAB_T_HELPER) || x->def->group == CAB_GROUP_INLINE ||
+        (x->def->op->traits & (CAB_T_HELPER | CAB_T_FLOW)) || x->def->group == CAB_GROUP_INLINE ||
         (host->output < 0 && host->inside != CAB_INSIDE_WHOLE) || !hosts_are_sized(l, y, x))
         return false;
     cab_type_strides(l->g, &y->type, in, NULL, NULL);
@@ -164,10 +164,10 @@ static void mark_needs(cab_lower *l)
 {
     uint32_t stamp = 0;
     for (cab_node *n = l->g->last; n; n = n->prev) {
-        if (!is_launch(l, n) || !(needed(l, n) || is_item(n)))
+        if (!is_launch(l, n) || !(needed(l, n) || is_flow(n)))
             continue;
         stamp++;
-        if (is_item(n))
+        if (is_flow(n))
             need_operands(l, n, stamp);
         else if (n->op->id == CAB_OP_concat)
             mark_concat(l, n, stamp);
@@ -187,7 +187,7 @@ static cab_status refuse(cab_lower *l, const cab_node *n, const char *why)
 }
 
 /* Writes v, wherever it comes from, to a place. */
-static cab_status copy_to(cab_lower *l, cab_value *v, const cab_place *to, const cab_node *by)
+cab_status cab_lower_copy(cab_lower *l, cab_value *v, const cab_place *to, const cab_node *by)
 {
     const char *why;
     if (cab_lower_launch(l, v, -1, NULL, to, &why))
@@ -210,7 +210,7 @@ static cab_status emit_concat(cab_lower *l, cab_node *n)
         const cab_vinfo *x = cab_lower_info(l, u);
         bool there = x->inside == CAB_INSIDE_PART && x->host == y && x->part_at == at;
         if (!there && !cab_dim_is(u->type.dims[axis], 0))
-            CAB_TRY(copy_to(l, u, &part, n));
+            CAB_TRY(cab_lower_copy(l, u, &part, n));
         const cab_dim *step = cab_dim_mul(l->d, host->stride[axis], u->type.dims[axis]);
         part.base = cab_dim_add(l->d, part.base, step);
         at = cab_dim_add(l->d, at, u->type.dims[axis]);
@@ -229,7 +229,7 @@ cab_status cab_lower_dense(cab_lower *l, cab_value *v, const cab_node *by, int *
     }
     at.buffer = *out = cab_place_temp(l, &plain, NULL);
     cab_type_strides(l->g, &plain, at.stride, &at.base, NULL);
-    return copy_to(l, v, &at, by);
+    return cab_lower_copy(l, v, &at, by);
 }
 
 static cab_status emit_topk(cab_lower *l, cab_node *n)
@@ -328,7 +328,7 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
     const cab_place *to = cab_place_of(l, v);
     if (n->op->id == CAB_OP_scan || n->op->id == CAB_OP_scatter) {
         if (n->op->id == CAB_OP_scatter)
-            CAB_TRY(copy_to(l, n->in[0], to, n));
+            CAB_TRY(cab_lower_copy(l, n->in[0], to, n));
         return cab_lower_serial(l, n, to, &why) ? CAB_OK : refuse(l, n, why);
     }
     if (cab_lower_launch(l, v, n->group, n, to, &why))
@@ -383,7 +383,7 @@ static cab_status copy_outputs(cab_lower *l)
         cab_type plain = v->type;
         plain.layout = NULL;
         cab_type_strides(l->g, &plain, to.stride, &to.base, NULL);
-        CAB_TRY(copy_to(l, v, &to, v->def));
+        CAB_TRY(cab_lower_copy(l, v, &to, v->def));
     }
     return CAB_OK;
 }
@@ -404,6 +404,28 @@ static cab_status check_kinds(cab_lower *l)
     return CAB_OK;
 }
 
+static cab_status emit(cab_lower *l, cab_node *n)
+{
+    switch (n->op->id) {
+    case CAB_OP_item: return cab_lower_item(l, n);
+    case CAB_OP_if: return cab_lower_if(l, n);
+    case CAB_OP_loop: return cab_lower_loop(l, n);
+    default: break;
+    }
+    if (is_launch(l, n) && !is_leaf(n->out[0]) && needed(l, n))
+        return emit_node(l, n);
+    return CAB_OK;
+}
+
+cab_status cab_lower_steps(cab_lower *l)
+{
+    find_members(l);
+    mark_needs(l);
+    for (cab_node *n = l->g->first; n; n = n->next)
+        CAB_TRY(emit(l, n));
+    return CAB_OK;
+}
+
 cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c)
 {
     cab_lower l = { .g = g, .c = c, .a = g->arena, .d = g->dims };
@@ -414,16 +436,10 @@ cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c)
         l.info[i].at.buffer = -1;
         l.info[i].output = -1;
     }
-    find_members(&l);
     cab_lower_positions(&l);
     make_inputs(&l);
     make_outputs(&l);
-    mark_needs(&l);
-    for (cab_node *n = g->first; n; n = n->next)
-        if (is_item(n))
-            CAB_TRY(cab_lower_item(&l, n));
-        else if (is_launch(&l, n) && !is_leaf(n->out[0]) && needed(&l, n))
-            CAB_TRY(emit_node(&l, n));
+    CAB_TRY(cab_lower_steps(&l));
     CAB_TRY(copy_outputs(&l));
     for (size_t i = 0; i < g->guards.n; i++)
         if (!cab_lower_is_late(&l, &g->guards.p[i]))

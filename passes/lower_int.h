@@ -86,7 +86,9 @@ typedef struct cab_lower {
     cab_members *groups;       /* by group */
     int n_kernels;             /* for names */
     cab_map *given;            /* symbol id -> pos of the node that gives it its value */
-    uint8_t *guard_done;       /* guards that became steps */
+    uint32_t pos;              /* of the last node numbered */
+    uint8_t *guard_done;       /* guards of g that became steps */
+    bool inside;               /* g is a body: all its guards are steps */
 } cab_lower;
 
 static inline cab_vinfo *cab_lower_info(const cab_lower *l, const cab_value *v)
@@ -102,8 +104,15 @@ bool cab_lower_is_sized(const cab_lower *l, const cab_type *t, const cab_value *
 /* A guard of the graph that is a step, since it names such a symbol. */
 bool cab_lower_is_late(const cab_lower *l, const cab_guard_eq *g);
 cab_status cab_lower_item(cab_lower *l, cab_node *n);
+cab_status cab_lower_if(cab_lower *l, cab_node *n);
+cab_status cab_lower_loop(cab_lower *l, cab_node *n);
 
 /* ---- lower.c ---- */
+/* The steps of l->g.  Its inputs have places, and what is wanted of it is
+ * marked as needed, and may have places. */
+cab_status cab_lower_steps(cab_lower *l);
+/* Writes v, wherever it comes from, to a place. */
+cab_status cab_lower_copy(cab_lower *l, cab_value *v, const cab_place *to, const cab_node *by);
 /* A buffer that holds v alone, row-major, for a reader that is no kernel. */
 cab_status cab_lower_dense(cab_lower *l, cab_value *v, const cab_node *by, int *out);
 

@@ -80,6 +80,21 @@ static void dump(run *r, const char *when)
     write_graph(r, stderr);
 }
 
+/* A graph, then those inside it: what is known outside goes in.  Decompose and
+ * lower walk by themselves. */
+static cab_status run_tree(run *r, const cab_pass *p, cab_graph *g)
+{
+    cab_graph *sub;
+
+    CAB_TRY(p->run(g, &r->c));
+    if (p->run == cab_pass_decompose || p->run == cab_pass_lower)
+        return CAB_OK;
+    for (const cab_node *n = g->first; n; n = n->next)
+        for (int k = 0; (sub = cab_node_subgraph(n, k)); k++)
+            CAB_TRY(run_tree(r, p, sub));
+    return CAB_OK;
+}
+
 static cab_status run_pass(run *r, const cab_pass *p)
 {
     int64_t t0 = cab_now_ns();
@@ -94,7 +109,7 @@ static cab_status run_pass(run *r, const cab_pass *p)
                                                       : "the order of passes.def shows it");
     dump(r, "before");
     r->c.n_changes = 0;
-    s = p->run(r->g, &r->c);
+    s = run_tree(r, p, r->g);
     if (s == CAB_OK && r->c.o->verify)
         s = cab_graph_verify(r->g, r->c.diag);
     if (s == CAB_OK)

@@ -33,5 +33,7 @@ int cab_erase_dead(cab_node *n);
 /* Decomposes every node it can; each one it cannot is an error in c->diag.
  * The first status of those. */
 cab_status cab_decompose_all(cab_graph *g, cab_pass_ctx *c);
+struct cab_ruleset;
+cab_status cab_decompose_with(cab_graph *g, cab_pass_ctx *c, const struct cab_ruleset *rules);
 
 #endif

@@ -384,6 +384,7 @@ bool cab_dims_overflowed(const cab_dims *d)
 static const cab_dim *new_sym(cab_dims *d, const char *name, range r)
 {
     cab_dim_node *n = new_node(d, CAB_DIM_SYM);
+    n->dim.likely = -1;
 
     n->dim.name = cab_strdup(d->arena, name);
     set_facts(&n->dim, r, 1);
@@ -444,6 +445,24 @@ void cab_dim_assume(cab_dims *d, const cab_dim *sym, int64_t lo, int64_t hi,
                                &lcm) || lcm > INT64_MAX)
         lcm = (uint64_t)divisor;
     set_facts(x, (range){ lo, hi }, lcm);
+}
+
+void cab_dim_expect(cab_dims *d, const cab_dim *sym, int64_t v)
+{
+    (void)d;
+    if (sym->kind == CAB_DIM_SYM && v >= 0)
+        node_of(sym)->dim.likely = v;
+}
+
+static bool expected_symbol(void *arg, const char *name, int64_t *out)
+{
+    *out = cab_dim_sym(arg, name)->likely;
+    return *out >= 0;
+}
+
+bool cab_dim_expected(cab_dims *d, const cab_dim *x, int64_t *out)
+{
+    return cab_dim_eval(x, expected_symbol, d, out);
 }
 
 static bool contains(const cab_dim *x, const cab_dim *sym)

@@ -33,6 +33,7 @@ typedef struct cab_dim {
     const struct cab_dim **args;
     int64_t lo, hi;                /* interval fact, inclusive */
     int64_t divisor;               /* known to divide the value; >= 1 */
+    int64_t likely;                /* SYM: a value to expect; -1: none */
 } cab_dim;
 
 typedef struct cab_dims cab_dims;
@@ -49,6 +50,11 @@ const cab_dim *cab_dim_fresh(cab_dims *d, const char *prefix);
  * narrow it, and one that contradicts what is known changes nothing. */
 void cab_dim_assume(cab_dims *d, const cab_dim *sym, int64_t lo, int64_t hi,
                     int64_t divisor);
+/* A value that the symbol probably has: may decide what is only better or
+ * worse, never what is right. */
+void cab_dim_expect(cab_dims *d, const cab_dim *sym, int64_t v);
+/* The value of x where every symbol has the value to expect; false without. */
+bool cab_dim_expected(cab_dims *d, const cab_dim *x, int64_t *out);
 /* Binds a symbol: later constructions (cab_dim_sym too) and cab_dim_subst see
  * the value.  Nothing happens when it is bound already, or when the value
  * contains the symbol. */

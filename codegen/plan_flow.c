@@ -120,7 +120,8 @@ static cab_status set_symbol(cab_planner *w, const cab_step *s)
 
 static cab_status check(cab_planner *w, const cab_step *s)
 {
-    cab_plan_check c = { .kind = s->kind == CAB_STEP_CHECK_LE ? CAB_C_LE : CAB_C_EQ };
+    cab_plan_check c = { .kind = CAB_C_LATE |
+                                 (s->kind == CAB_STEP_CHECK_LE ? CAB_C_LE : CAB_C_EQ) };
     CAB_TRY(slot(w, s->params[0], &c.a));
     CAB_TRY(slot(w, s->params[1], &c.b));
     c.why = cab_scalars_text(&w->scalars, s->what);

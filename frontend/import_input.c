@@ -132,6 +132,7 @@ static void bind_dim(cab_importer *im, cab_graph *g, cab_type *t, int axis,
 
     if (im->o->static_shapes && d->kind == CAB_DIM_SYM)
         cab_dim_bind(g->dims, d, cab_dim_const(g->dims, value));
+    cab_dim_expect(g->dims, d, value);
     t->dims[axis] = cab_dim_subst(g->dims, d);
 }
 

@@ -48,19 +48,122 @@ static cab_value *decide_later(cab_dec *d, const cab_graph *then, const cab_grap
     return n ? d->out[0] : NULL;
 }
 
+/* A condition on extents: x == y, or not. */
+typedef struct relation { const cab_dim *x, *y; bool equal; } relation;
+
+static const cab_dim *only_element(const cab_value *v)
+{
+    return v->sym && v->n_sym == 1 ? v->sym[0] : NULL;
+}
+
+static bool relation_of(const cab_value *v, relation *r)
+{
+    r->equal = true;
+    for (const cab_node *n = v->def; n; n = n->in[0]->def) {
+        switch (n->op->id) {
+        case CAB_OP_not:
+            r->equal = !r->equal;
+            continue;
+        case CAB_OP_cast: case CAB_OP_reshape:
+            if (n->in[0]->type.dtype != CAB_DT_bool)
+                return false;
+            continue;
+        case CAB_OP_eq: case CAB_OP_ne:
+            r->equal ^= n->op->id == CAB_OP_ne;
+            r->x = only_element(n->in[0]);
+            r->y = only_element(n->in[1]);
+            return r->x && r->y;
+        default:
+            return false;
+        }
+        if (!n->n_in)
+            return false;
+    }
+    return false;
+}
+
+/* An If on an extent whose branches differ in rank (exporters write squeeze so)
+ * is decided now, for the extents to expect, else for equality; a guard holds
+ * the inputs to that. */
+static bool decide_by_extents(cab_dec *d, cab_value *cond, bool *out)
+{
+    cab_dims *ds = d->g->dims;
+    cab_where w = cab_node_where(d->n);
+    relation r;
+    int64_t x, y;
+    bool equal = true;
+    cab_guard_eq larger = { .le = true, .why = "the model was compiled for this side of a branch "
+                                               "on a shape" };
+
+    if (!relation_of(cond, &r))
+        return false;
+    if (cab_dim_expected(ds, r.x, &x) && cab_dim_expected(ds, r.y, &y))
+        equal = x == y;
+    *out = equal == r.equal;
+    if (equal) {
+        if (cab_graph_require_eq(d->g, r.x, r.y, larger.why, &w, d->b.diag) != CAB_OK)
+            d->b.status = CAB_EMODEL;
+        return true;
+    }
+    larger.lhs = cab_dim_add(ds, x > y ? r.y : r.x, cab_dec_c(d, 1));
+    larger.rhs = x > y ? r.x : r.y;
+    cab_vec_push(d->g->arena, &d->g->guards, larger);
+    return true;
+}
+
+/* Rank of a result where it can be told without decomposing: that of what a
+ * Squeeze, Unsqueeze or Identity of an outer value gives; else -1. */
+static int rank_of_result(const cab_graph *g, int i)
+{
+    const cab_value *v = g->outputs.p[i];
+    const cab_node *n = v->def;
+    const cab_value *x = n && n->graph == g && n->n_in ? n->in[0] : v;
+    const int64_t *unused;
+    int by = 0;
+
+    if (n && n->graph == g) {
+        const cab_attr *a = n->n_in > 1 && cab_const_node(n->in[1])
+                                ? cab_attr_find(n->in[1]->def, "value") : NULL;
+        int64_t k = a ? cab_type_numel_static(&a->u.tensor->type)
+                      : cab_attr_ints(n, "axes", &unused);
+
+        if (n->op->id != CAB_OP_Identity && n->op->id != CAB_OP_Squeeze &&
+            n->op->id != CAB_OP_Unsqueeze)
+            return -1;
+        if (n->op->id != CAB_OP_Identity && k < 0)
+            return -1;
+        by = n->op->id == CAB_OP_Squeeze ? -(int)k : n->op->id == CAB_OP_Unsqueeze ? (int)k : 0;
+    }
+    return x->type.kind == CAB_KIND_tensor && x->type.rank >= 0 ? x->type.rank + by : -1;
+}
+
+static bool ranks_differ(const cab_dec *d, const cab_graph *then, const cab_graph *other)
+{
+    for (int i = 0; i < d->n->n_out; i++) {
+        int x = rank_of_result(then, i), y = rank_of_result(other, i);
+
+        if (cab_dec_wants(d, i) && x >= 0 && y >= 0 && x != y)
+            return true;
+    }
+    return false;
+}
+
 cab_value *cab_dec_If(cab_dec *d)
 {
     const cab_graph *then = branch(d, "then_branch"), *other = branch(d, "else_branch");
     cab_value *cond = cab_dec_in(d, 0);
     double known;
+    bool taken;
 
     if (cab_dec_failed(d))
         return NULL;
     if (cab_type_numel_static(&cond->type) != 1 || cond->type.dtype != CAB_DT_bool)
         return cab_dec_bad(d, "the condition is not one bool");
-    if (!cab_dec_is_known(d, cond, &known))
-        return decide_later(d, then, other);
-    cab_dec_inline(d, known != 0 ? then : other, d->out, d->n->n_out);
+    if (cab_dec_is_known(d, cond, &known))
+        taken = known != 0;
+    else if (!ranks_differ(d, then, other) || !decide_by_extents(d, cond, &taken))
+        return cab_dec_failed(d) ? NULL : decide_later(d, then, other);
+    cab_dec_inline(d, taken ? then : other, d->out, d->n->n_out);
     return d->out[0];
 }
 

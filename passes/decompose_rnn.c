@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * decompose_rnn.c - RNN, GRU and LSTM, unrolled.
+ * decompose_rnn.c - RNN, GRU and LSTM.
  *
- * The sequence length must be known and at most MAX_STEPS.  The projection of
- * the whole input is one product in front of the steps; every step is one
- * product with the recurrent weights and elementwise gates.
+ * The projection of the whole input is one product in front of the steps; every
+ * step is one product with the recurrent weights and elementwise gates.  A few
+ * steps are written out, more are a loop, whose trip count may be symbolic.
  */
 #include "passes/decompose_int.h"
 #include <string.h>
 
-#define MAX_STEPS 1024
+#define FEW_STEPS 4            /* more code than that costs more than a loop */
 #define MAX_GATES 4
 
 typedef struct cell {
     int gates;                 /* per hidden unit: 1 RNN, 3 GRU, 4 LSTM */
-    int64_t steps, hidden;
+    const cab_dim *steps;
+    int64_t hidden;
     int dirs, n_act;
     const char *const *defaults;
     bool batch_first;
@@ -97,18 +98,13 @@ static bool read_cell(cab_dec *d, cell *c)
     }
     c->batch_first = cab_attr_int(d->n, "layout") != 0;
     c->x = c->batch_first ? cab_dec_transpose(d, x, swap) : x;
-    c->steps = cab_dec_extent(d, c->x, 0);
+    c->steps = cab_dec_dim(d, c->x, 0);
     c->hidden = cab_dec_extent(d, r, 2);
     c->dirs = dir && !strcmp(dir, "bidirectional") ? 2 : 1;
     if (cab_dec_failed(d))
         return false;
-    if (c->steps > MAX_STEPS) {
-        cab_dec_unsupported(d, "a sequence of %lld steps; the limit is %d", (long long)c->steps,
-                            MAX_STEPS);
-        return false;
-    }
-    if (c->steps < 1 || !cab_dim_is(cab_dec_dim(d, r, 0), c->dirs)) {
-        cab_dec_bad(d, "the weights do not fit the direction, or there is no step");
+    if (!cab_dim_is(cab_dec_dim(d, r, 0), c->dirs)) {
+        cab_dec_bad(d, "the weights do not fit the direction");
         return false;
     }
     c->batch = cab_dec_dim(d, c->x, 1);
@@ -226,25 +222,73 @@ static cab_value *lstm_step(cab_dec *d, const cell *c, way *w, cab_value *x, cab
     return cab_dec_bin(d, CAB_OP_mul, o, activate(d, w->act[2], y));
 }
 
-/* Runs one direction; y[t] = what step t puts out, [batch, hidden]. */
-static void run_way(cab_dec *d, const cell *c, way *w, cab_value **y)
+/* One step: the states become the next ones; what it puts out, [batch, hidden].
+ * t: its number, as an i64 scalar. */
+static cab_value *step(cab_dec *d, const cell *c, way *w, cab_value *x, cab_value *t)
 {
-    for (int64_t k = 0; k < c->steps && !cab_dec_failed(d); k++) {
-        int64_t t = w->backwards ? c->steps - 1 - k : k;
-        cab_value *x = item(d, w->input, 0, t), *h, *mem = NULL, *live;
+    cab_value *mem = NULL, *live, *y;
+    cab_value *h = c->gates == 1 ? plain_step(d, c, w, x)
+                 : c->gates == 3 ? gru_step(d, c, w, x) : lstm_step(d, c, w, x, &mem);
 
-        h = c->gates == 1 ? plain_step(d, c, w, x)
-          : c->gates == 3 ? gru_step(d, c, w, x) : lstm_step(d, c, w, x, &mem);
-        y[t] = h;
-        if (c->lengths) {
-            live = cab_dec_bin(d, CAB_OP_lt, cab_dec_int(d, c->lengths, t), c->lengths);
-            y[t] = cab_b_select(&d->b, live, h, cab_dec_num(d, h, 0));
-            h = cab_b_select(&d->b, live, h, w->h);
-            mem = mem ? cab_b_select(&d->b, live, mem, w->c) : NULL;
-        }
-        w->h = h;
-        w->c = mem;
+    y = h;
+    if (c->lengths) {
+        live = cab_dec_bin(d, CAB_OP_lt, t, c->lengths);
+        y = cab_b_select(&d->b, live, h, cab_dec_num(d, h, 0));
+        h = cab_b_select(&d->b, live, h, w->h);
+        mem = mem ? cab_b_select(&d->b, live, mem, w->c) : NULL;
     }
+    w->h = h;
+    w->c = mem;
+    return y;
+}
+
+/* Steps written out; the result is [steps, batch, hidden]. */
+static cab_value *run_few(cab_dec *d, const cell *c, way *w)
+{
+    int64_t n = c->steps->value;
+    cab_value **y = CAB_NEW_N(d->tmp, cab_value *, n);
+
+    for (int64_t k = 0; k < n && !cab_dec_failed(d); k++) {
+        int64_t t = w->backwards ? n - 1 - k : k;
+
+        y[t] = step(d, c, w, item(d, w->input, 0, t), cab_b_scalar_i(&d->b, CAB_DT_i64, t));
+    }
+    for (int64_t t = 0; t < n; t++)
+        y[t] = cab_dec_unsqueeze(d, y[t], 0);
+    return cab_dec_failed(d) ? NULL : cab_dec_concat(d, y, (int)n, 0);
+}
+
+/* The same in a loop. */
+static cab_value *run_loop(cab_dec *d, const cell *c, way *w)
+{
+    cab_dec_loop l;
+    cab_dec *in = &l.body.d;
+    cell inner = *c;
+    way v = *w;
+    cab_value *next[2], *x, *y;
+    const cab_dim *t;
+    cab_node *n;
+
+    cab_dec_loop_begin(d, &l, c->steps);
+    v.h = cab_dec_loop_carry(&l, w->h);
+    v.c = w->c ? cab_dec_loop_carry(&l, w->c) : NULL;
+    v.r = cab_dec_body_capture(&l.body, w->r);
+    v.rb = cab_dec_body_capture(&l.body, w->rb);
+    for (int i = 0; i < 3; i++)
+        v.peep[i] = cab_dec_body_capture(&l.body, w->peep[i]);
+    inner.lengths = cab_dec_body_capture(&l.body, c->lengths);
+    t = w->backwards ? cab_dim_sub(d->g->dims, cab_dim_sub(d->g->dims, c->steps, cab_dec_c(d, 1)),
+                                   l.iter) : l.iter;
+    x = cab_dec_cut(in, cab_dec_body_capture(&l.body, w->input), 0, t, cab_dec_c(d, 1));
+    y = step(in, &inner, &v, cab_dec_squeeze(in, x, 0), cab_b_dim(&in->b, t));
+    next[0] = v.h;
+    next[1] = v.c;
+    n = cab_dec_loop_end(&l, next, &y, 1, NULL);
+    if (!n)
+        return NULL;
+    w->h = n->out[0];
+    w->c = w->c ? n->out[1] : NULL;
+    return w->backwards ? cab_dec_flip(d, n->out[n->n_out - 1], 0) : n->out[n->n_out - 1];
 }
 
 /* Final states of the directions joined along axis 0 (batch first: 1). */
@@ -261,14 +305,16 @@ static cab_value *recur(cab_dec *d, cell *c)
 {
     static const int64_t perm[] = { 2, 0, 1, 3 };
     way w[2] = { { 0 } };
-    cab_value **y[2], *h[2], *mem[2], *all;
+    cab_value *y[2], *h[2], *mem[2], *all;
 
     if (!read_cell(d, c))
         return NULL;
     for (int i = 0; i < c->dirs; i++) {
-        y[i] = CAB_NEW_N(d->tmp, cab_value *, c->steps);
         read_way(d, c, i, &w[i]);
-        run_way(d, c, &w[i], y[i]);
+        if (cab_dec_failed(d))
+            return NULL;
+        y[i] = cab_dim_is_const(c->steps) && c->steps->value > 0 && c->steps->value <= FEW_STEPS
+                   ? run_few(d, c, &w[i]) : run_loop(d, c, &w[i]);
         h[i] = w[i].h;
         mem[i] = w[i].c;
     }
@@ -280,12 +326,9 @@ static cab_value *recur(cab_dec *d, cell *c)
         d->out[2] = joined(d, c, mem);
     if (!cab_dec_wants(d, 0))
         return NULL;
-    for (int i = 0; i < c->dirs; i++) {
-        for (int64_t t = 0; t < c->steps; t++)
-            y[i][t] = cab_dec_unsqueeze(d, cab_dec_unsqueeze(d, y[i][t], 0), 0);
-        h[i] = cab_dec_failed(d) ? NULL : cab_dec_concat(d, y[i], (int)c->steps, 0);
-    }
-    all = cab_dec_failed(d) ? NULL : cab_dec_concat(d, h, c->dirs, 1);
+    for (int i = 0; i < c->dirs; i++)
+        y[i] = cab_dec_unsqueeze(d, y[i], 1);
+    all = cab_dec_failed(d) ? NULL : cab_dec_concat(d, y, c->dirs, 1);
     return c->batch_first ? cab_dec_transpose(d, all, perm) : all;
 }
 

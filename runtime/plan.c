@@ -82,7 +82,8 @@ static cab_status check_scalars(cab_plan *p, cab_error *e)
     for (uint32_t i = 0; i < p->header->n_checks; i++) {
         const cab_plan_check *c = &p->checks[i];
         if (c->a >= p->header->n_scalars || c->b >= p->header->n_scalars || !text_ok(p, c->why) ||
-            c->kind >= CAB_C_COUNT)
+            (c->kind & ~(uint32_t)CAB_C_LATE) >= CAB_C_COUNT ||
+            (!(c->kind & CAB_C_LATE) && (c->a >= p->n_early || c->b >= p->n_early)))
             return bad(e, "shape checks");
     }
     return CAB_OK;

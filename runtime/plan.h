@@ -114,9 +114,10 @@ enum cab_scalar_op {
 };
 typedef struct cab_plan_scalar { uint32_t op, a, b, name; int64_t imm; } cab_plan_scalar;
 
-/* Of slots a and b, else the run is refused with the text.  With a late slot:
- * by instruction CHECK. */
+/* Of slots a and b, else the run is refused with the text: before it begins,
+ * or (LATE) where an instruction CHECK stands. */
 enum cab_check_kind { CAB_C_EQ, CAB_C_LE /* a <= b */, CAB_C_COUNT };
+enum { CAB_C_LATE = 1 << 8 };          /* added to the kind */
 typedef struct cab_plan_check { uint32_t a, b, why, kind; } cab_plan_check;
 
 enum cab_value_class {

@@ -87,22 +87,22 @@ int cab_session_check(const cab_session *s, const cab_plan_check *c, cab_error *
     const cab_plan *p = s->plan;
     const char *why = cab_plan_text(p, c->why);
     int64_t a = s->slots[c->a], b = s->slots[c->b];
-    if (c->kind == CAB_C_LE && a > b)
+    uint32_t kind = c->kind & ~(uint32_t)CAB_C_LATE;
+    if (kind == CAB_C_LE && a > b)
         return cab_rt_fail(e, CAB_EINPUT, "%s, not %lld", why,
                            (long long)(p->scalars[c->a].op == CAB_S_CONST ? b : a));
-    if (c->kind == CAB_C_EQ && a != b)
+    if (kind == CAB_C_EQ && a != b)
         return cab_rt_fail(e, CAB_EINPUT, "sizes do not fit: %s (%lld and %lld)", why,
                            (long long)a, (long long)b);
     return CAB_OK;
 }
 
-/* Those that the inputs decide. */
 static int check_guards(const cab_session *s, cab_error *e)
 {
     const cab_plan *p = s->plan;
     int rc = CAB_OK;
     for (uint32_t i = 0; i < p->header->n_checks && rc == CAB_OK; i++)
-        if (p->checks[i].a < p->n_early && p->checks[i].b < p->n_early)
+        if (!(p->checks[i].kind & CAB_C_LATE))
             rc = cab_session_check(s, &p->checks[i], e);
     return rc;
 }

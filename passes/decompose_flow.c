@@ -84,7 +84,8 @@ static bool relation_of(const cab_value *v, relation *r)
 
 /* An If on an extent whose branches differ in rank (exporters write squeeze so)
  * is decided now, for the extents to expect, else for equality; a guard holds
- * the inputs to that. */
+ * the inputs to that.  Inside a branch that may not be taken the extents to
+ * expect say nothing. */
 static bool decide_by_extents(cab_dec *d, cab_value *cond, bool *out)
 {
     cab_dims *ds = d->g->dims;
@@ -97,7 +98,7 @@ static bool decide_by_extents(cab_dec *d, cab_value *cond, bool *out)
 
     if (!relation_of(cond, &r))
         return false;
-    if (cab_dim_expected(ds, r.x, &x) && cab_dim_expected(ds, r.y, &y))
+    if (!d->g->parent && cab_dim_expected(ds, r.x, &x) && cab_dim_expected(ds, r.y, &y))
         equal = x == y;
     *out = equal == r.equal;
     if (equal) {

@@ -222,27 +222,37 @@ static cab_value *lstm_step(cab_dec *d, const cell *c, way *w, cab_value *x, cab
     return cab_dec_bin(d, CAB_OP_mul, o, activate(d, w->act[2], y));
 }
 
-/* One step: the states become the next ones; what it puts out, [batch, hidden].
- * t: its number, as an i64 scalar. */
-static cab_value *step(cab_dec *d, const cell *c, way *w, cab_value *x, cab_value *t)
+/* One step, number t (an i64 scalar): the states become the next ones; beyond
+ * the length of its sequence a state stays as it is. */
+static void step(cab_dec *d, const cell *c, way *w, cab_value *x, cab_value *t)
 {
-    cab_value *mem = NULL, *live, *y;
+    cab_value *mem = NULL, *live;
     cab_value *h = c->gates == 1 ? plain_step(d, c, w, x)
                  : c->gates == 3 ? gru_step(d, c, w, x) : lstm_step(d, c, w, x, &mem);
 
-    y = h;
     if (c->lengths) {
         live = cab_dec_bin(d, CAB_OP_lt, t, c->lengths);
-        y = cab_b_select(&d->b, live, h, cab_dec_num(d, h, 0));
         h = cab_b_select(&d->b, live, h, w->h);
         mem = mem ? cab_b_select(&d->b, live, mem, w->c) : NULL;
     }
     w->h = h;
     w->c = mem;
-    return y;
 }
 
-/* Steps written out; the result is [steps, batch, hidden]. */
+/* What the steps put out: their states h [steps, batch, hidden], 0 beyond the
+ * lengths. */
+static cab_value *masked(cab_dec *d, const cell *c, cab_value *h)
+{
+    cab_value *t;
+
+    if (!c->lengths)
+        return h;
+    t = cab_dec_iota(d, 3, 0, c->steps, CAB_DT_i64);
+    t = cab_dec_bin(d, CAB_OP_lt, t, cab_dec_unsqueeze(d, c->lengths, 0));
+    return cab_dec_failed(d) ? NULL : cab_b_select(&d->b, t, h, cab_dec_num(d, h, 0));
+}
+
+/* Steps written out; the states, [steps, batch, hidden]. */
 static cab_value *run_few(cab_dec *d, const cell *c, way *w)
 {
     int64_t n = c->steps->value;
@@ -251,7 +261,8 @@ static cab_value *run_few(cab_dec *d, const cell *c, way *w)
     for (int64_t k = 0; k < n && !cab_dec_failed(d); k++) {
         int64_t t = w->backwards ? n - 1 - k : k;
 
-        y[t] = step(d, c, w, item(d, w->input, 0, t), cab_b_scalar_i(&d->b, CAB_DT_i64, t));
+        step(d, c, w, item(d, w->input, 0, t), cab_b_scalar_i(&d->b, CAB_DT_i64, t));
+        y[t] = w->h;
     }
     for (int64_t t = 0; t < n; t++)
         y[t] = cab_dec_unsqueeze(d, y[t], 0);
@@ -265,7 +276,7 @@ static cab_value *run_loop(cab_dec *d, const cell *c, way *w)
     cab_dec *in = &l.body.d;
     cell inner = *c;
     way v = *w;
-    cab_value *next[2], *x, *y;
+    cab_value *next[2], *x;
     const cab_dim *t;
     cab_node *n;
 
@@ -280,10 +291,10 @@ static cab_value *run_loop(cab_dec *d, const cell *c, way *w)
     t = w->backwards ? cab_dim_sub(d->g->dims, cab_dim_sub(d->g->dims, c->steps, cab_dec_c(d, 1)),
                                    l.iter) : l.iter;
     x = cab_dec_cut(in, cab_dec_body_capture(&l.body, w->input), 0, t, cab_dec_c(d, 1));
-    y = step(in, &inner, &v, cab_dec_squeeze(in, x, 0), cab_b_dim(&in->b, t));
+    step(in, &inner, &v, cab_dec_squeeze(in, x, 0), cab_b_dim(&in->b, t));
     next[0] = v.h;
     next[1] = v.c;
-    n = cab_dec_loop_end(&l, next, &y, 1, NULL);
+    n = cab_dec_loop_end(&l, next, next, 1, NULL);
     if (!n)
         return NULL;
     w->h = n->out[0];
@@ -315,6 +326,7 @@ static cab_value *recur(cab_dec *d, cell *c)
             return NULL;
         y[i] = cab_dim_is_const(c->steps) && c->steps->value > 0 && c->steps->value <= FEW_STEPS
                    ? run_few(d, c, &w[i]) : run_loop(d, c, &w[i]);
+        y[i] = masked(d, c, y[i]);
         h[i] = w[i].h;
         mem[i] = w[i].c;
     }

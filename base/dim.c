@@ -465,6 +465,10 @@ bool cab_dim_expected(cab_dims *d, const cab_dim *x, int64_t *out)
     return cab_dim_eval(x, expected_symbol, d, out);
 }
 
+void cab_dims_rely(cab_dims *d) { d->relied = true; }
+
+bool cab_dims_relied(const cab_dims *d) { return d->relied; }
+
 static bool contains(const cab_dim *x, const cab_dim *sym)
 {
     if (x == sym)

@@ -55,6 +55,9 @@ void cab_dim_assume(cab_dims *d, const cab_dim *sym, int64_t lo, int64_t hi,
 void cab_dim_expect(cab_dims *d, const cab_dim *sym, int64_t v);
 /* The value of x where every symbol has the value to expect; false without. */
 bool cab_dim_expected(cab_dims *d, const cab_dim *x, int64_t *out);
+/* An answer of it was used to decide what the result is good for. */
+void cab_dims_rely(cab_dims *d);
+bool cab_dims_relied(const cab_dims *d);
 /* Binds a symbol: later constructions (cab_dim_sym too) and cab_dim_subst see
  * the value.  Nothing happens when it is bound already, or when the value
  * contains the symbol. */

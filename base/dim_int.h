@@ -45,6 +45,7 @@ struct cab_dims {
     uint32_t epoch;                 /* bindings so far */
     uint64_t n_fresh;
     bool overflowed;
+    bool relied;               /* cab_dims_rely */
 };
 
 typedef struct cab_term {

@@ -125,6 +125,7 @@ void cab_plan_finish_flow(cab_planner *w);
 /* plan_write.c, for it: the value of a buffer; its lifetime reaches to now. */
 cab_status cab_plan_value_of(cab_planner *w, int buffer, uint32_t *out);
 void cab_plan_touch(cab_planner *w, uint32_t value);
+cab_status cab_plan_slot_word(cab_planner *w, const cab_dim *x);
 /* Appends the plan section; may still add strings. */
 void cab_plan_bytes(cab_planner *w, cab_buf *b);
 

@@ -50,7 +50,8 @@ static int host_of(const cab_planner *w, int b)
 static bool is_dynamic(const cab_planner *w, int b)
 {
     const cab_buffer *f = &w->p->buffers.p[b];
-    return (f->kind == CAB_BUFFER_TEMP || f->kind == CAB_BUFFER_OUTPUT) && is_late(w, f->elems);
+    return f->type.kind == CAB_KIND_tensor &&
+           (f->kind == CAB_BUFFER_TEMP || f->kind == CAB_BUFFER_OUTPUT) && is_late(w, f->elems);
 }
 
 static cab_status alloc(cab_planner *w, int b, bool keep)
@@ -218,8 +219,51 @@ static cab_status swap(cab_planner *w, const cab_step *s)
     return CAB_OK;
 }
 
+/* ---- lists ---- */
+static uint32_t list_number(cab_step_kind k)
+{
+    const char *word = cab_flow_row_of(k)->word;
+#define LIST(id, text, values, params, sets) if (!strcmp(word, text)) return CAB_L_##id;
+    CAB_LISTS(LIST)
+#undef LIST
+    return CAB_PLAN_NONE;
+}
+
+static cab_status list(cab_planner *w, const cab_step *s)
+{
+    cab_plan_instr x = { .op = CAB_I_LIST, .a = list_number(s->kind),
+                         .d = cab_scalars_text(&w->scalars, s->loc),
+                         .e = cab_scalars_text(&w->scalars, s->what) };
+    uint32_t v;
+    if (s->kind == CAB_STEP_LIST_GET) {
+        CAB_TRY(cab_plan_value_of(w, s->args[0], &v));
+        w->values.p[v].cls = CAB_V_BORROWED;
+        w->has_memory[s->args[0]] = 1;
+    } else {
+        CAB_TRY(cab_plan_alloc_first(w, s));
+    }
+    x.b = (uint32_t)w->words.n;
+    cab_vec_push(w->arena, &w->words, (uint32_t)s->n_args);
+    for (int i = 0; i < s->n_args; i++) {
+        CAB_TRY(cab_plan_value_of(w, s->args[i], &v));
+        cab_plan_touch(w, v);
+        cab_vec_push(w->arena, &w->words, v);
+    }
+    cab_vec_push(w->arena, &w->words, (uint32_t)s->n_params);
+    for (int i = 0; i < s->n_params; i++)
+        CAB_TRY(cab_plan_slot_word(w, s->params[i]));
+    if (s->sym)
+        CAB_TRY(slot(w, s->sym, &x.c));
+    instr(w, x);
+    if (s->sym)
+        follow(w, x.c);
+    return CAB_OK;
+}
+
 cab_status cab_plan_flow(cab_planner *w, const cab_step *s)
 {
+    if (list_number(s->kind) != CAB_PLAN_NONE)
+        return list(w, s);
     switch (s->kind) {
     case CAB_STEP_READ: return read_symbol(w, s);
     case CAB_STEP_SET: return set_symbol(w, s);
@@ -240,6 +284,16 @@ cab_status cab_plan_flow(cab_planner *w, const cab_step *s)
 }
 
 /* ---- at the end ---- */
+static bool sets_slot_of(uint32_t list_op)
+{
+    static const bool sets_slot[CAB_L_COUNT] = {
+#define LIST(id, text, values, params, sets) [CAB_L_##id] = sets,
+        CAB_LISTS(LIST)
+#undef LIST
+    };
+    return sets_slot[list_op];
+}
+
 static void renumber_instrs(cab_planner *w, const uint32_t *to, const uint32_t *next)
 {
     for (size_t i = 0; i < w->instrs.n; i++) {
@@ -254,6 +308,10 @@ static void renumber_instrs(cab_planner *w, const uint32_t *to, const uint32_t *
         case CAB_I_BRANCH: x->b = to[x->b]; break;
         case CAB_I_LOOP: case CAB_I_SET: x->b = to[x->b]; x->a = to[x->a]; break;
         case CAB_I_NEXT: x->a = to[x->a]; break;
+        case CAB_I_LIST:
+            if (sets_slot_of(x->a))
+                x->c = to[x->c];
+            break;
         default: break;
         }
     }

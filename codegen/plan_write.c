@@ -12,8 +12,28 @@
 
 /* ---- values ---- */
 
+/* A sequence or an optional: what its elements are. */
+static cab_status fill_list(cab_planner *w, cab_plan_value *v, const cab_buffer *b)
+{
+    const cab_type *e = b->type.elem;
+    v->kind = b->type.kind == CAB_KIND_sequence ? 1 : 2;
+    if (e->kind != CAB_KIND_tensor) {
+        v->flags |= CAB_V_NESTED;
+        e = e->elem;
+    }
+    v->dtype = (uint8_t)cab_dtype_onnx(e->dtype);
+    v->offset = e->rank == CAB_RANK_UNKNOWN ? CAB_PLAN_NONE : (uint64_t)e->rank;
+    v->name = cab_scalars_text(&w->scalars, b->name);
+    v->slot_bytes = cab_scalars_const(&w->scalars, 0);
+    if (v->cls == CAB_V_ARENA)
+        v->cls = CAB_V_LIST;
+    return CAB_OK;
+}
+
 static cab_status fill_type(cab_planner *w, cab_plan_value *v, const cab_buffer *b)
 {
+    if (b->type.kind != CAB_KIND_tensor)
+        return fill_list(w, v, b);
     v->kind = (uint8_t)b->type.kind;
     v->dtype = (uint8_t)cab_dtype_onnx(b->type.dtype);
     v->rank = (uint8_t)b->type.rank;
@@ -135,7 +155,7 @@ void cab_plan_touch(cab_planner *w, uint32_t value)
 static void word(cab_planner *w, uint32_t x) { cab_vec_push(w->arena, &w->words, x); }
 
 /* A word that is the slot of x. */
-static cab_status slot_word(cab_planner *w, const cab_dim *x)
+cab_status cab_plan_slot_word(cab_planner *w, const cab_dim *x)
 {
     uint32_t slot;
     CAB_TRY(cab_scalars_slot(&w->scalars, x, &slot, w->diag));
@@ -191,7 +211,7 @@ static cab_status arguments(cab_planner *w, const cab_step *s, const cab_kernel 
     const cab_dim *const *params = k ? k->params : s->params;
     word(w, (uint32_t)n);
     for (int i = 0; i < n; i++)
-        CAB_TRY(slot_word(w, params[i]));
+        CAB_TRY(cab_plan_slot_word(w, params[i]));
     return CAB_OK;
 }
 
@@ -215,7 +235,7 @@ static cab_status custom_tensor(cab_planner *w, int buffer, const cab_type *t)
     word(w, buffer < 0 ? 0 : (uint32_t)cab_dtype_onnx(t->dtype));
     word(w, buffer < 0 ? 0 : (uint32_t)t->rank);
     for (int k = 0; buffer >= 0 && k < t->rank; k++)
-        CAB_TRY(slot_word(w, t->dims[k]));
+        CAB_TRY(cab_plan_slot_word(w, t->dims[k]));
     return CAB_OK;
 }
 

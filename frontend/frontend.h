@@ -20,7 +20,8 @@ typedef struct cab_import_input {
     const int64_t *dims;
     const void *data;        /* the value of this call (cab_value.hint), or NULL; */
     uint64_t bytes;          /* must live as long as the graph */
-} cab_import_input;
+    bool list;               /* a sequence or an optional: dtype and rank are those of its elements */
+} cab_import_input;          /* (CAB_RANK_UNKNOWN: they differ, or there is none); no dims, no data */
 
 /* A dimension symbol fixed at import (--dim NAME=VALUE). */
 typedef struct cab_import_bind { const char *name; int64_t value; } cab_import_bind;

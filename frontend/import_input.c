@@ -83,8 +83,9 @@ cab_status cab_import_type(cab_importer *im, cab_graph *g,
         return cab_fail(im->diag, CAB_EMODEL, w,
                         "a sequence or optional type without element type");
     elem = CAB_NEW(g->arena, cab_type);
-    out->elem = elem;
-    return cab_import_type(im, g, inner, w, elem);
+    CAB_TRY(cab_import_type(im, g, inner, w, elem));
+    *out = cab_type_holder(g, out->kind, elem);
+    return CAB_OK;
 }
 
 /* ---- feeds ---- */
@@ -136,6 +137,33 @@ static void bind_dim(cab_importer *im, cab_graph *g, cab_type *t, int axis,
     t->dims[axis] = cab_dim_subst(g->dims, d);
 }
 
+/* The rank of the elements, where the file does not tell. */
+static cab_status apply_elements(cab_importer *im, cab_graph *g, const char *name,
+                                 const cab_import_input *in, cab_type *t)
+{
+    cab_where w = { .file = im->label };
+    const cab_type *e = t->elem;
+    cab_type known, inner;
+
+    while (e->kind != CAB_KIND_tensor)
+        e = e->elem;
+    if (in->dtype == CAB_DT_none)          /* nothing in it */
+        return CAB_OK;
+    if (e->dtype != CAB_DT_none && e->dtype != in->dtype)
+        return cab_fail(im->diag, CAB_EINPUT, &w, "the elements of input '%s' are %s, %s was "
+                        "offered", name, cab_dtype_name(e->dtype), cab_dtype_name(in->dtype));
+    if (e->rank != CAB_RANK_UNKNOWN)
+        return CAB_OK;
+    known = (cab_type){ .kind = CAB_KIND_tensor, .dtype = in->dtype, .rank = in->rank };
+    if (t->elem->kind == CAB_KIND_tensor) {
+        *t = cab_type_holder(g, t->kind, &known);
+        return CAB_OK;
+    }
+    inner = cab_type_holder(g, t->elem->kind, &known);
+    *t = cab_type_holder(g, t->kind, &inner);
+    return CAB_OK;
+}
+
 /* Declared type and offered tensor must agree; the offer fills the gaps. */
 static cab_status apply_offer(cab_importer *im, cab_graph *g, const char *name,
                               const cab_import_input *in, cab_type *t)
@@ -143,7 +171,10 @@ static cab_status apply_offer(cab_importer *im, cab_graph *g, const char *name,
     cab_where w = { .file = im->label };
 
     if (t->kind != CAB_KIND_tensor)
-        return CAB_OK;
+        return in->list ? apply_elements(im, g, name, in, t) : CAB_OK;
+    if (in->list)
+        return cab_fail(im->diag, CAB_EINPUT, &w, "input '%s' is a tensor, a sequence was offered",
+                        name);
     if (t->dtype != CAB_DT_none && in->dtype != t->dtype)
         return cab_fail(im->diag, CAB_EINPUT, &w,
                         "input '%s' is %s, %s was offered", name,

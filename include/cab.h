@@ -32,7 +32,7 @@ typedef struct cab_dim_range { const char *name; int64_t lo, hi; } cab_dim_range
  * value, which a run checks. */
 typedef struct cab_offered_input {
     const char *name;          /* NULL: by its place in the array */
-    cab_tensor_view view;      /* data may be NULL */
+    cab_tensor_view view;      /* data may be NULL (not of a sequence) */
 } cab_offered_input;
 
 /* Type and extents of the outputs of a custom operator. */

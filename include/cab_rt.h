@@ -66,7 +66,11 @@ typedef struct cab_tensor_info {
     const char *dim_names[8];  /* the model's name of an extent that is -1; "" without one */
 } cab_tensor_info;
 
-/* A dense row-major tensor in the caller's memory. */
+/* A dense row-major tensor in the caller's memory; or what holds tensors:
+ *   rank CAB_RANK_SEQUENCE: dims[0] elements, data points to their cab_tensor_views
+ *   rank CAB_RANK_NONE: an optional that holds nothing (else it is what it holds)
+ * Sequences of the outputs are the session's memory. */
+enum { CAB_RANK_SEQUENCE = -1, CAB_RANK_NONE = -2 };
 typedef struct cab_tensor_view {
     int dtype;
     int rank;
@@ -158,6 +162,12 @@ CAB_API int cab_model_input_count(const cab_model *m);
 CAB_API int cab_model_output_count(const cab_model *m);
 CAB_API int cab_model_input(const cab_model *m, int i, cab_tensor_info *out);
 CAB_API int cab_model_output(const cab_model *m, int i, cab_tensor_info *out);
+/* What an input or output is: enum cab_value_kind; -1 when there is none of that
+ * number.  Of sequences and optionals, cab_tensor_info tells of the elements:
+ * extents -1, rank CAB_RANK_SEQUENCE where ranks may differ. */
+enum cab_value_kind { CAB_KIND_TENSOR, CAB_KIND_SEQUENCE, CAB_KIND_OPTIONAL };
+CAB_API int cab_model_input_kind(const cab_model *m, int i);
+CAB_API int cab_model_output_kind(const cab_model *m, int i);
 /* Number of the input or output of that name; -1 when there is none. */
 CAB_API int cab_model_find_input(const cab_model *m, const char *name);
 CAB_API int cab_model_find_output(const cab_model *m, const char *name);

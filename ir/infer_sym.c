@@ -416,7 +416,8 @@ static bool (*rule_of(cab_op_id op))(sym *)
     case CAB_OP_lt: case CAB_OP_le: case CAB_OP_select:
         return rule_eltwise;
     case CAB_OP_const: return rule_const;
-    case CAB_OP_dim: case CAB_OP_item: return rule_dim;
+    case CAB_OP_dim: case CAB_OP_item: case CAB_OP_seq_length: case CAB_OP_seq_has:
+        return rule_dim;
     case CAB_OP_iota: return rule_iota;
     case CAB_OP_reshape: case CAB_OP_relayout: return rule_same;
     case CAB_OP_expand: return rule_expand;
@@ -444,7 +445,7 @@ void cab_infer_sym(cab_graph *g, cab_node *n)
     if (!cab_sym_follows(n->op->id) || s.numel < 0 || s.numel > CAB_SYM_MAX
         || !range_of(s.dt, &lo, &hi))
         return;
-    for (int i = 0; i < n->n_in && n->op->id != CAB_OP_item; i++)
+    for (int i = 0; i < n->n_in && !(n->op->traits & CAB_T_FLOW); i++)
         if (!n->in[i]->sym || !cab_type_is_static(&n->in[i]->type))
             return;
     for (int i = 0; i < s.rank; i++)

@@ -57,6 +57,10 @@ enum cab_arity { CAB_ONE, CAB_OPT, CAB_VAR };   /* VAR: last, zero or more */
 /* Sets of dtypes are bit masks over cab_dtype. */
 typedef uint32_t cab_dtset;
 #define CAB_DTBIT(t) ((cab_dtset)1 << (t))
+/* Bits of a schema's dtype set that admit other kinds than tensors. */
+#define CAB_SET_SEQ ((cab_dtset)1 << 28)
+#define CAB_SET_OPT ((cab_dtset)1 << 29)
+#define CAB_SET_MAP ((cab_dtset)1 << 30)
 
 typedef struct cab_io_row { const char *name, *var; int arity; } cab_io_row;
 typedef struct cab_attr_row {
@@ -245,6 +249,8 @@ cab_where cab_node_where(const cab_node *n);
 /* ---- type.c ---- */
 cab_type cab_type_tensor(cab_dtype dt, int rank, const cab_dim *const *dims);
 cab_type cab_type_static(cab_graph *g, cab_dtype dt, int rank, const int64_t *dims);
+/* Sequence or optional of that (extents of the element are forgotten). */
+cab_type cab_type_holder(cab_graph *g, cab_kind kind, const cab_type *elem);
 bool cab_type_equal(const cab_type *a, const cab_type *b);
 bool cab_type_is_static(const cab_type *t);
 /* Product of the extents. */

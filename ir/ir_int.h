@@ -9,11 +9,6 @@
 #define CAB_IR_IR_INT_H
 #include "ir/ir.h"
 
-/* Bits of a schema's dtype set that admit other kinds than tensors. */
-#define CAB_SET_SEQ ((cab_dtset)1 << 28)
-#define CAB_SET_OPT ((cab_dtset)1 << 29)
-#define CAB_SET_MAP ((cab_dtset)1 << 30)
-
 /* Elements up to which integer and bool values are followed symbolically. */
 #define CAB_SYM_MAX 64
 

@@ -11,6 +11,7 @@ libir_a_SOURCES += \
     ir/infer_flow.c \
     ir/infer_move.c \
     ir/infer_reduce.c \
+    ir/infer_seq.c \
     ir/infer_sym.c \
     ir/ir.h \
     ir/ir_int.h \

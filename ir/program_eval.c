@@ -37,6 +37,8 @@ static cab_status number(run *r, const cab_dim *x, int64_t *out)
 static bool known_size(run *r, size_t i)
 {
     int64_t n;
+    if (r->p->buffers.p[i].type.kind != CAB_KIND_tensor)
+        return false;
     return cab_env_eval(&r->env, r->p->buffers.p[i].elems, &n);
 }
 
@@ -129,6 +131,9 @@ static cab_status bind_inputs(run *r, const cab_tensor *in)
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < r->p->inputs.n; i++) {
             const cab_buffer *b = &r->p->buffers.p[r->p->inputs.p[i]];
+            if (b->type.kind != CAB_KIND_tensor)
+                return fail(r, CAB_EUNSUPPORTED, b->name, "no reference for lists, input",
+                            (long long)i);
             CAB_TRY(cab_env_bind_type(&r->env, &b->type, &in[i], b->name, r->d));
         }
     return cab_env_check_guards(&r->env, r->p->guards.p, r->p->guards.n, r->d);
@@ -318,7 +323,7 @@ static cab_status flow(run *r, const jump *j, size_t *i)
         return CAB_OK;
     }
     default:
-        return fail(r, CAB_EINTERNAL, NULL, "an unknown step", st->kind);
+        return fail(r, CAB_EUNSUPPORTED, NULL, "no reference for lists, step", (long long)now);
     }
 }
 

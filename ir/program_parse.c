@@ -56,10 +56,26 @@ static cab_status parse_layout(cab_scan *p, cab_type *t)
 
 static cab_status parse_type(cab_scan *p, cab_type *t)
 {
+    bool seq = cab_scan_take(p, "seq");
     memset(t, 0, sizeof *t);
+    if (seq || cab_scan_take(p, "optional")) {
+        cab_type *elem = CAB_NEW(p->a, cab_type);
+        t->kind = seq ? CAB_KIND_sequence : CAB_KIND_optional;
+        t->elem = elem;
+        if (p->nesting++ > 8)
+            return cab_scan_fail(p, "types nested too deep");
+        CAB_TRY(cab_scan_expect(p, "("));
+        CAB_TRY(parse_type(p, elem));
+        p->nesting--;
+        return cab_scan_expect(p, ")");
+    }
     t->kind = CAB_KIND_tensor;
     CAB_TRY(cab_scan_dtype(p, &t->dtype));
     CAB_TRY(cab_scan_expect(p, "["));
+    if (cab_scan_take(p, "...")) {
+        t->rank = CAB_RANK_UNKNOWN;
+        return cab_scan_expect(p, "]");
+    }
     if (!cab_scan_take(p, "]")) {
         do {
             if (t->rank == CAB_MAX_RANK)

@@ -194,7 +194,10 @@ typedef struct cab_buffer {
 } cab_buffer;
 
 /* Steps run in order.  The FLOW rows decide which: IF .. ELSE .. END, LOOP ..
- * END; they may nest.  FLOW(id, word, names a symbol, args, params, "doc") */
+ * END; they may nest.  A list is a buffer whose type is a sequence or an
+ * optional; places in it count from the end when negative, INT64_MAX is behind
+ * the last.  FLOW(id, word, names a symbol, args, params (-n: n - 1 or more),
+ * "doc") */
 #define CAB_STEP_FLOWS(FLOW) \
     FLOW(READ, "read", 1, 1, 1, "the symbol becomes element params[0] of buffer args[0]") \
     FLOW(SET, "set", 1, 0, 1, "the symbol becomes params[0]") \
@@ -207,7 +210,19 @@ typedef struct cab_buffer {
     FLOW(LOOP, "loop", 1, 0, 1, "up to the END while the symbol, counted from 0, is below params[0]") \
     FLOW(BREAK, "break", 0, 0, 1, "ends the innermost LOOP when params[0] == 0") \
     FLOW(END, "end", 0, 0, 0, "") \
-    FLOW(SWAP, "swap", 0, 2, 0, "two buffers of one size change their contents; costs nothing")
+    FLOW(SWAP, "swap", 0, 2, 0, "two buffers of one size, or two lists, change their contents; costs nothing") \
+    FLOW(LIST_CLEAR, "list_clear", 0, 1, 0, "the list is empty") \
+    FLOW(LIST_NONE, "list_none", 0, 1, 0, "the optional holds nothing") \
+    FLOW(LIST_COPY, "list_copy", 0, 2, 0, "args[0] holds what args[1] holds; tensors are shared") \
+    FLOW(LIST_MOVE, "list_move", 0, 2, 0, "as list_copy; args[1] is not read any more") \
+    FLOW(LIST_INSERT, "list_insert", 0, 2, -2, "a copy of tensor args[1], of extents params[1..], at place params[0]") \
+    FLOW(LIST_ERASE, "list_erase", 0, 1, 1, "without the element at place params[0]") \
+    FLOW(LIST_LENGTH, "list_length", 1, 1, 0, "number of elements") \
+    FLOW(LIST_HAS, "list_has", 1, 1, 0, "1 where the optional holds something") \
+    FLOW(LIST_DIM, "list_dim", 1, 1, 3, "extent params[1] of the element at place params[0], of rank params[2]") \
+    FLOW(LIST_GET, "list_get", 0, 2, 1, "buffer args[0] is the element of args[1] at place params[0]") \
+    FLOW(LIST_CONCAT_DIM, "list_concat_dim", 1, 1, 4, "extent params[0] of list_concat, of rank params[1], with its params") \
+    FLOW(LIST_CONCAT, "list_concat", 0, 2, 2, "args[0]: the elements of args[1] along axis params[0], a new one where params[1] is 1")
 typedef enum cab_step_kind {
     CAB_STEP_LAUNCH, CAB_STEP_HELPER, CAB_STEP_CUSTOM,
 #define FLOW(id, word, sym, args, params, doc) CAB_STEP_##id,

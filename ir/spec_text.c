@@ -338,6 +338,16 @@ static const char *const buffer_kinds[] = { "input", "output", "const", "temp" }
 static void put_type(cab_buf *b, const cab_type *t)
 {
     const cab_layout *l = t->layout;
+    if (t->kind != CAB_KIND_tensor) {
+        cab_buf_str(b, t->kind == CAB_KIND_sequence ? "seq(" : "optional(");
+        put_type(b, t->elem);
+        cab_buf_char(b, ')');
+        return;
+    }
+    if (t->rank == CAB_RANK_UNKNOWN) {
+        cab_buf_printf(b, "%s[...]", cab_dtype_name(t->dtype));
+        return;
+    }
     cab_buf_printf(b, "%s[", cab_dtype_name(t->dtype));
     for (int i = 0; i < t->rank; i++) {
         cab_buf_str(b, i ? ", " : "");

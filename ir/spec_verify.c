@@ -205,7 +205,10 @@ static cab_status program_fail(const cab_program *p, cab_diag *d, const char *wh
 static cab_status verify_buffer(const cab_program *p, size_t i, cab_diag *d)
 {
     const cab_buffer *b = &p->buffers.p[i];
-    if (b->type.kind != CAB_KIND_tensor || b->type.rank < 0 ||
+    if (b->type.kind != CAB_KIND_tensor)
+        return b->type.elem && b->kind != CAB_BUFFER_CONST && b->alias_of < 0
+                   ? CAB_OK : program_fail(p, d, "buffer %zu is no list", i);
+    if (b->type.rank < 0 ||
         b->type.rank > CAB_MAX_RANK || !b->elems)
         return program_fail(p, d, "buffer %zu is no tensor with a size", i);
     uint64_t bytes = 0;
@@ -245,12 +248,31 @@ static cab_status verify_custom(const cab_program *p, size_t i, cab_diag *d)
     return CAB_OK;
 }
 
+/* Lists where lists are wanted, tensors elsewhere. */
+static bool flow_kinds_fit(const cab_program *p, const cab_step *s)
+{
+    bool list[2];
+    for (int i = 0; i < s->n_args; i++)
+        list[i] = p->buffers.p[s->args[i]].type.kind != CAB_KIND_tensor;
+    switch (s->kind) {
+    case CAB_STEP_READ: case CAB_STEP_ALLOC: case CAB_STEP_GROW: return !list[0];
+    case CAB_STEP_SWAP: return list[0] == list[1];
+    case CAB_STEP_LIST_COPY: case CAB_STEP_LIST_MOVE: return list[0] && list[1];
+    case CAB_STEP_LIST_GET: case CAB_STEP_LIST_CONCAT: return !list[0] && list[1];
+    case CAB_STEP_LIST_INSERT: return list[0] && !list[1];
+    default: return s->n_args == 0 || list[0];
+    }
+}
+
 static cab_status verify_flow(const cab_program *p, size_t i, const cab_flow_row *f, cab_diag *d)
 {
     const cab_step *s = &p->steps.p[i];
-    if (f->sym != (s->sym != NULL) || s->n_args != f->n_args || s->n_params != f->n_params ||
+    if (f->sym != (s->sym != NULL) || s->n_args != f->n_args ||
+        (f->n_params >= 0 ? s->n_params != f->n_params : s->n_params < -f->n_params - 1) ||
         (s->sym && s->sym->kind != CAB_DIM_SYM))
         return program_fail(p, d, "step %zu has not the parts of its kind", i);
+    if (!flow_kinds_fit(p, s))
+        return program_fail(p, d, "step %zu wants a list and a tensor the other way round", i);
     if (s->kind == CAB_STEP_READ && !cab_dtype_is_int(p->buffers.p[s->args[0]].type.dtype) &&
         p->buffers.p[s->args[0]].type.dtype != CAB_DT_bool)
         return program_fail(p, d, "step %zu reads a number that is no integer", i);

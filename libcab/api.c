@@ -54,11 +54,30 @@ static cab_report *report_of(const cab_diag *d)
     return r;
 }
 
+/* What the elements of a sequence or an optional have in common. */
+static void offered_list(const cab_tensor_view *v, cab_import_input *to)
+{
+    const cab_tensor_view *e = v->data;
+    *to = (cab_import_input){ .name = to->name, .list = true, .rank = CAB_RANK_UNKNOWN,
+                              .dtype = CAB_DT_none };
+    for (int64_t i = 0; v->rank == CAB_RANK_SEQUENCE && e && i < v->dims[0]; i++) {
+        if (i && e[i].rank != to->rank)
+            to->rank = CAB_RANK_UNKNOWN;
+        else if (!i && e->rank >= 0 && e->rank <= CAB_MAX_RANK)
+            to->rank = e->rank;
+        to->dtype = cab_dtype_from_onnx(e[i].dtype);
+    }
+}
+
 static cab_status offered(call *k, const cab_offered_input *from, cab_import_input *to)
 {
     const cab_tensor_view *v = &from->view;
     uint64_t n = 1, bytes;
     *to = (cab_import_input){ .name = from->name, .rank = v->rank, .data = v->data };
+    if (v->rank == CAB_RANK_SEQUENCE || v->rank == CAB_RANK_NONE) {
+        offered_list(v, to);
+        return CAB_OK;
+    }
     to->dtype = cab_dtype_from_onnx(v->dtype);
     const char *name = from->name ? from->name : "";
     if (to->dtype == CAB_DT_none || v->rank < 0 || v->rank > 8)

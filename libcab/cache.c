@@ -63,7 +63,7 @@ static void put_imports(cab_buf *b, const cab_import_options *o)
         const cab_import_input *in = &o->inputs[i];
         cab_buf_str(b, "input ");
         put_name(b, in->name);
-        cab_buf_printf(b, " %d %d %d\n", (int)in->dtype, in->rank, in->data != NULL);
+        cab_buf_printf(b, " %d %d %d %d\n", (int)in->dtype, in->rank, in->data != NULL, in->list);
     }
     for (int i = 0; i < o->n_binds; i++) {
         put_name(b, o->binds[i].name);
@@ -119,7 +119,7 @@ static const cab_import_input *offered(const cab_import_options *o, const struct
 
 static void put_extents(cab_buf *b, const cab_import_input *in)
 {
-    for (int i = 0; i < in->rank; i++)
+    for (int i = 0; i < in->rank && !in->list; i++)
         cab_buf_printf(b, " %lld", (long long)in->dims[i]);
     cab_buf_char(b, '\n');
 }

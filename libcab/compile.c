@@ -19,6 +19,7 @@ typedef struct job {
     const cab_compiler *o;
     cab_opened *f;
     bool static_shapes;
+    bool by_extents;           /* the offered extents decided something */
     cab_diag *diag;
     cab_compile_times times;
     int fd;
@@ -127,6 +128,7 @@ static cab_status lower(job *j, cab_graph **out_graph, cab_program **out)
         po.stop_after = j->o->naive ? "decompose" : "group";
     cab_status s = cab_passes_run(*out_graph, &po, out, j->diag);
     j->times.passes_ms = ms_since(&t);
+    j->by_extents = cab_dims_relied((*out_graph)->dims);
     return s;
 }
 
@@ -268,7 +270,7 @@ cab_status cab_compile_here(const cab_compiler *c, cab_opened *f, cab_compiled *
     job j = { .o = c, .f = f, .diag = d };
     CAB_TRY(run_fixed_if_needed(&j, compile));
     *out = (cab_compiled){ .fd = j.fd, .size = j.size, .times = j.times,
-                           .fixed_shapes = j.static_shapes || c->import.static_shapes };
+                           .fixed_shapes = j.static_shapes || j.by_extents || c->import.static_shapes };
     return CAB_OK;
 }
 

@@ -36,7 +36,9 @@ static void put_import(cab_buf *b, const cab_import_options *o)
         const cab_import_input *in = &o->inputs[i];
         put_text(b, in->name);
         put_u64(b, in->dtype);
-        put_bytes(b, in->dims, (size_t)in->rank * sizeof *in->dims);
+        put_u64(b, in->list);
+        put_u64(b, (uint64_t)(int64_t)in->rank);
+        put_bytes(b, in->dims, in->list ? 0 : (size_t)in->rank * sizeof *in->dims);
         put_u64(b, in->data != NULL);
         put_bytes(b, in->data, in->data ? in->bytes : 0);
     }
@@ -163,8 +165,11 @@ static void get_input(cab_arena *a, reader *r, cab_import_input *in)
     size_t n;
     in->name = get_text(r);
     in->dtype = (cab_dtype)get_u64(r);
+    in->list = get_u64(r) != 0;
+    int64_t rank = (int64_t)get_u64(r);
     const void *dims = get_bytes(r, &n);
-    in->rank = (int)(n / sizeof *in->dims);
+    in->rank = in->list && rank >= CAB_RANK_UNKNOWN && rank <= CAB_MAX_RANK
+                   ? (int)rank : (int)(n / sizeof *in->dims);
     in->dims = cab_dup(a, dims, n);
     bool data = get_u64(r) != 0;
     const void *p = get_bytes(r, &n);

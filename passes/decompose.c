@@ -11,6 +11,7 @@
  */
 #include "passes/decompose_int.h"
 #include "passes/rule_int.h"
+#include <string.h>
 
 typedef cab_value *(*dec_fn)(cab_dec *d);
 
@@ -53,13 +54,25 @@ static bool check_arity(cab_dec *d)
     return true;
 }
 
-/* Operands are tensors that primitives compute with. */
+/* The operator takes sequences or optionals at operand i. */
+static bool takes_holders(const cab_node *n, int i)
+{
+    const cab_schema *sc = cab_op_is_onnx(n->op->id) ? cab_schema_newest(n->op->id) : NULL;
+    int row = !sc || i < sc->n_in ? i : sc->n_in - 1;
+
+    for (int k = 0; sc && row >= 0 && k < sc->n_type; k++)
+        if (!strcmp(sc->type[k].var, sc->in[row].var))
+            return (sc->type[k].set & (CAB_SET_SEQ | CAB_SET_OPT)) != 0;
+    return false;
+}
+
+/* Operands are tensors that primitives compute with, or what holds tensors. */
 static bool check_types(cab_dec *d)
 {
     for (int i = 0; i < d->n->n_in; i++) {
         const cab_value *v = d->n->in[i];
 
-        if (!v)
+        if (!v || (v->type.kind != CAB_KIND_tensor && takes_holders(d->n, i)))
             continue;
         if (v->type.kind != CAB_KIND_tensor) {
             cab_dec_unsupported(d, "operand %d is a %s", i,

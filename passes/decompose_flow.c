@@ -98,8 +98,10 @@ static bool decide_by_extents(cab_dec *d, cab_value *cond, bool *out)
 
     if (!relation_of(cond, &r))
         return false;
-    if (!d->g->parent && cab_dim_expected(ds, r.x, &x) && cab_dim_expected(ds, r.y, &y))
+    if (!d->g->parent && cab_dim_expected(ds, r.x, &x) && cab_dim_expected(ds, r.y, &y)) {
         equal = x == y;
+        cab_dims_rely(ds);
+    }
     *out = equal == r.equal;
     if (equal) {
         if (cab_graph_require_eq(d->g, r.x, r.y, larger.why, &w, d->b.diag) != CAB_OK)
@@ -211,6 +213,11 @@ static bool widen(cab_dec *d, once_more *m)
         cab_type *t = &m->types[i];
         const cab_value *next = cab_dec_body_result(&m->l.body, (size_t)i + 1);
 
+        if (t->kind == CAB_KIND_sequence && next->type.kind == CAB_KIND_sequence &&
+            t->elem->rank == CAB_RANK_UNKNOWN && next->type.elem->rank != CAB_RANK_UNKNOWN) {
+            *t = next->type;           /* it began empty */
+            any = true;
+        }
         if (next->type.kind != CAB_KIND_tensor || t->kind != CAB_KIND_tensor ||
             next->type.rank != t->rank)
             continue;

@@ -348,8 +348,11 @@ static void make_inputs(cab_lower *l)
                          .alias_of = -1, .elems = cab_type_numel(l->g, &v->type),
                          .blob = v->hint_used ? v->hint : NULL };
         cab_place *at = &cab_lower_info(l, v)->at;
+        if (cab_value_is_list(v))
+            b.elems = cab_dim_const(l->d, 0);
         at->buffer = cab_program_buffer(l->p, &b);
-        cab_type_strides(l->g, &v->type, at->stride, &at->base, NULL);
+        if (!cab_value_is_list(v))
+            cab_type_strides(l->g, &v->type, at->stride, &at->base, NULL);
         cab_vec_push(l->a, &l->p->inputs, at->buffer);
     }
 }
@@ -363,6 +366,8 @@ static void make_outputs(cab_lower *l)
                          .name = l->g->output_names.p[k],
                          .elems = cab_type_numel(l->g, &v->type) };
         b.type.layout = NULL;
+        if (cab_value_is_list(v))
+            b.elems = cab_dim_const(l->d, 0);
         cab_vec_push(l->a, &l->p->outputs, cab_program_buffer(l->p, &b));
         if (is_leaf(v))
             continue;
@@ -380,6 +385,10 @@ static cab_status copy_outputs(cab_lower *l)
         cab_place to = { .buffer = l->p->outputs.p[k] };
         if (cab_lower_info(l, v)->output == (int)k)
             continue;
+        if (cab_value_is_list(v)) {
+            cab_lower_list_copy(l, to.buffer, v);
+            continue;
+        }
         cab_type plain = v->type;
         plain.layout = NULL;
         cab_type_strides(l->g, &plain, to.stride, &to.base, NULL);
@@ -389,16 +398,21 @@ static cab_status copy_outputs(cab_lower *l)
 }
 
 /* ---- the pass ---- */
+static bool holds_numbers(const cab_type *t)
+{
+    while (t->kind != CAB_KIND_tensor)
+        t = t->elem;
+    return cab_dtype_bits(t->dtype) != 0;
+}
+
 static cab_status check_kinds(cab_lower *l)
 {
     for (size_t k = 0; k < l->g->inputs.n; k++)
-        if (l->g->inputs.p[k]->type.kind != CAB_KIND_tensor ||
-            cab_dtype_bits(l->g->inputs.p[k]->type.dtype) == 0)
+        if (!holds_numbers(&l->g->inputs.p[k]->type))
             return cab_fail(l->c->diag, CAB_EUNSUPPORTED, NULL,
                             "input '%s' is no tensor of numbers", l->g->inputs.p[k]->name);
     for (size_t k = 0; k < l->g->outputs.n; k++)
-        if (l->g->outputs.p[k]->type.kind != CAB_KIND_tensor ||
-            cab_dtype_bits(l->g->outputs.p[k]->type.dtype) == 0)
+        if (!holds_numbers(&l->g->outputs.p[k]->type))
             return cab_fail(l->c->diag, CAB_EUNSUPPORTED, NULL,
                             "output '%s' is no tensor of numbers", l->g->output_names.p[k]);
     return CAB_OK;
@@ -412,6 +426,8 @@ static cab_status emit(cab_lower *l, cab_node *n)
     case CAB_OP_loop: return cab_lower_loop(l, n);
     default: break;
     }
+    if (is_flow(n))
+        return cab_lower_seq(l, n);
     if (is_launch(l, n) && !is_leaf(n->out[0]) && needed(l, n))
         return emit_node(l, n);
     return CAB_OK;

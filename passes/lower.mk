@@ -10,5 +10,6 @@ libpasses_a_SOURCES += \
     passes/lower_launch.c \
     passes/lower_place.c \
     passes/lower_root.c \
+    passes/lower_seq.c \
     passes/lower_serial.c \
     passes/lower_value.c

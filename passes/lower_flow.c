@@ -27,7 +27,6 @@ static void give_all(cab_lower *l, const cab_node *n, const char *attr, uint32_t
 
 void cab_lower_positions(cab_lower *l)
 {
-    const cab_dim *const *sym;
     if (!l->given)
         l->given = cab_map_create(l->c->scratch);
     l->guard_done = CAB_NEW_N(l->c->scratch, uint8_t, l->g->guards.n + 1);
@@ -35,9 +34,11 @@ void cab_lower_positions(cab_lower *l)
         uint32_t pos = ++l->pos;
         for (int i = 0; i < n->n_out; i++)
             cab_lower_info(l, n->out[i])->pos = pos;
-        if (n->op->id == CAB_OP_item && cab_attr_dims(n, "value", &sym) == 1)
-            give(l, sym[0], pos);
-        if (n->op->id == CAB_OP_if || n->op->id == CAB_OP_loop)
+        if (!(n->op->traits & CAB_T_FLOW))
+            continue;
+        if (cab_attr_find(n, "value"))
+            give_all(l, n, "value", pos);
+        if (cab_attr_find(n, "syms"))
             give_all(l, n, "syms", pos);
         if (n->op->id == CAB_OP_loop && cab_attr_dims(n, "go", NULL) > 0)
             give_all(l, n, "count", pos);
@@ -76,8 +77,8 @@ bool cab_lower_is_late(const cab_lower *l, const cab_guard_eq *g)
 }
 
 /* ---- steps ---- */
-static void flow_step(cab_lower *l, cab_step_kind kind, const cab_dim *sym, int buffer,
-                      const cab_dim *p0, const cab_dim *p1, const cab_step *texts)
+void cab_lower_flow_step(cab_lower *l, cab_step_kind kind, const cab_dim *sym, int buffer,
+                            const cab_dim *p0, const cab_dim *p1, const cab_step *texts)
 {
     int *args = CAB_NEW_N(l->a, int, 1);
     const cab_dim **params = CAB_NEW_N(l->a, const cab_dim *, 2);
@@ -102,9 +103,9 @@ static void check_interval(cab_lower *l, const cab_dim *sym, const cab_node *n)
                                                 "%lld and %lld", (long long)sym->lo,
                                                 (long long)sym->hi) };
     if (sym->lo > INT64_MIN)
-        flow_step(l, CAB_STEP_CHECK_LE, NULL, -1, cab_dim_const(l->d, sym->lo), sym, &texts);
+        cab_lower_flow_step(l, CAB_STEP_CHECK_LE, NULL, -1, cab_dim_const(l->d, sym->lo), sym, &texts);
     if (sym->hi < INT64_MAX)
-        flow_step(l, CAB_STEP_CHECK_LE, NULL, -1, sym, cab_dim_const(l->d, sym->hi), &texts);
+        cab_lower_flow_step(l, CAB_STEP_CHECK_LE, NULL, -1, sym, cab_dim_const(l->d, sym->hi), &texts);
 }
 
 /* Guards all of whose symbols have their values once the node at pos ran. */
@@ -117,9 +118,16 @@ static void check_guards(cab_lower *l, uint32_t pos, const cab_node *n)
             given_at(l, g->rhs) > pos)
             continue;
         l->guard_done[i] = 1;
-        flow_step(l, g->le ? CAB_STEP_CHECK_LE : CAB_STEP_CHECK_EQ, NULL, -1, g->lhs, g->rhs,
+        cab_lower_flow_step(l, g->le ? CAB_STEP_CHECK_LE : CAB_STEP_CHECK_EQ, NULL, -1, g->lhs, g->rhs,
                   &texts);
     }
+}
+
+void cab_lower_given(cab_lower *l, const cab_dim *const *syms, int64_t k, const cab_node *n)
+{
+    for (int64_t i = 0; i < k; i++)
+        check_interval(l, syms[i], n);
+    check_guards(l, cab_lower_info(l, n->out[0])->pos, n);
 }
 
 cab_status cab_lower_item(cab_lower *l, cab_node *n)
@@ -133,9 +141,8 @@ cab_status cab_lower_item(cab_lower *l, cab_node *n)
         at.base = cab_dim_const(l->d, 0);
         CAB_TRY(cab_lower_dense(l, x, n, &at.buffer));
     }
-    flow_step(l, CAB_STEP_READ, sym[0], at.buffer, at.base, NULL, &texts);
-    check_interval(l, sym[0], n);
-    check_guards(l, cab_lower_info(l, n->out[0])->pos, n);
+    cab_lower_flow_step(l, CAB_STEP_READ, sym[0], at.buffer, at.base, NULL, &texts);
+    cab_lower_given(l, sym, 1, n);
     return CAB_OK;
 }
 
@@ -163,6 +170,10 @@ static cab_status place_inputs(cab_lower *l, const cab_node *n, const cab_graph 
         cab_value *v = n->in[at], *in = body->inputs.p[i];
         cab_vinfo *x = cab_lower_info(l, in);
         int buffer;
+        if (cab_value_is_list(in)) {
+            x->at.buffer = cab_lower_list(l, v);
+            continue;
+        }
         if (cab_value_is_expr(in) || !in->n_uses)
             continue;
         CAB_TRY(cab_lower_dense(l, v, n, &buffer));
@@ -175,7 +186,7 @@ static cab_status place_inputs(cab_lower *l, const cab_node *n, const cab_graph 
 static void want(cab_lower *l, cab_value *v, const cab_place *at)
 {
     cab_vinfo *x = cab_lower_info(l, v);
-    bool ours = v->def && !cab_const_node(v) && !cab_value_is_expr(v);
+    bool ours = v->def && !cab_const_node(v) && !cab_value_is_expr(v) && !cab_value_is_list(v);
     if (!ours)
         return;
     x->need = true;
@@ -188,6 +199,10 @@ static void want(cab_lower *l, cab_value *v, const cab_place *at)
 static cab_status deliver(cab_lower *l, cab_value *v, const cab_place *at, const cab_node *by)
 {
     const cab_vinfo *x = cab_lower_info(l, v);
+    if (cab_value_is_list(v)) {
+        cab_lower_list_copy(l, at->buffer, v);
+        return CAB_OK;
+    }
     bool there = x->at.buffer == at->buffer && x->at.base == at->base;
     for (int i = 0; there && i < v->type.rank; i++)
         there = cab_dim_is(v->type.dims[i], 1) || x->at.stride[i] == at->stride[i];
@@ -231,15 +246,15 @@ static void set_symbols(cab_lower *l, const cab_node *n, const char *to, const c
             continue;
         held[i] = cab_dim_fresh(l->d, "held");
         cab_dim_assume(l->d, held[i], x[i]->lo, x[i]->hi, 1);
-        flow_step(l, CAB_STEP_SET, held[i], -1, x[i], NULL, NULL);
+        cab_lower_flow_step(l, CAB_STEP_SET, held[i], -1, x[i], NULL, NULL);
     }
     for (int64_t i = 0; i < k; i++)
-        flow_step(l, CAB_STEP_SET, sym[i], -1, held[i], NULL, NULL);
+        cab_lower_flow_step(l, CAB_STEP_SET, sym[i], -1, held[i], NULL, NULL);
 }
 
 static void alloc(cab_lower *l, cab_step_kind kind, int buffer)
 {
-    flow_step(l, kind, NULL, buffer, NULL, NULL, NULL);
+    cab_lower_flow_step(l, kind, NULL, buffer, NULL, NULL, NULL);
 }
 
 /* A result that others read from a buffer of the node's own. */
@@ -247,6 +262,10 @@ static void own_place(cab_lower *l, cab_value *v, int buffer)
 {
     cab_vinfo *x = cab_lower_info(l, v);
     x->output = -1;                    /* then it is copied to the output */
+    if (cab_value_is_list(v)) {
+        x->at.buffer = buffer;
+        return;
+    }
     plain_place(l, &v->type, buffer, &x->at);
 }
 
@@ -299,15 +318,19 @@ cab_status cab_lower_if(cab_lower *l, cab_node *n)
     CAB_TRY(place_inputs(l, n, other, 0, (int)then->inputs.n));
     for (int i = 0; i < n->n_out; i++) {
         sized[i] = sized_before(l, n->out[i]);
+        if (cab_value_is_list(n->out[i])) {
+            cab_lower_list(l, n->out[i]);
+            continue;
+        }
         const cab_place *at = cab_place_of(l, n->out[i]);
         if (sized[i])
             alloc(l, CAB_STEP_ALLOC, at->buffer);
     }
-    flow_step(l, CAB_STEP_IF, NULL, -1, cond[0], NULL, &texts);
+    cab_lower_flow_step(l, CAB_STEP_IF, NULL, -1, cond[0], NULL, &texts);
     CAB_TRY(lower_branch(l, n, "then", "then_dims", sized));
-    flow_step(l, CAB_STEP_ELSE, NULL, -1, NULL, NULL, NULL);
+    cab_lower_flow_step(l, CAB_STEP_ELSE, NULL, -1, NULL, NULL, NULL);
     CAB_TRY(lower_branch(l, n, "else", "else_dims", sized));
-    flow_step(l, CAB_STEP_END, NULL, -1, NULL, NULL, NULL);
+    cab_lower_flow_step(l, CAB_STEP_END, NULL, -1, NULL, NULL, NULL);
     check_guards(l, cab_lower_info(l, n->out[0])->pos, n);
     return CAB_OK;
 }
@@ -327,6 +350,18 @@ static cab_value *given_value(const looping *k, int i)
     return k->body->outputs.p[k->first_out + i];
 }
 
+static void begin_list(cab_lower *l, looping *k, int i, const char *name)
+{
+    cab_value *in = k->body->inputs.p[i];
+    k->carry[i].in.buffer = cab_lower_list_temp(l, &in->type, name);
+    cab_lower_list_copy(l, k->carry[i].in.buffer, k->n->in[i]);
+    cab_lower_info(l, in)->at.buffer = k->carry[i].in.buffer;
+    cab_lower_info(l, in)->passing = true;
+    k->carry[i].still = given_value(k, i) == in;
+    if (!k->carry[i].still)
+        k->carry[i].out.buffer = cab_lower_list_temp(l, &in->type, name);
+}
+
 /* Carried values: the buffer that is read holds the first ones; those that the
  * body hands on as they are need nothing else. */
 static cab_status begin_carried(cab_lower *l, looping *k)
@@ -334,6 +369,10 @@ static cab_status begin_carried(cab_lower *l, looping *k)
     for (int i = 0; i < k->carried; i++) {
         cab_value *in = k->body->inputs.p[i], *next = given_value(k, i);
         const char *name = in->name ? in->name : "state";
+        if (cab_value_is_list(in)) {
+            begin_list(l, k, i, name);
+            continue;
+        }
         plain_place(l, &in->type, temp(l, &in->type, name), &k->carry[i].in);
         CAB_TRY(cab_lower_copy(l, k->n->in[i], &k->carry[i].in, k->n));
         cab_lower_info(l, in)->at = k->carry[i].in;
@@ -400,7 +439,7 @@ static cab_status read_go(cab_lower *l, looping *k)
     if (!k->go)
         return CAB_OK;
     CAB_TRY(cab_lower_dense(l, v, k->n, &buffer));
-    flow_step(l, CAB_STEP_READ, k->go, buffer, cab_dim_const(l->d, 0), NULL, NULL);
+    cab_lower_flow_step(l, CAB_STEP_READ, k->go, buffer, cab_dim_const(l->d, 0), NULL, NULL);
     return CAB_OK;
 }
 
@@ -429,7 +468,7 @@ static cab_status end_time(cab_lower *l, looping *k)
             cab_program_step(l->p, &s);
         }
     if (k->go)
-        flow_step(l, CAB_STEP_BREAK, NULL, -1, k->go, NULL, NULL);
+        cab_lower_flow_step(l, CAB_STEP_BREAK, NULL, -1, k->go, NULL, NULL);
     return CAB_OK;
 }
 
@@ -439,7 +478,7 @@ static cab_status lower_time(cab_lower *l, looping *k)
     outer o;
     give(l, k->iter, l->pos);
     if (k->go)
-        flow_step(l, CAB_STEP_SET, k->count, -1, cab_dim_add(l->d, k->iter, one), NULL, NULL);
+        cab_lower_flow_step(l, CAB_STEP_SET, k->count, -1, cab_dim_add(l->d, k->iter, one), NULL, NULL);
     for (int i = k->carried; i < k->n->n_out; i++)
         if (k->stack[i].grows && part_is_early(l, k, i))
             alloc(l, CAB_STEP_GROW, k->stack[i].whole.buffer);
@@ -471,11 +510,11 @@ cab_status cab_lower_loop(cab_lower *l, cab_node *n)
     set_symbols(l, n, "syms", "first");
     CAB_TRY(begin_carried(l, &k));
     if (k.go)
-        flow_step(l, CAB_STEP_SET, k.count, -1, cab_dim_const(l->d, 0), NULL, NULL);
+        cab_lower_flow_step(l, CAB_STEP_SET, k.count, -1, cab_dim_const(l->d, 0), NULL, NULL);
     begin_stacked(l, &k);
-    flow_step(l, CAB_STEP_LOOP, k.iter, -1, trip[0], NULL, &texts);
+    cab_lower_flow_step(l, CAB_STEP_LOOP, k.iter, -1, trip[0], NULL, &texts);
     CAB_TRY(lower_time(l, &k));
-    flow_step(l, CAB_STEP_END, NULL, -1, NULL, NULL, NULL);
+    cab_lower_flow_step(l, CAB_STEP_END, NULL, -1, NULL, NULL, NULL);
     for (int i = 0; i < n->n_out; i++)
         if (i < k.carried)
             own_place(l, n->out[i], k.carry[i].in.buffer);

@@ -72,6 +72,7 @@ typedef struct cab_vinfo {
     const cab_dim *part_at;    /* PART: first index along the concat's axis */
     int output;                /* graph output whose buffer it is; -1 */
     uint32_t pos;              /* place of its node in the order; inputs 0 */
+    bool passing;              /* an input of a body that is the body's own */
 } cab_vinfo;
 
 typedef struct cab_members { CAB_VEC(cab_node *) v; } cab_members;
@@ -106,6 +107,23 @@ bool cab_lower_is_late(const cab_lower *l, const cab_guard_eq *g);
 cab_status cab_lower_item(cab_lower *l, cab_node *n);
 cab_status cab_lower_if(cab_lower *l, cab_node *n);
 cab_status cab_lower_loop(cab_lower *l, cab_node *n);
+/* lower_flow.c, for lower_seq.c.  -1 and NULL: without. */
+void cab_lower_flow_step(cab_lower *l, cab_step_kind kind, const cab_dim *sym, int buffer,
+                         const cab_dim *p0, const cab_dim *p1, const cab_step *texts);
+/* What must hold of the symbols that n has given their values. */
+void cab_lower_given(cab_lower *l, const cab_dim *const *syms, int64_t k, const cab_node *n);
+
+/* ---- lower_seq.c: sequences and optionals ---- */
+static inline bool cab_value_is_list(const cab_value *v)
+{
+    return v->type.kind != CAB_KIND_tensor;
+}
+/* The buffer that is the list v. */
+int cab_lower_list(cab_lower *l, cab_value *v);
+int cab_lower_list_temp(cab_lower *l, const cab_type *t, const char *name);
+/* to becomes what v holds; v may be emptied where nothing else reads it. */
+void cab_lower_list_copy(cab_lower *l, int to, cab_value *v);
+cab_status cab_lower_seq(cab_lower *l, cab_node *n);
 
 /* ---- lower.c ---- */
 /* The steps of l->g.  Its inputs have places, and what is wanted of it is

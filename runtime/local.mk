@@ -18,6 +18,7 @@ libruntime_a_SOURCES += \
 	runtime/custom.c \
 	runtime/session_bind.c \
 	runtime/session_flow.c \
+	runtime/session_list.c \
 	runtime/session_overlap.c \
 	runtime/session_async.c \
 	runtime/session.c

@@ -279,6 +279,12 @@ static int info(const cab_plan *p, const uint32_t *list, uint32_t n, int i, cab_
     out->rank = v->rank;
     for (int k = 0; k < CAB_PLAN_MAX_RANK; k++)
         out->dim_names[k] = "";
+    if (v->kind) {
+        out->rank = v->offset <= CAB_PLAN_MAX_RANK ? (int)v->offset : CAB_RANK_SEQUENCE;
+        for (int k = 0; k < out->rank; k++)
+            out->dims[k] = -1;
+        return CAB_OK;
+    }
     for (int k = 0; k < v->rank; k++) {
         const cab_plan_scalar *s = &p->scalars[v->dims[k]];
         out->dims[k] = s->op == CAB_S_CONST ? s->imm : -1;
@@ -286,6 +292,21 @@ static int info(const cab_plan *p, const uint32_t *list, uint32_t n, int i, cab_
             out->dim_names[k] = cab_plan_text(p, s->name);
     }
     return CAB_OK;
+}
+
+static int kind(const cab_plan *p, const uint32_t *list, uint32_t n, int i)
+{
+    return i < 0 || (uint32_t)i >= n ? -1 : p->values[list[i]].kind;
+}
+
+int cab_model_input_kind(const cab_model *m, int i)
+{
+    return kind(&m->plan, m->plan.inputs, m->plan.header->n_inputs, i);
+}
+
+int cab_model_output_kind(const cab_model *m, int i)
+{
+    return kind(&m->plan, m->plan.outputs, m->plan.header->n_outputs, i);
 }
 
 int cab_model_input(const cab_model *m, int i, cab_tensor_info *out)

@@ -100,6 +100,10 @@ static bool value_ok(const cab_plan *p, uint32_t i)
     for (int k = 0; k < v->rank; k++)
         if (v->dims[k] >= (v->cls == CAB_V_INPUT ? p->n_early : h->n_scalars))
             return false;
+    if (v->kind > 2 || (v->kind != 0) != (v->cls == CAB_V_LIST || (v->kind != 0 && (
+            v->cls == CAB_V_INPUT || v->cls == CAB_V_OUTPUT))) || (v->kind && v->rank) ||
+        (v->kind && v->cls == CAB_V_INPUT && v->flags & CAB_V_FIXED))
+        return false;
     if ((v->cls == CAB_V_ARENA || v->cls == CAB_V_INPUT) && v->slot_bytes >= p->n_early)
         return false;
     switch (v->cls) {
@@ -128,6 +132,7 @@ static cab_status check_values(cab_plan *p, cab_error *e)
         if (!value_ok(p, i) || !constant_ok(p, v))
             return bad(e, "value table");
         p->n_aliases += v->cls == CAB_V_ALIAS;
+        p->n_lists += v->kind != 0;
         if (v->cls == CAB_V_DYNAMIC && v->index >= p->n_dynamic)
             p->n_dynamic = v->index + 1;
     }
@@ -190,6 +195,9 @@ static bool call_ok(const cab_plan *p, const cab_plan_instr *x)
     uint64_t at = list_ok(p, x->b, p->header->n_values, &n_values);
     if (!at || !list_ok(p, at, p->header->n_scalars, &n_params))
         return false;
+    for (uint32_t i = 0; i < n_values; i++)
+        if (p->values[p->words[x->b + 1 + i]].kind)
+            return false;
     if (!text_ok(p, x->d) || !text_ok(p, x->e))
         return false;
     if (x->op == CAB_I_LAUNCH)
@@ -264,9 +272,45 @@ static cab_status check_custom(cab_plan *p, cab_error *e)
     return CAB_OK;
 }
 
+static bool is_list(const cab_plan *p, uint32_t v)
+{
+    return v < p->header->n_values && p->values[v].kind != 0;
+}
+
+static bool list_value_ok(const cab_plan *p, char want, uint32_t v)
+{
+    bool list = is_list(p, v);
+    switch (want) {
+    case 'L': return list;
+    case 'W': return list && p->values[v].cls != CAB_V_INPUT;
+    case 'B': return is_value(p, v, CAB_V_BORROWED);
+    case 'D': return !list && writable(p, v);
+    default: return !list;
+    }
+}
+
+static bool list_instr_ok(const cab_plan *p, const cab_plan_instr *x)
+{
+    uint32_t n_values, n_params;
+    uint64_t at = list_ok(p, x->b, p->header->n_values, &n_values);
+    const cab_list_row *row = cab_list_row_of(x->a);
+    if (!row || !at || !list_ok(p, at, p->header->n_scalars, &n_params) || !text_ok(p, x->d) ||
+        n_values != strlen(row->values))
+        return false;
+    if (row->n_params >= 0 ? n_params != (uint32_t)row->n_params
+                           : n_params < 1 || n_params > 1 + CAB_PLAN_MAX_RANK)
+        return false;
+    for (uint32_t i = 0; i < n_values; i++)
+        if (!list_value_ok(p, row->values[i], p->words[x->b + 1 + i]))
+            return false;
+    return !row->sets || (x->c < p->header->n_scalars && p->scalars[x->c].op == CAB_S_SIZE_READ);
+}
+
 /* Memory of the session's own, of one class. */
 static bool swap_ok(const cab_plan *p, uint32_t a, uint32_t b)
 {
+    if (is_value(p, a, CAB_V_LIST) || is_value(p, b, CAB_V_LIST))
+        return is_value(p, a, CAB_V_LIST) && is_value(p, b, CAB_V_LIST);
     return (is_value(p, a, CAB_V_ARENA) && is_value(p, b, CAB_V_ARENA)) ||
            (is_value(p, a, CAB_V_DYNAMIC) && is_value(p, b, CAB_V_DYNAMIC));
 }
@@ -278,13 +322,15 @@ static bool instr_ok(const cab_plan *p, uint32_t i)
     switch (x->op) {
     case CAB_I_LAUNCH:
     case CAB_I_HELPER: return call_ok(p, x);
-    case CAB_I_ZERO: return writable(p, x->a);
-    case CAB_I_COPY: return writable(p, x->a) && x->b < h->n_values;
+    case CAB_I_ZERO: return writable(p, x->a) && !p->values[x->a].kind;
+    case CAB_I_COPY: return writable(p, x->a) && x->b < h->n_values && !p->values[x->a].kind &&
+                            !p->values[x->b].kind;
     case CAB_I_EVAL_SHAPE: return x->a >= p->n_early && x->a <= x->b && x->b <= h->n_scalars;
     case CAB_I_SET: return x->a < h->n_scalars && x->b < h->n_scalars &&
                            p->scalars[x->a].op == CAB_S_SIZE_READ;
     case CAB_I_CHECK: return x->a < h->n_checks && text_ok(p, x->d);
     case CAB_I_SWAP: return swap_ok(p, x->a, x->b);
+    case CAB_I_LIST: return list_instr_ok(p, x);
     case CAB_I_SIZE_READ: return x->a < h->n_scalars && x->b < h->n_values &&
                                  p->scalars[x->a].op == CAB_S_SIZE_READ;
     case CAB_I_ALLOC: return is_value(p, x->a, CAB_V_DYNAMIC) ||

@@ -128,16 +128,20 @@ enum cab_value_class {
     CAB_V_ALIAS,               /* index: parent value; slot_offset: byte offset slot */
     CAB_V_DYNAMIC,             /* allocated by ALLOC; index: those of one number are never alive
                                 * at once and share memory, which only grows */
+    CAB_V_LIST,                /* a sequence or an optional inside */
+    CAB_V_BORROWED,            /* a tensor that lies in a list, by LIST get */
     CAB_V_CLASS_COUNT
 };
-enum { CAB_V_ZEROED = 1, CAB_V_FIXED = 2 /* input must equal the bytes at offset in weights */ };
+enum { CAB_V_ZEROED = 1, CAB_V_FIXED = 2 /* input must equal the bytes at offset in weights */,
+       CAB_V_NESTED = 4 /* an optional of sequences */ };
 typedef struct cab_plan_value {
-    uint8_t cls, kind, dtype, rank;    /* kind: 0 tensor, 1 sequence, 2 optional; dtype: ONNX number */
+    uint8_t cls, kind, dtype, rank;    /* kind: 0 tensor, 1 sequence, 2 optional; dtype: ONNX number
+                                        * (of the elements); rank: 0 of lists */
     uint32_t flags;
     uint32_t name, index;
     uint32_t dims[CAB_PLAN_MAX_RANK];  /* scalar slots */
     uint32_t slot_bytes, slot_offset;
-    uint64_t offset;
+    uint64_t offset;                   /* lists: rank of the elements, CAB_PLAN_NONE: any */
     uint32_t first, last;              /* instructions that use it, inclusive */
 } cab_plan_value;
 
@@ -162,7 +166,8 @@ enum cab_instr_op {
     CAB_I_CUSTOM,      /* a its number among these instructions, b words (below), d layers, e what */
     CAB_I_SET,         /* slot a <- slot b */
     CAB_I_CHECK,       /* check a must hold; d layers */
-    CAB_I_SWAP,        /* values a and b (ARENA or DYNAMIC, same bytes but for DYNAMIC) change memory */
+    CAB_I_SWAP,        /* values a and b (ARENA, DYNAMIC or lists; ARENA: same bytes) change memory */
+    CAB_I_LIST,        /* list operation a, b words: [n_values, values..., n_params, slots...], c slot that is set, d layers */
     CAB_I_COUNT
 };
 /* Words of a CUSTOM instruction; those of different ones do not overlap:
@@ -174,6 +179,30 @@ enum cab_plan_attr { CAB_PA_INTS, CAB_PA_FLOATS, CAB_PA_TEXT, CAB_PA_COUNT };
 enum { CAB_CUSTOM_DOMAIN, CAB_CUSTOM_NAME, CAB_CUSTOM_NODE, CAB_CUSTOM_INPUTS, CAB_CUSTOM_OUTPUTS,
        CAB_CUSTOM_ATTRS, CAB_CUSTOM_HEAD };
 typedef struct cab_plan_instr { uint32_t op, a, b, c, d, e; } cab_plan_instr;
+
+/* What can be done with lists.  Letters: L list, W list that is written, T
+ * tensor, B BORROWED tensor, D tensor that is written.  A place in a list
+ * counts from the end when negative; INT64_MAX is behind the last.
+ * LIST(id, "word", values, params (-1: any), sets a slot) */
+#define CAB_LISTS(LIST) \
+    LIST(CLEAR, "list_clear", "W", 0, 0) \
+    LIST(NONE, "list_none", "W", 0, 0) \
+    LIST(COPY, "list_copy", "WL", 0, 0) \
+    LIST(MOVE, "list_move", "WW", 0, 0) \
+    LIST(INSERT, "list_insert", "WT", -1, 0)       /* place, extents */ \
+    LIST(ERASE, "list_erase", "W", 1, 0)           /* place */ \
+    LIST(LENGTH, "list_length", "L", 0, 1) \
+    LIST(HAS, "list_has", "L", 0, 1) \
+    LIST(DIM, "list_dim", "L", 3, 1)               /* place, axis, rank */ \
+    LIST(GET, "list_get", "BL", 1, 0)              /* place */ \
+    LIST(CONCAT_DIM, "list_concat_dim", "L", 4, 1) /* axis, rank, along, new axis */ \
+    LIST(CONCAT, "list_concat", "DL", 2, 0)        /* along, new axis */
+enum cab_list_op {
+#define LIST(id, word, values, params, sets) CAB_L_##id,
+    CAB_LISTS(LIST)
+#undef LIST
+    CAB_L_COUNT
+};
 
 /* The reviewed list of C helpers a plan may call; it only shrinks.
  * HELPER(number, name, n_values, n_params) */

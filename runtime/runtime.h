@@ -49,6 +49,7 @@ typedef struct cab_plan {
     uint32_t n_early;                  /* slots before the first late one */
     uint32_t n_custom;                 /* instructions CUSTOM */
     uint32_t n_aliases;                /* values ALIAS */
+    uint32_t n_lists;                  /* values of kind sequence or optional */
     uint32_t n_dynamic;                /* numbers of DYNAMIC memory */
     const char *strings;
     uint32_t strings_bytes;

@@ -66,6 +66,11 @@ void cab_pool_run(cab_kernel_fn fn, void *const *bufs, const int64_t *ints, int6
 /* Processors this process may keep busy: affinity and cgroup quotas; >= 1. */
 int cab_processors(void);
 
+/* ---- session_list.c ---- */
+typedef struct cab_list_row { const char *word, *values; int n_params; bool sets; } cab_list_row;
+/* NULL when there is no such operation. */
+const cab_list_row *cab_list_row_of(uint32_t op);
+
 /* ---- helpers.c ---- */
 typedef struct cab_helper_call {
     const cab_plan *plan;

@@ -14,7 +14,7 @@ static void call_sizes(const cab_plan *p, uint32_t *n_bufs, uint32_t *n_ints)
     *n_bufs = *n_ints = 1;
     for (uint32_t i = 0; i < p->header->n_instrs; i++) {
         const cab_plan_instr *x = &p->instrs[i];
-        if (x->op != CAB_I_LAUNCH && x->op != CAB_I_HELPER)
+        if (x->op != CAB_I_LAUNCH && x->op != CAB_I_HELPER && x->op != CAB_I_LIST)
             continue;
         const uint32_t *w = p->words + x->b;
         uint32_t bufs = w[0], ints = w[1 + bufs];
@@ -35,6 +35,8 @@ static bool make_tables(cab_session *s)
         { (void **)&s->order, h->n_values, sizeof *s->order },
         { (void **)&s->dynamic, s->plan->n_dynamic, sizeof *s->dynamic },
         { (void **)&s->dynamic_cap, s->plan->n_dynamic, sizeof *s->dynamic_cap },
+        { (void **)&s->lists, s->plan->n_lists ? h->n_values : 0, sizeof *s->lists },
+        { (void **)&s->held, s->plan->n_lists ? h->n_values : 0, sizeof *s->held },
         { (void **)&s->bufs, n_bufs, sizeof *s->bufs },
         { (void **)&s->buf_bytes, n_bufs, sizeof *s->buf_bytes },
         { (void **)&s->ints, n_ints, sizeof *s->ints },
@@ -88,6 +90,7 @@ void cab_session_destroy(cab_session *s)
     if (!s)
         return;
     cab_async_fini(&s->async);
+    cab_lists_fini(s);
     for (uint32_t i = 0; s->dynamic && i < s->plan->n_dynamic; i++)
         cab_session_free(s, s->dynamic[i]);
     for (uint32_t i = 0; s->out_mem && i < s->plan->header->n_outputs; i++)
@@ -98,7 +101,7 @@ void cab_session_destroy(cab_session *s)
         cab_session_free(s, s->packing[i].slots);
         cab_session_free(s, s->packing[i].offsets);
     }
-    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->dynamic_cap, s->bufs,
+    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->dynamic_cap, s->lists, s->held, s->bufs,
                        s->buf_bytes, s->ints, s->views, s->out_mem, s->out_cap, s->spare_mem,
                        s->spare_cap, s->copy_to, s->trace,
                        s->arena, s->scratch };
@@ -206,6 +209,7 @@ static cab_instr_fn *const handlers[CAB_I_COUNT] = {
     [CAB_I_EVAL_SHAPE] = cab_run_eval_shape, [CAB_I_SIZE_READ] = cab_run_size_read,
     [CAB_I_SET] = cab_run_set,     [CAB_I_CHECK] = cab_run_check,
     [CAB_I_ALLOC] = cab_run_alloc, [CAB_I_SWAP] = cab_run_swap,
+    [CAB_I_LIST] = cab_run_list,
     [CAB_I_JUMP] = cab_run_jump,   [CAB_I_BRANCH] = cab_run_branch,
     [CAB_I_LOOP] = cab_run_loop,   [CAB_I_NEXT] = cab_run_next,
 };
@@ -235,11 +239,13 @@ static void record(cab_run *r, const cab_plan_instr *x, int64_t start)
     static const char *const kinds[CAB_I_COUNT] = {
         [CAB_I_LAUNCH] = "launch", [CAB_I_HELPER] = "helper",
         [CAB_I_CUSTOM] = "custom", [CAB_I_ZERO] = "zero", [CAB_I_COPY] = "copy", [CAB_I_ALLOC] = "alloc",
+        [CAB_I_LIST] = "list",
     };
     cab_session *s = r->s;
     if (!kinds[x->op] || !room_for_event(s))
         return;
-    bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER || x->op == CAB_I_CUSTOM;
+    bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER || x->op == CAB_I_CUSTOM ||
+                x->op == CAB_I_LIST;
     cab_trace_event *t = &s->trace[s->n_trace++];
     *t = (cab_trace_event){ .kind = kinds[x->op], .name = "", .layers = "", .what = "",
                             .start_ns = start - r->t0, .ns = cab_now_ns() - start };
@@ -248,6 +254,7 @@ static void record(cab_run *r, const cab_plan_instr *x, int64_t start)
         t->what = cab_plan_text(s->plan, x->e);
         t->name = x->op == CAB_I_HELPER ? cab_helper_get(x->a)->name
                 : x->op == CAB_I_CUSTOM ? s->model->custom[x->a].op.name
+                : x->op == CAB_I_LIST ? cab_list_row_of(x->a)->word
                                         : cab_plan_text(s->plan, s->plan->kernels[x->a].name);
     }
     if (x->op == CAB_I_LAUNCH)
@@ -318,6 +325,11 @@ int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
         cab_pool_leave(s->options.threads);
     if (rc == CAB_OK && s->plan->n_early < s->plan->header->n_scalars)
         rc = cab_session_late_outputs(s, e);
+    for (uint32_t i = 0; s->plan->n_lists && rc == CAB_OK && i < s->plan->header->n_outputs; i++)
+        if (s->plan->values[s->plan->outputs[i]].kind)
+            rc = cab_list_give(s, i, e);
+    if (s->plan->n_lists)
+        cab_lists_end(s, rc == CAB_OK);
     if (rc == CAB_OK)
         copy_outputs(&r);
     return rc;

@@ -34,6 +34,8 @@ static int check_input(const cab_plan *p, uint32_t i, const cab_tensor_view *t, 
 {
     const cab_plan_value *v = &p->values[p->inputs[i]];
     const char *name = cab_plan_text(p, v->name);
+    if (v->kind)
+        return cab_list_check_input(p, i, t, e);
     cab_dtype want = cab_dtype_from_onnx(v->dtype), got = cab_dtype_from_onnx(t->dtype);
     uint64_t n, need;
     if (want != got)
@@ -54,6 +56,8 @@ static int check_data(const cab_session *s, uint32_t i, const cab_tensor_view *t
     const cab_plan_value *v = &p->values[p->inputs[i]];
     const char *name = cab_plan_text(p, v->name);
     uint64_t need = (uint64_t)s->slots[v->slot_bytes];
+    if (v->kind)
+        return CAB_OK;
     if (t->bytes < need || (need && !t->data))
         return cab_rt_fail(e, CAB_EINPUT, "input '%s' needs %llu bytes, %llu are given", name,
                            (unsigned long long)need, (unsigned long long)t->bytes);
@@ -283,7 +287,7 @@ int cab_session_late_outputs(cab_session *s, cab_error *e)
 {
     int rc = CAB_OK;
     for (uint32_t i = 0; i < s->plan->header->n_outputs && rc == CAB_OK; i++)
-        if (has_late_extents(s->plan, &s->plan->values[s->plan->outputs[i]]))
+        if (!s->plan->values[s->plan->outputs[i]].kind && has_late_extents(s->plan, &s->plan->values[s->plan->outputs[i]]))
             rc = fill_extents(s, i, e);
     return rc;
 }
@@ -353,12 +357,19 @@ static int locate_all(cab_session *s, const cab_packing *k, cab_error *e)
         const cab_plan_value *v = &p->values[i];
         int rc = cab_session_locate(s, i, e);
         switch (v->cls) {
-        case CAB_V_INPUT: s->data[i] = s->inputs[v->index].data; break;
+        case CAB_V_INPUT:
+            s->data[i] = s->inputs[v->index].data;
+            if (v->kind)
+                rc = cab_list_bind(s, v->index, e);
+            break;
+        case CAB_V_LIST: case CAB_V_BORROWED: s->data[i] = NULL; s->bytes[i] = 0; break;
         case CAB_V_CONST: s->data[i] = (void *)(uintptr_t)(p->weights + v->offset); break;
         case CAB_V_ARENA: s->data[i] = s->arena + k->offsets[i]; break;
         case CAB_V_DYNAMIC: s->data[i] = NULL; s->bytes[i] = 0; break;
         case CAB_V_OUTPUT:
-            if (v->slot_bytes < p->n_early)
+            if (v->kind)
+                s->copy_to[v->index] = NULL;
+            else if (v->slot_bytes < p->n_early)
                 rc = cab_session_bind_output(s, v->index, e);
             else                       /* by ALLOC */
                 s->data[i] = s->copy_to[v->index] = NULL;

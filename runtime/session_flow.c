@@ -110,6 +110,10 @@ int cab_run_swap(cab_run *r, const cab_plan_instr *x)
     void *data = s->data[x->a];
     uint64_t bytes = s->bytes[x->a];
     bool dynamic = a->cls == CAB_V_DYNAMIC;
+    if (a->kind) {
+        cab_list_swap(s, x->a, x->b);
+        return CAB_OK;
+    }
     if (!dynamic && bytes != s->bytes[x->b])
         return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: tensors of unequal sizes "
                                                 "change places");

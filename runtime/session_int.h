@@ -31,6 +31,23 @@ typedef struct cab_async {
     void *user;
 } cab_async;
 
+/* A tensor in lists; several lists may share it. */
+typedef struct cab_item {
+    uint32_t refs;
+    int dtype, rank;
+    int64_t dims[CAB_PLAN_MAX_RANK];
+    uint64_t bytes, room;
+    void *data;                /* behind the struct, or the caller's memory */
+    struct cab_item *next;  /* among those that wait for use */
+} cab_item;
+typedef struct cab_list {
+    bool present;              /* optionals: holds something */
+    uint32_t n, room;
+    cab_item **e;
+    cab_tensor_view *views;    /* of an output, for the caller */
+    uint32_t n_views;
+} cab_list;
+
 struct cab_session {
     cab_model *model;
     const cab_plan *plan;
@@ -50,6 +67,9 @@ struct cab_session {
     void **dynamic;            /* per number of DYNAMIC values: kept from run to run */
     uint64_t *dynamic_cap;
     uint64_t dynamic_bytes;    /* of them together */
+    cab_list *lists;           /* per value, when there are any */
+    cab_item **held;        /* per value: what a BORROWED tensor lies in */
+    cab_item *spare;        /* elements for use again */
     const cab_tensor_view *inputs;     /* of this run */
     cab_tensor_view *outputs;
     cab_packing packing[CAB_PACKINGS];
@@ -76,7 +96,7 @@ typedef struct cab_run {
 } cab_run;
 typedef int cab_instr_fn(cab_run *r, const cab_plan_instr *x);
 cab_instr_fn cab_run_eval_shape, cab_run_size_read, cab_run_set, cab_run_check, cab_run_alloc,
-    cab_run_swap, cab_run_jump, cab_run_branch, cab_run_loop, cab_run_next;
+    cab_run_swap, cab_run_list, cab_run_jump, cab_run_branch, cab_run_loop, cab_run_next;
 
 /* ---- session_bind.c: inputs, sizes, memory -> data[] ---- */
 /* 64-byte aligned, counted; NULL when out of memory. */
@@ -101,6 +121,17 @@ int cab_session_custom(cab_session *s, const cab_plan_instr *x, cab_error *e);
 /* Address of a value whose extents are known; checks aliases against parents. */
 int cab_session_locate(cab_session *s, uint32_t value, cab_error *e);
 
+
+/* ---- session_list.c: sequences and optionals ---- */
+/* The caller's view of input i as a list. */
+int cab_list_bind(cab_session *s, uint32_t i, cab_error *e);
+/* The views of output i. */
+int cab_list_give(cab_session *s, uint32_t i, cab_error *e);
+int cab_list_check_input(const cab_plan *p, uint32_t i, const cab_tensor_view *t, cab_error *e);
+void cab_list_swap(cab_session *s, uint32_t a, uint32_t b);
+/* What the run held goes back; keep: but for the outputs. */
+void cab_lists_end(cab_session *s, bool keep);
+void cab_lists_fini(cab_session *s);
 
 /* ---- session_overlap.c: outputs that lie on inputs ---- */
 /* Whether some input of this run lies in [p, p + n). */

@@ -23,13 +23,34 @@ static bool wanted(const tool_args *args, const char *name)
     return args->n_outputs == 0;
 }
 
+static cab_file_value file_value(run_job *r, const cab_tensor_view *v)
+{
+    cab_file_value f = { .kind = CAB_KIND_tensor, .name = "", .elem_kind = CAB_KIND_tensor };
+    if (v->rank >= 0) {
+        f.tensor = (cab_tensor){ cab_dtype_from_onnx(v->dtype), v->rank, { 0 }, v->data };
+        memcpy(f.tensor.dims, v->dims, sizeof f.tensor.dims);
+        return f;
+    }
+    f.kind = v->rank == CAB_RANK_NONE ? CAB_KIND_optional : CAB_KIND_sequence;
+    f.n = f.kind == CAB_KIND_sequence ? (size_t)v->dims[0] : 0;
+    f.items = CAB_NEW_N(r->arena, cab_file_value, f.n + 1);
+    for (size_t i = 0; i < f.n; i++)
+        f.items[i] = file_value(r, (const cab_tensor_view *)v->data + i);
+    return f;
+}
+
 static cab_status write_output(run_job *r, int i, const cab_tensor_info *info,
                                const cab_tensor_view *v)
 {
-    cab_tensor t = { cab_dtype_from_onnx(v->dtype), v->rank, { 0 }, v->data };
-    memcpy(t.dims, v->dims, sizeof t.dims);
+    cab_file_value f = file_value(r, v), *held;
     const char *path = cab_printf(r->arena, "%s/output_%d.pb", r->args.output_dir, i);
-    return cab_tensor_write_pb(r->arena, path, info->name, &t, r->diag);
+    if (cab_model_output_kind(r->model, i) == CAB_KIND_OPTIONAL && f.kind != CAB_KIND_optional) {
+        held = cab_dup(r->arena, &f, sizeof f);
+        f = (cab_file_value){ .kind = CAB_KIND_optional, .elem_kind = held->kind, .n = 1,
+                              .items = held };
+    }
+    f.name = info->name;
+    return cab_value_write_pb(r->arena, path, &f, r->diag);
 }
 
 static cab_status deliver(run_job *r, const cab_tensor_view *out)

@@ -9,6 +9,7 @@ static void allocate(cab_arena *a, size_t n, tool_feeds *f)
 {
     *f = (tool_feeds){ .arena = a, .n = n };
     f->tensor = CAB_NEW_N(a, cab_tensor, n + 1);
+    f->list = CAB_NEW_N(a, cab_file_value, n + 1);
     f->name = CAB_NEW_N(a, const char *, n + 1);
 }
 
@@ -42,16 +43,16 @@ cab_status tool_feeds_read(cab_arena *a, const tool_args *args, const char *cons
     bool *given = CAB_NEW_N(a, bool, n + 1);
     for (size_t i = 0; i < n; i++) {
         out->name[i] = feeds[i].name;
-        if (feeds[i].kind != CAB_KIND_tensor)
-            return cab_fail(d, CAB_EUNSUPPORTED, NULL,
-                            "input '%s' is no tensor (sequences and optionals come later)",
-                            feeds[i].name);
+        out->list[i].kind = feeds[i].kind;
     }
     size_t next = 0;
     for (int i = 0; i < n_files; i++) {
         const char *file = NULL;
         CAB_TRY(place(out, files[i], next, &at, &file, d));
-        CAB_TRY(cab_tensor_read(a, file, &out->tensor[at], d));
+        if (feeds[at].kind == CAB_KIND_tensor)
+            CAB_TRY(cab_tensor_read(a, file, &out->tensor[at], d));
+        else
+            CAB_TRY(cab_value_read(a, file, feeds[at].kind, &out->list[at], d));
         given[at] = true;
         while (next < n && given[next])
             next++;
@@ -61,6 +62,40 @@ cab_status tool_feeds_read(cab_arena *a, const tool_args *args, const char *cons
             return cab_fail(d, CAB_EINVAL, NULL, "input '%s' is missing: give it with --input",
                             out->name[i]);
     return CAB_OK;
+}
+
+/* What the tensors in it have in common, for the importer. */
+static void common_element(const cab_file_value *v, cab_import_input *in, bool *any)
+{
+    for (size_t i = 0; v->kind != CAB_KIND_tensor && i < v->n; i++)
+        common_element(&v->items[i], in, any);
+    if (v->kind != CAB_KIND_tensor)
+        return;
+    in->rank = !*any || in->rank == v->tensor.rank ? v->tensor.rank : CAB_RANK_UNKNOWN;
+    in->dtype = v->tensor.dtype;
+    *any = true;
+}
+
+static cab_tensor_view tensor_view(const cab_tensor *t)
+{
+    uint64_t bytes = 0;
+    cab_dtype_bytes(t->dtype, (uint64_t)cab_tensor_numel(t), &bytes);
+    cab_tensor_view v = { cab_dtype_onnx(t->dtype), t->rank, { 0 }, t->data, bytes };
+    memcpy(v.dims, t->dims, sizeof v.dims);
+    return v;
+}
+
+static cab_tensor_view list_view(cab_arena *a, const cab_file_value *v)
+{
+    if (v->kind == CAB_KIND_tensor)
+        return tensor_view(&v->tensor);
+    if (v->kind == CAB_KIND_optional)
+        return v->n ? list_view(a, &v->items[0]) : (cab_tensor_view){ .rank = CAB_RANK_NONE };
+    cab_tensor_view *items = CAB_NEW_N(a, cab_tensor_view, v->n + 1);
+    for (size_t i = 0; i < v->n; i++)
+        items[i] = list_view(a, &v->items[i]);
+    return (cab_tensor_view){ .rank = CAB_RANK_SEQUENCE, .dims = { (int64_t)v->n }, .data = items,
+                              .bytes = v->n * sizeof *items };
 }
 
 static int64_t extent(const tool_args *args, const cab_plan *p, uint32_t slot, int axis)
@@ -129,8 +164,16 @@ void tool_feeds_offer(const tool_feeds *f, cab_import_options *o)
     for (size_t i = 0; i < f->n; i++) {
         const cab_tensor *t = &f->tensor[i];
         uint64_t bytes = 0;
+        bool any = false;
+        if (f->list[i].kind != CAB_KIND_tensor) {
+            in[i] = (cab_import_input){ .name = f->name[i], .list = true,
+                                        .rank = CAB_RANK_UNKNOWN, .dtype = CAB_DT_none };
+            common_element(&f->list[i], &in[i], &any);
+            continue;
+        }
         cab_dtype_bytes(t->dtype, (uint64_t)cab_tensor_numel(t), &bytes);
-        in[i] = (cab_import_input){ f->name[i], t->dtype, t->rank, t->dims, t->data, bytes };
+        in[i] = (cab_import_input){ f->name[i], t->dtype, t->rank, t->dims, t->data, bytes,
+                                    false };
     }
     o->inputs = in;
     o->n_inputs = (int)f->n;
@@ -149,12 +192,7 @@ cab_status tool_feeds_given(cab_arena *a, tool_args *args, cab_diag *d)
 void tool_feeds_views(cab_arena *a, const tool_feeds *f, cab_tensor_view **out)
 {
     *out = CAB_NEW_N(a, cab_tensor_view, f->n + 1);
-    for (size_t i = 0; i < f->n; i++) {
-        const cab_tensor *t = &f->tensor[i];
-        cab_tensor_view *v = &(*out)[i];
-        uint64_t bytes = 0;
-        cab_dtype_bytes(t->dtype, (uint64_t)cab_tensor_numel(t), &bytes);
-        *v = (cab_tensor_view){ cab_dtype_onnx(t->dtype), t->rank, { 0 }, t->data, bytes };
-        memcpy(v->dims, t->dims, sizeof v->dims);
-    }
+    for (size_t i = 0; i < f->n; i++)
+        (*out)[i] = f->list[i].kind == CAB_KIND_tensor ? tensor_view(&f->tensor[i])
+                                                       : list_view(a, &f->list[i]);
 }

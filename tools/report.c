@@ -62,8 +62,27 @@ cab_status tool_emit(const tool_args *args, cab_diag *d)
     return s;
 }
 
+/* A sequence element by element; an optional without a value. */
+static void print_list(const char *name, const cab_tensor_view *t)
+{
+    char item[256];
+    if (t->rank == CAB_RANK_NONE) {
+        printf("%s: nothing\n", name);
+        return;
+    }
+    printf("%s: a sequence of %lld\n", name, (long long)t->dims[0]);
+    for (int64_t i = 0; i < t->dims[0]; i++) {
+        snprintf(item, sizeof item, "  %.200s[%lld]", name, (long long)i);
+        tool_print_tensor(item, (const cab_tensor_view *)t->data + i);
+    }
+}
+
 void tool_print_tensor(const char *name, const cab_tensor_view *t)
 {
+    if (t->rank < 0) {
+        print_list(name, t);
+        return;
+    }
     cab_dtype dt = cab_dtype_from_onnx(t->dtype);
     int64_t n = 1;
     printf("%s: %s[", name, cab_dtype_name(dt));

@@ -37,16 +37,26 @@ static int find_input(const cab_model *m, const char *text, int next, const char
 static int read_inputs(rt_run *r, const cab_model *m, cab_tensor_view *in)
 {
     int n = cab_model_input_count(m), next = 0;
-    for (int i = 0; i < r->n_inputs; i++) {
+    bool *given = calloc((size_t)n + 1, sizeof *given);
+    int rc = CAB_RT_OK;
+    if (!given)
+        return tell(r, CAB_RT_ENOMEM, r->model, "out of memory");
+    for (int i = 0; i < r->n_inputs && rc == CAB_RT_OK; i++) {
         const char *file, *why;
         int at = find_input(m, r->input[i], next, &file);
-        if (at >= n || in[at].data)
-            return tell(r, CAB_RT_EINPUT, file, "one input too many");
-        if (rt_tensor_read(file, &in[at], &why))
-            return tell(r, CAB_RT_EINPUT, file, why);
-        while (next < n && in[next].data)
+        if (at >= n || given[at]) {
+            rc = tell(r, CAB_RT_EINPUT, file, "one input too many");
+            break;
+        }
+        given[at] = true;
+        if (rt_value_read(file, cab_model_input_kind(m, at), &in[at], &why))
+            rc = tell(r, CAB_RT_EINPUT, file, why);
+        while (next < n && given[next])
             next++;
     }
+    free(given);
+    if (rc != CAB_RT_OK)
+        return rc;
     return next < n ? tell(r, CAB_RT_EINPUT, r->model, "an input is missing: give it with --input")
                     : CAB_RT_OK;
 }
@@ -65,7 +75,7 @@ static int write_outputs(rt_run *r, const cab_model *m, const cab_tensor_view *o
             continue;
         }
         snprintf(path, sizeof path, "%s/output_%d.pb", r->output_dir, i);
-        if (rt_tensor_write(path, info.name, &out[i], &why))
+        if (rt_value_write(path, info.name, cab_model_output_kind(m, i), &out[i], &why))
             return tell(r, CAB_RT_EIO, path, why);
     }
     return CAB_RT_OK;
@@ -119,7 +129,7 @@ static int run_model(rt_run *r, cab_model *m)
     if (rc == CAB_RT_OK)
         rc = run_session(r, m, in, out);
     for (int i = 0; in && i < cab_model_input_count(m); i++)
-        free(in[i].data);
+        rt_value_free(&in[i]);
     free(in);
     free(out);
     return rc;

@@ -3,7 +3,9 @@
  * rt_tensor.c - .npy and raw TensorProto files, with libc only.
  *
  * TensorProto fields (numbers of the published format): 1 dims, 2 data_type,
- * 8 name, 9 raw_data.  Typed fields (float_data and its kin) are refused: the
+ * 8 name, 9 raw_data; SequenceProto: 1 name, 2 elem_type, 3 tensor_values;
+ * OptionalProto: 1 name, 2 elem_type (1 tensor, 3 sequence), 3 tensor_value,
+ * 5 sequence_value.  Typed fields (float_data and its kin) are refused: the
  * compiler's own reader (frontend/) knows them.
  */
 #include "tools/rt_tensor.h"
@@ -142,35 +144,107 @@ static int parse_npy(const uint8_t *p, size_t n, cab_tensor_view *v, span *raw, 
     return ok ? 0 : fail(why, "an .npy form that is not read (C order, plain dtypes)");
 }
 
-int rt_tensor_read(const char *path, cab_tensor_view *v, const char **why)
+/* Bytes of a parsed tensor into memory of its own. */
+static int own(cab_tensor_view *v, span raw, const char **why)
+{
+    uint64_t elems = 1, bytes;
+    for (int i = 0; i < v->rank; i++)
+        if (__builtin_mul_overflow(elems, (uint64_t)v->dims[i], &elems))
+            return fail(why, "enormous extents");
+    if (!cab_dtype_bytes(cab_dtype_from_onnx(v->dtype), elems, &bytes) ||
+        bytes != (uint64_t)(raw.end - raw.p))
+        return fail(why, "extents and data do not fit");
+    if (!(v->data = malloc(bytes + 64)))
+        return fail(why, "out of memory");
+    v->bytes = bytes;
+    if (bytes)
+        memcpy(v->data, raw.p, bytes);
+    return 0;
+}
+
+static int tensor_message(span s, cab_tensor_view *v, const char **why)
+{
+    span raw = { NULL, NULL };
+    *v = (cab_tensor_view){ 0 };
+    return parse_pb(s, v, &raw, why) ? -1 : own(v, raw, why);
+}
+
+static int sequence_message(span s, cab_tensor_view *v, const char **why)
+{
+    uint64_t number, value;
+    span bytes, all = s;
+    size_t n = 0;
+    while (all.p < all.end) {
+        if (!field(&all, &number, &bytes, &value))
+            return fail(why, "not a SequenceProto");
+        n += number == 3;
+        if (number > 3)
+            return fail(why, "a sequence of what are no dense tensors");
+    }
+    cab_tensor_view *items = calloc(n + 1, sizeof *items);
+    *v = (cab_tensor_view){ .rank = CAB_RANK_SEQUENCE, .data = items, .bytes = n * sizeof *items };
+    if (!items)
+        return fail(why, "out of memory");
+    while (s.p < s.end && field(&s, &number, &bytes, &value))
+        if (number == 3 && tensor_message(bytes, &items[v->dims[0]++], why))
+            return -1;
+    return 0;
+}
+
+static int optional_message(span s, cab_tensor_view *v, const char **why)
+{
+    uint64_t number, value;
+    span bytes;
+    *v = (cab_tensor_view){ .rank = CAB_RANK_NONE };
+    while (s.p < s.end) {
+        if (!field(&s, &number, &bytes, &value))
+            return fail(why, "not an OptionalProto");
+        if (number == 3)
+            return tensor_message(bytes, v, why);
+        if (number == 5)
+            return sequence_message(bytes, v, why);
+        if (number > 2)
+            return fail(why, "an optional of what is no dense tensor");
+    }
+    return 0;
+}
+
+int rt_value_read(const char *path, int kind, cab_tensor_view *v, const char **why)
 {
     size_t n;
     span raw = { NULL, NULL };
-    uint64_t elems = 1, bytes;
     *v = (cab_tensor_view){ 0 };
     uint8_t *p = read_file(path, &n);
     if (!p)
         return fail(why, "cannot read the file");
-    int rc = n > 6 && !memcmp(p, "\x93NUMPY", 6)
-                 ? parse_npy(p, n, v, &raw, why)
-                 : parse_pb((span){ p, p + n }, v, &raw, why);
-    for (int i = 0; i < v->rank && rc == 0; i++)
-        if (__builtin_mul_overflow(elems, (uint64_t)v->dims[i], &elems))
-            rc = fail(why, "enormous extents");
-    if (rc == 0 && (!cab_dtype_bytes(cab_dtype_from_onnx(v->dtype), elems, &bytes) ||
-                    bytes != (uint64_t)(raw.end - raw.p)))
-        rc = fail(why, "extents and data do not fit");
-    if (rc == 0 && !(v->data = malloc(bytes + 64)))
-        rc = fail(why, "out of memory");
-    if (rc == 0) {
-        v->bytes = bytes;
-        if (bytes)
-            memcpy(v->data, raw.p, bytes);
-    }
+    span all = { p, p + n };
+    int rc;
+    if (kind == CAB_KIND_SEQUENCE)
+        rc = sequence_message(all, v, why);
+    else if (kind == CAB_KIND_OPTIONAL)
+        rc = optional_message(all, v, why);
+    else if (n > 6 && !memcmp(p, "\x93NUMPY", 6))
+        rc = parse_npy(p, n, v, &raw, why) ? -1 : own(v, raw, why);
+    else
+        rc = tensor_message(all, v, why);
     free(p);
     return rc;
 }
 
+int rt_tensor_read(const char *path, cab_tensor_view *v, const char **why)
+{
+    return rt_value_read(path, CAB_KIND_TENSOR, v, why);
+}
+
+void rt_value_free(cab_tensor_view *v)
+{
+    for (int64_t i = 0; v->rank == CAB_RANK_SEQUENCE && i < v->dims[0]; i++)
+        rt_value_free((cab_tensor_view *)v->data + i);
+    free(v->data);
+    v->data = NULL;
+}
+
+/* ---- writing ---- */
 static void put_varint(FILE *f, uint64_t v)
 {
     for (; v >= 128; v >>= 7)
@@ -178,27 +252,101 @@ static void put_varint(FILE *f, uint64_t v)
     fputc((int)v, f);
 }
 
-int rt_tensor_write(const char *path, const char *name, const cab_tensor_view *v,
-                    const char **why)
+static uint64_t varint_bytes(uint64_t v)
 {
-    uint64_t elems = 1, bytes = 0;
-    FILE *f = fopen(path, "wb");
-    if (!f)
-        return fail(why, "cannot create the file");
+    uint64_t n = 1;
+    for (; v >= 128; v >>= 7)
+        n++;
+    return n;
+}
+
+static uint64_t data_bytes(const cab_tensor_view *v)
+{
+    size_t n = cab_tensor_bytes(v->dtype, v->rank, v->dims);
+    return n == SIZE_MAX ? 0 : n;
+}
+
+/* Bytes of the message that put_tensor writes. */
+static uint64_t tensor_bytes(const char *name, const cab_tensor_view *v)
+{
+    uint64_t data = data_bytes(v), n = 1 + varint_bytes((uint64_t)v->dtype);
+    for (int i = 0; i < v->rank; i++)
+        n += 1 + varint_bytes((uint64_t)v->dims[i]);
+    return n + 1 + varint_bytes(strlen(name)) + strlen(name) + 1 + varint_bytes(data) + data;
+}
+
+static void put_head(FILE *f, int number, uint64_t n)
+{
+    fputc(number << 3 | 2, f);
+    put_varint(f, n);
+}
+
+static void put_tensor(FILE *f, const char *name, const cab_tensor_view *v)
+{
     for (int i = 0; i < v->rank; i++) {
-        elems *= (uint64_t)v->dims[i];
         fputc(1 << 3, f);
         put_varint(f, (uint64_t)v->dims[i]);
     }
-    cab_dtype_bytes(cab_dtype_from_onnx(v->dtype), elems, &bytes);
     fputc(2 << 3, f);
     put_varint(f, (uint64_t)v->dtype);
-    fputc(8 << 3 | 2, f);
-    put_varint(f, strlen(name));
+    put_head(f, 8, strlen(name));
     fputs(name, f);
-    fputc(9 << 3 | 2, f);
-    put_varint(f, bytes);
-    fwrite(v->data, 1, bytes, f);
+    put_head(f, 9, data_bytes(v));
+    fwrite(v->data, 1, data_bytes(v), f);
+}
+
+static uint64_t sequence_bytes(const char *name, const cab_tensor_view *v)
+{
+    const cab_tensor_view *items = v->data;
+    uint64_t n = 1 + varint_bytes(strlen(name)) + strlen(name) + 2;
+    for (int64_t i = 0; i < v->dims[0]; i++) {
+        uint64_t k = tensor_bytes("", &items[i]);
+        n += 1 + varint_bytes(k) + k;
+    }
+    return n;
+}
+
+static void put_sequence(FILE *f, const char *name, const cab_tensor_view *v)
+{
+    const cab_tensor_view *items = v->data;
+    put_head(f, 1, strlen(name));
+    fputs(name, f);
+    fputc(2 << 3, f);
+    fputc(1, f);
+    for (int64_t i = 0; i < v->dims[0]; i++) {
+        put_head(f, 3, tensor_bytes("", &items[i]));
+        put_tensor(f, "", &items[i]);
+    }
+}
+
+static void put_optional(FILE *f, const char *name, const cab_tensor_view *v)
+{
+    bool sequence = v->rank == CAB_RANK_SEQUENCE;
+    put_head(f, 1, strlen(name));
+    fputs(name, f);
+    if (v->rank == CAB_RANK_NONE)
+        return;
+    fputc(2 << 3, f);
+    fputc(sequence ? 3 : 1, f);
+    put_head(f, sequence ? 5 : 3, sequence ? sequence_bytes("", v) : tensor_bytes("", v));
+    if (sequence)
+        put_sequence(f, "", v);
+    else
+        put_tensor(f, "", v);
+}
+
+int rt_value_write(const char *path, const char *name, int kind, const cab_tensor_view *v,
+                   const char **why)
+{
+    FILE *f = fopen(path, "wb");
+    if (!f)
+        return fail(why, "cannot create the file");
+    if (kind == CAB_KIND_OPTIONAL)
+        put_optional(f, name, v);
+    else if (kind == CAB_KIND_SEQUENCE)
+        put_sequence(f, name, v);
+    else
+        put_tensor(f, name, v);
     int bad = ferror(f);
     return fclose(f) || bad ? fail(why, "cannot write the file") : 0;
 }

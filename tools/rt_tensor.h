@@ -9,8 +9,13 @@
 
 /* Reads a tensor; v->data is malloc'ed.  0, or -1 with the reason in *why. */
 int rt_tensor_read(const char *path, cab_tensor_view *v, const char **why);
-/* Writes a TensorProto with raw data. */
-int rt_tensor_write(const char *path, const char *name, const cab_tensor_view *v,
-                    const char **why);
+/* The same of a SequenceProto or an OptionalProto (kind: enum cab_value_kind);
+ * a sequence's data are its views. */
+int rt_value_read(const char *path, int kind, cab_tensor_view *v, const char **why);
+/* Frees what a read has malloc'ed. */
+void rt_value_free(cab_tensor_view *v);
+/* Writes a TensorProto with raw data, or the message of that kind. */
+int rt_value_write(const char *path, const char *name, int kind, const cab_tensor_view *v,
+                   const char **why);
 
 #endif

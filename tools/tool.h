@@ -39,6 +39,7 @@ typedef struct tool_feeds {
     cab_arena *arena;          /* owns the tensors */
     size_t n;
     cab_tensor *tensor;
+    cab_file_value *list;      /* of kind sequence or optional: instead of the tensor */
     const char **name;
 } tool_feeds;
 /* Reads the input files for the model's feeds, in the model's order. */

@@ -271,6 +271,7 @@ cab_value *cab_dec_Loop(cab_dec *d)
     const cab_attr *a = cab_attr_find(d->n, "body");
     once_more m = { .carried = d->n->n_in > 2 ? d->n->n_in - 2 : 0 };
     cab_value **next, **stacked;
+    bool *wrapped;
     cab_node *n;
     int rounds = 0;
 
@@ -289,14 +290,21 @@ cab_value *cab_dec_Loop(cab_dec *d)
             return NULL;
     } while (widen(d, &m) && ++rounds < ROUNDS);
     next = CAB_NEW_N(d->tmp, cab_value *, m.carried + 1);
+    wrapped = CAB_NEW_N(d->tmp, bool, m.carried + 1);
     stacked = CAB_NEW_N(d->tmp, cab_value *, m.stacked + 1);
-    for (int i = 0; i < m.carried; i++)
+    for (int i = 0; i < m.carried; i++) {
         next[i] = cab_dec_body_result(&m.l.body, (size_t)i + 1);
+        /* May begin as an optional and go on as what it holds. */
+        wrapped[i] = m.types[i].kind == CAB_KIND_optional &&
+                     next[i]->type.kind != CAB_KIND_optional;
+        if (wrapped[i])
+            next[i] = cab_dec_wrap(&m.l.body.d, next[i]);
+    }
     for (int i = 0; i < m.stacked; i++)
         stacked[i] = cab_dec_body_result(&m.l.body, (size_t)(i + 1 + m.carried));
     n = cab_dec_loop_end(&m.l, next, stacked, m.stacked, go_of(&m));
     for (int i = 0; n && i < n->n_out && i < d->n_out; i++)
-        d->out[i] = n->out[i];
+        d->out[i] = i < m.carried && wrapped[i] ? cab_dec_unwrap(d, n->out[i]) : n->out[i];
     return n ? d->out[0] : NULL;
 }
 

@@ -162,7 +162,13 @@ cab_value *cab_dec_quantize_dynamic(cab_dec *d, cab_value *x, cab_value **out_sc
 /* x - zero as i32; zero is one number or one per index of axis, NULL = 0. */
 cab_value *cab_dec_centred(cab_dec *d, cab_value *x, cab_value *zero, int axis);
 
-/* ---- branches and loops (decompose_flow.c) ---- */
+/* ---- optionals (decompose_seq.c) ---- */
+/* x as an optional that holds it; the value an optional holds.  What is that
+ * already stays. */
+cab_value *cab_dec_wrap(cab_dec *d, cab_value *x);
+cab_value *cab_dec_unwrap(cab_dec *d, cab_value *x);
+
+/* ---- branches and loops (decompose_body.c) ---- */
 /* A graph inside a node, that sees only its inputs.  Outer values it uses
  * become operands of the node (captured) as they are met. */
 typedef struct cab_dec_body {

@@ -381,19 +381,36 @@ cab_value *cab_dec_SequenceMap(cab_dec *d)
 }
 
 /* ---- optionals ---- */
+cab_value *cab_dec_wrap(cab_dec *d, cab_value *x)
+{
+    cab_attr kind = cab_a_str("kind", "optional");
+
+    if (cab_dec_failed(d) || x->type.kind == CAB_KIND_optional)
+        return x;
+    if (x->type.kind == CAB_KIND_tensor)
+        return make(d, "optional", &x->type, &x, 1);
+    return cab_build(&d->b, CAB_OP_seq_kind, 1, &x, 1, &kind);
+}
+
+cab_value *cab_dec_unwrap(cab_dec *d, cab_value *x)
+{
+    cab_attr kind = cab_a_str("kind", "seq");
+
+    if (cab_dec_failed(d) || x->type.kind != CAB_KIND_optional)
+        return x;
+    if (x->type.elem->kind == CAB_KIND_tensor)
+        return at(d, x, cab_dec_c(d, 0));
+    return cab_build(&d->b, CAB_OP_seq_kind, 1, &x, 1, &kind);
+}
+
 cab_value *cab_dec_Optional(cab_dec *d)
 {
     cab_value *x = cab_dec_in(d, 0);
     const cab_attr *type = cab_attr_find(d->n, "type");
-    cab_attr kind = cab_a_str("kind", "optional");
 
     if (!x && (!type || type->kind != CAB_ATTR_TYPE))
         return cab_dec_bad(d, "neither a value nor a type");
-    if (!x)
-        return make(d, "optional", type->u.type, NULL, 0);
-    if (x->type.kind == CAB_KIND_tensor)
-        return make(d, "optional", &x->type, &x, 1);
-    return cab_build(&d->b, CAB_OP_seq_kind, 1, &x, 1, &kind);
+    return x ? cab_dec_wrap(d, x) : make(d, "optional", type->u.type, NULL, 0);
 }
 
 cab_value *cab_dec_OptionalHasElement(cab_dec *d)
@@ -407,12 +424,5 @@ cab_value *cab_dec_OptionalHasElement(cab_dec *d)
 
 cab_value *cab_dec_OptionalGetElement(cab_dec *d)
 {
-    cab_value *x = cab_dec_in(d, 0);
-    cab_attr kind = cab_a_str("kind", "seq");
-
-    if (x->type.kind != CAB_KIND_optional)
-        return x;
-    if (x->type.elem->kind == CAB_KIND_tensor)
-        return at(d, x, cab_dec_c(d, 0));
-    return cab_build(&d->b, CAB_OP_seq_kind, 1, &x, 1, &kind);
+    return cab_dec_unwrap(d, cab_dec_in(d, 0));
 }

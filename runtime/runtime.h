@@ -16,14 +16,15 @@ typedef struct cab_artifact {
     uint64_t n;
     const cab_file_header *header;
     const cab_file_section *sections;
-    int n_variants;
+    int n_variants;            /* all */
+    int n_targets;             /* of them, those that specialise no other: 0 .. n_targets - 1 */
 } cab_artifact;
 /* p: 64-byte aligned.  No allocation. */
 cab_status cab_artifact_open(const void *p, uint64_t n, cab_artifact *out, cab_error *e);
 /* NULL when there is none. */
 const cab_file_section *cab_artifact_find(const cab_artifact *a, uint32_t kind, uint32_t variant);
 const uint8_t *cab_artifact_bytes(const cab_artifact *a, const cab_file_section *s);
-/* The first variant for those features; else what the machine lacks, in words. */
+/* The first target for those features; else what the machine lacks, in words. */
 cab_status cab_artifact_choose(const cab_artifact *a, uint32_t isa, uint32_t *out, cab_error *e);
 /* One section against its hash. */
 cab_status cab_artifact_check(const cab_artifact *a, const cab_file_section *s, cab_error *e);

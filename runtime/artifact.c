@@ -94,7 +94,8 @@ static cab_status check_variants(cab_artifact *a, cab_error *e)
             return refuse(e, "a plan has no code section");
         if (!plan->special_of && a->n_targets == a->n_variants)
             a->n_targets++;
-        else if (!plan->special_of || plan->special_of > (uint32_t)a->n_targets)
+        else if (!plan->special_of || plan->special_of > (uint32_t)a->n_targets ||
+                 plan->isa != cab_artifact_find(a, CAB_SEC_PLAN, plan->special_of - 1)->isa)
             return bad_section(e, plan, "specialises no other");
     }
     return CAB_OK;

@@ -19,5 +19,7 @@ libruntime_a_SOURCES += \
 	runtime/session_bind.c \
 	runtime/session_overlap.c \
 	runtime/session_async.c \
+	runtime/session_pick.c \
+	runtime/special.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

@@ -59,6 +59,37 @@ cab_status cab_plan_open(const cab_artifact *a, uint32_t variant, cab_plan *out,
 /* The first variant of a file, whatever processor it is for. */
 cab_status cab_plan_check_bytes(const void *p, uint64_t n, cab_plan *out, cab_error *e);
 const cab_plan *cab_model_plan(const cab_model *m);
+
+/* ---- special.c: plans that serve some sizes of a model ---- */
+/* An extent of an input that is a constant of the special plan only. */
+typedef struct cab_extent_is { uint32_t input, axis; int64_t value; } cab_extent_is;
+/* Whether special is plan with some extents bound: the same names, types and
+ * model.  Writes at most cap of these extents and counts them all; no
+ * allocation. */
+cab_status cab_special_check(const cab_plan *plan, const cab_plan *special, cab_extent_is *out,
+                             uint32_t cap, uint32_t *out_n, cab_error *e);
+/* "batch=1, seq=128", cut to fit; returns buf. */
+const char *cab_special_label(const cab_plan *plan, const cab_extent_is *is, uint32_t n_is,
+                              char *buf, size_t n);
+/* Of a session's model at present, those of its file and those attached.  [any thread] */
+uint32_t cab_model_special_count(const cab_model *m);
+
+/* Who wants to know which sizes are run for which there is no special plan. */
+typedef struct cab_watch {
+    /* After such a run succeeded, on its thread; inputs tell their extents. */
+    void (*missed)(void *user, const cab_tensor_view *inputs);
+    /* Once, before the model ends; when it returns nothing more may come from the
+     * watcher. */
+    void (*gone)(void *user);
+    void *user;
+} cab_watch;
+/* Before the first session is made; once. */
+int cab_model_watch(cab_model *m, const cab_watch *w, cab_error *e);
+/* Runs of the sizes of special take it from their next run on; it was loaded with
+ * the same allocator.  On success the caller's reference is m's, which gives up
+ * attached ones that were not run for longest until at most `most` are left.
+ * m is watched.  [any thread, while m lives] */
+int cab_model_attach(cab_model *m, cab_model *special, uint32_t most, cab_error *e);
 /* isa bits this machine and kernel offer. */
 uint32_t cab_isa_here(void);
 const char *cab_isa_names(uint32_t isa, char *buf, size_t n);

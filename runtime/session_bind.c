@@ -328,8 +328,8 @@ int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing 
     return *out ? CAB_OK : new_packing(s, out, e);
 }
 
-int cab_session_estimate(cab_session *s, const cab_tensor_view *inputs, cab_memory *out,
-                         cab_error *e)
+int cab_session_estimate_plan(cab_session *s, const cab_tensor_view *inputs, cab_memory *out,
+                              cab_error *e)
 {
     cab_packing *k;
     int rc = cab_session_size(s, inputs, &k, e);

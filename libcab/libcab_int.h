@@ -42,6 +42,13 @@ cab_status cab_sizes_of(cab_arena *a, const cab_import_options *o, cab_sizes *ou
  * takes values of other sizes from what is offered. */
 cab_status cab_sizes_fit(cab_arena *a, cab_sizes *z, const cab_program *p, cab_diag *d);
 
+/* ---- specialise.c ---- */
+/* From now on sizes that m meets `after` times (0 = 32) are compiled in the
+ * background, at most `most` (0 = 8) at a time.  m was made by c from s, has no
+ * custom operators and no session yet; the options are copied, s->p is not. */
+cab_status cab_specialise(cab_model *m, const cab_compiler *c, const cab_source *s,
+                          const cab_model_options *mo, int after, int most, cab_diag *d);
+
 /* ---- paths.c ---- */
 /* A part of the installation: beside the program or one folder up (a build
  * folder), else where it was installed. */

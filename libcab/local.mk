@@ -13,6 +13,7 @@ libcab_own = \
 	libcab/emit_so.c \
 	libcab/paths.c \
 	libcab/sizes.c \
+	libcab/specialise.c \
 	libcab/sign.c \
 	libcab/isolate.c \
 	libcab/wire.c

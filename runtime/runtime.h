@@ -71,7 +71,9 @@ cab_status cab_special_check(const cab_plan *plan, const cab_plan *special, cab_
 /* "batch=1, seq=128", cut to fit; returns buf. */
 const char *cab_special_label(const cab_plan *plan, const cab_extent_is *is, uint32_t n_is,
                               char *buf, size_t n);
-/* Of a session's model at present, those of its file and those attached.  [any thread] */
+/* The one everything of the model comes from. */
+const cab_allocator *cab_model_allocator(const cab_model *m);
+/* Plans for certain sizes at present, those of the file and those attached.  [any thread] */
 uint32_t cab_model_special_count(const cab_model *m);
 
 /* Who wants to know which sizes are run for which there is no special plan. */
@@ -87,8 +89,8 @@ typedef struct cab_watch {
 int cab_model_watch(cab_model *m, const cab_watch *w, cab_error *e);
 /* Runs of the sizes of special take it from their next run on; it was loaded with
  * the same allocator.  On success the caller's reference is m's, which gives up
- * attached ones that were not run for longest until at most `most` are left.
- * m is watched.  [any thread, while m lives] */
+ * attached ones that were not run for longest until at most `most` are left (and
+ * special itself when its sizes have a plan already).  m is watched.  [any thread, while m lives] */
 int cab_model_attach(cab_model *m, cab_model *special, uint32_t most, cab_error *e);
 /* isa bits this machine and kernel offer. */
 uint32_t cab_isa_here(void);

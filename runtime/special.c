@@ -144,6 +144,17 @@ int cab_model_watch(cab_model *m, const cab_watch *w, cab_error *e)
     return CAB_OK;
 }
 
+const cab_allocator *cab_model_allocator(const cab_model *m) { return &m->alloc; }
+
+static bool served(const struct cab_specials *l, const cab_model *m)
+{
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->list[i]->n_is == m->n_is &&
+            !memcmp(l->list[i]->is, m->is, m->n_is * sizeof *m->is))
+            return true;
+    return false;
+}
+
 /* The attached one that was not run for longest, out of the list. */
 static cab_model *take_oldest(struct cab_specials *l)
 {
@@ -167,10 +178,13 @@ int cab_model_attach(cab_model *m, cab_model *special, uint32_t most, cab_error 
     CAB_TRY((cab_status)describe(m, special, e));
     atomic_store(&special->used, cab_now_ns());
     pthread_mutex_lock(&l->lock);
-    while (l->n > l->n_own && (l->n - l->n_own >= most || l->n == CAB_SPECIAL_LIMIT))
+    bool again = served(l, special);
+    while (!again && l->n > l->n_own && (l->n - l->n_own >= most || l->n == CAB_SPECIAL_LIMIT))
         gone[n_gone++] = take_oldest(l);
-    bool room = l->n < CAB_SPECIAL_LIMIT;
-    if (room)
+    bool room = again || l->n < CAB_SPECIAL_LIMIT;
+    if (again)
+        gone[n_gone++] = special;
+    else if (room)
         l->list[l->n++] = special;
     atomic_fetch_add(&l->changes, 1);
     pthread_mutex_unlock(&l->lock);

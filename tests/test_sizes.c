@@ -372,6 +372,243 @@ static void check_roles(void)
     free(p);
 }
 
+/* ---- sizes that are met often ---- */
+
+static cab_model *watched(int after, int most, const cab_model_options *mo)
+{
+    cab_compile_options o = listed(NULL, 0);
+    cab_model *m = NULL;
+    cab_report *r;
+    o.specialise = 1;
+    o.specialise_after = after;
+    o.specialise_most = most;
+    CHECK_EQ(cab_jit_memory(model.p, model.n, NULL, &o, mo, &m, &r), CAB_RT_OK);
+    CHECK_STR(cab_report_text(r), "");
+    cab_report_destroy(r);
+    return m;
+}
+
+/* Runs N = n until the trace names that plan; how many runs that took, or -1. */
+static int until(cab_session *s, int64_t n, const char *plan)
+{
+    for (int i = 1; i < 20000; i++) {
+        if (!run_size(s, n, NULL))
+            return -1;
+        if (!strcmp(plan_of(s), plan))
+            return i;
+        nanosleep(&(struct timespec){ 0, 500000 }, NULL);
+    }
+    return -1;
+}
+
+static void check_often(void)
+{
+    cab_model *m = watched(4, 2, NULL);
+    cab_session_options so = { .size = sizeof so, .trace = 1 };
+    cab_error e = { 0 };
+    cab_session *s, *other;
+    CHECK_EQ(cab_session_create(m, &so, &s, &e), CAB_RT_OK);
+    CHECK_EQ(cab_session_create(m, &so, &other, &e), CAB_RT_OK);
+    for (int i = 0; i < 3; i++)            /* all once, none often */
+        for (int n = 0; n < 20; n++)
+            CHECK(run_size(s, n, "all sizes"));
+    nanosleep(&(struct timespec){ 0, 50000000 }, NULL);
+    CHECK_EQ(cab_model_special_count(m), 0);
+    CHECK(until(s, 7, "N=7") > 0);
+    CHECK(run_size(other, 7, "N=7"));      /* sessions of the model share them */
+    CHECK(until(s, 8, "N=8") > 0);
+    CHECK(run_size(s, 7, "N=7"));
+    uint64_t before = cab_session_allocations(s);
+    for (int i = 0; i < 10; i++)
+        CHECK(run_size(s, 7 + i % 2, i % 2 ? "N=8" : "N=7"));
+    CHECK_EQ(cab_session_allocations(s), before);
+    CHECK(run_size(s, 7, "N=7"));          /* 8 is older now, and goes */
+    CHECK(until(s, 9, "N=9") > 0);
+    CHECK_EQ(cab_model_special_count(m), 2);
+    CHECK(run_size(s, 7, "N=7"));
+    CHECK(run_size(s, 8, "all sizes"));
+    CHECK(until(s, 8, "N=8") > 4);         /* it must be met more often than at first */
+    CHECK(cab_session_allocations(s) > before);
+    cab_model_destroy(m);
+    cab_session_destroy(s);
+    cab_session_destroy(other);            /* the model ends here */
+}
+
+/* The output of a plan that is given up is the next run's input. */
+static void check_given_up(void)
+{
+    cab_model *m = watched(1, 1, NULL);
+    cab_session_options so = { .size = sizeof so, .trace = 1 };
+    cab_error e = { 0 };
+    cab_session *s, *other;
+    float x[LONGEST * 4];
+    io k;
+    CHECK_EQ(cab_session_create(m, &so, &s, &e), CAB_RT_OK);
+    CHECK_EQ(cab_session_create(m, &so, &other, &e), CAB_RT_OK);
+    CHECK(until(s, 5, "N=5") > 0);
+    set(&k, 5);
+    CHECK_EQ(cab_session_run(s, &k.in, k.out, &e), CAB_RT_OK);
+    CHECK_STR(plan_of(s), "N=5");
+    CHECK(until(other, 11, "N=11") > 0);   /* N=5 is no more */
+    CHECK_EQ(cab_model_special_count(m), 1);
+    CHECK_STR(plan_of(s), "N=5");          /* and its trace is still there */
+    k.in = k.out[0];
+    memcpy(x, k.in.data, 6 * 16);
+    CHECK_EQ(cab_session_run(s, &k.in, k.out, &e), CAB_RT_OK);
+    CHECK(right(x, 6, k.out));
+    cab_session_destroy(s);
+    cab_session_destroy(other);
+    cab_model_destroy(m);
+}
+
+typedef struct runner { pthread_t t; cab_model *m; int id; atomic_int *wrong, *special; } runner;
+
+static void *run_many(void *arg)
+{
+    runner *r = arg;
+    cab_session *s;
+    cab_session_options so = { .size = sizeof so, .threads = 1, .trace = 1 };
+    int64_t end = cab_now_ns() + INT64_C(700000000);
+    while (cab_now_ns() < end) {
+        if (cab_session_create(r->m, &so, &s, NULL) != CAB_RT_OK)
+            return NULL;
+        for (int i = 0; i < 4000; i++) {
+            if (!run_size(s, (i / 200 + r->id) % 6, NULL))
+                atomic_fetch_add(r->wrong, 1);
+            atomic_fetch_add(r->special, strcmp(plan_of(s), "all sizes") != 0);
+        }
+        cab_session_destroy(s);
+    }
+    return NULL;
+}
+
+/* Many sessions on many threads, more hot sizes than plans. */
+static void check_many(void)
+{
+    enum { N = 4 };
+    runner r[N];
+    atomic_int wrong = 0, special = 0;
+    cab_model *m = watched(3, 3, NULL);
+    for (int i = 0; i < N; i++) {
+        r[i] = (runner){ .m = m, .id = i, .wrong = &wrong, .special = &special };
+        CHECK_EQ(pthread_create(&r[i].t, NULL, run_many, &r[i]), 0);
+    }
+    for (int i = 0; i < N; i++)
+        pthread_join(r[i].t, NULL);
+    CHECK_EQ(atomic_load(&wrong), 0);
+    CHECK(atomic_load(&special) > 100);
+    CHECK(cab_model_special_count(m) <= 3);
+    cab_model_destroy(m);
+}
+
+/* The model goes while the thread is at work. */
+static void check_early_end(void)
+{
+    for (int i = 0; i < 12; i++) {
+        cab_model *m = watched(1, 0, NULL);
+        cab_session *s;
+        CHECK_EQ(cab_session_create(m, NULL, &s, NULL), CAB_RT_OK);
+        cab_model_destroy(m);
+        for (int n = 1; n < 4; n++)
+            CHECK(run_size(s, n, NULL));
+        nanosleep(&(struct timespec){ 0, i * 1000000 }, NULL);
+        int64_t t = cab_now_ns();
+        cab_session_destroy(s);
+        CHECK(cab_now_ns() - t < INT64_C(2000000000));
+    }
+}
+
+static void check_specialise_refusals(void)
+{
+    cab_compile_options o = listed(NULL, 0);
+    cab_model *m;
+    cab_report *r;
+    o.specialise = 1;
+    o.specialise_most = 33;
+    CHECK_EQ(cab_jit_memory(model.p, model.n, NULL, &o, NULL, &m, &r), CAB_RT_EINVAL);
+    CHECK(strstr(cab_report_text(r), "from 1 to 32") && !m);
+    cab_report_destroy(r);
+    o.specialise_most = 0;
+    o.custom = &(cab_custom_shape){ .name = "x" };
+    o.n_custom = 1;
+    CHECK_EQ(cab_jit_memory(model.p, model.n, NULL, &o, NULL, &m, &r), CAB_RT_EINVAL);
+    CHECK(strstr(cab_report_text(r), "custom operators do not go with specialise"));
+    cab_report_destroy(r);
+    /* Nothing is open: nothing to wait for. */
+    o = listed((const cab_dim_range[]){ { "N", 2, 2 } }, 1);
+    o.specialise = 1;
+    CHECK_EQ(cab_jit_memory(model.p, model.n, NULL, &o, NULL, &m, NULL), CAB_RT_OK);
+    cab_model_destroy(m);
+}
+
+/* The file is another one by now: its plan is refused, the runs go on. */
+static void check_changed_file(void)
+{
+    char path[] = "/tmp/cab-sizes-XXXXXX";
+    cab_compile_options o = listed(NULL, 0);
+    cab_model *m;
+    cab_session *s;
+    int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    close(fd);
+    CHECK_EQ(cab_file_write(path, model.p, model.n, NULL), CAB_OK);
+    o.specialise = o.specialise_after = 1;
+    CHECK_EQ(cab_jit_file(path, &o, NULL, &m, NULL), CAB_RT_OK);
+    wire other = { 0 };
+    w_bytes(&other, model.p, model.n);
+    w_str(&other, 6, "another");           /* doc_string */
+    CHECK_EQ(cab_file_write(path, other.p, other.n, NULL), CAB_OK);
+    w_free(&other);
+    CHECK_EQ(cab_session_create(m, NULL, &s, NULL), CAB_RT_OK);
+    for (int i = 0; i < 20; i++) {
+        CHECK(run_size(s, 3, NULL));
+        nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+    }
+    CHECK_EQ(cab_model_special_count(m), 0);
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+    unlink(path);
+}
+
+typedef struct counter { atomic_int live, calls; } counter;
+
+static void *count_alloc(void *user, size_t bytes, size_t align)
+{
+    counter *c = user;
+    atomic_fetch_add(&c->live, 1);
+    atomic_fetch_add(&c->calls, 1);
+    align = align < sizeof(void *) ? sizeof(void *) : align;
+    return aligned_alloc(align, (bytes + align - 1) / align * align);
+}
+
+static void count_release(void *user, void *p)
+{
+    atomic_fetch_sub(&((counter *)user)->live, 1);
+    free(p);
+}
+
+/* All memory of all plans comes from the host's hooks, and goes back. */
+static void check_allocator(void)
+{
+    counter c = { 0 };
+    cab_allocator hook = { count_alloc, count_release, &c };
+    cab_model_options mo = { .size = sizeof mo, .allocator = &hook };
+    cab_model *m = watched(2, 1, &mo);
+    cab_session_options so = { .size = sizeof so, .trace = 1 };
+    cab_session *s;
+    CHECK_EQ(cab_session_create(m, &so, &s, NULL), CAB_RT_OK);
+    CHECK(until(s, 3, "N=3") > 0);
+    CHECK(until(s, 4, "N=4") > 0);
+    CHECK(run_size(s, 4, "N=4"));
+    int before = atomic_load(&c.calls);
+    for (int i = 0; i < 5; i++)
+        CHECK(run_size(s, 4, "N=4"));
+    CHECK_EQ(atomic_load(&c.calls), before);
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+    CHECK_EQ(atomic_load(&c.live), 0);
+}
+
 int main(void)
 {
     make_model();
@@ -383,6 +620,13 @@ int main(void)
     check_offered();
     check_damage();
     check_roles();
+    check_often();
+    check_given_up();
+    check_many();
+    check_early_end();
+    check_specialise_refusals();
+    check_changed_file();
+    check_allocator();
     w_free(&model);
     TEST_END();
 }

@@ -372,6 +372,59 @@ static void check_roles(void)
     free(p);
 }
 
+typedef struct counter { atomic_int live, calls; int fail_at; } counter;
+
+static void *count_alloc(void *user, size_t bytes, size_t align)
+{
+    counter *c = user;
+    if (atomic_fetch_add(&c->calls, 1) + 1 == c->fail_at)
+        return NULL;
+    atomic_fetch_add(&c->live, 1);
+    align = align < sizeof(void *) ? sizeof(void *) : align;
+    return aligned_alloc(align, (bytes + align - 1) / align * align);
+}
+
+static void count_release(void *user, void *p)
+{
+    atomic_fetch_sub(&((counter *)user)->live, 1);
+    free(p);
+}
+
+/* Every allocation of a load and of runs on all plans fails once: a story, or
+ * right results by the plan for all sizes. */
+static void check_memory(void)
+{
+    cab_compile_options o = listed(three, 3);
+    size_t n;
+    uint8_t *p = bytes_of(&o, &n);
+    bool wrong = false, through = false;
+    int k = 1;
+    for (; !through && k < 500; k++) {
+        counter c = { .fail_at = k };
+        cab_allocator hook = { count_alloc, count_release, &c };
+        cab_model_options mo = { .size = sizeof mo, .allocator = &hook };
+        cab_model *m;
+        cab_session *s = NULL;
+        cab_error e = { 0 };
+        int rc = cab_model_load_memory(p, n, "grow", &mo, &m, &e);
+        if (rc == CAB_RT_OK)
+            rc = cab_session_create(m, NULL, &s, &e);
+        for (int i = 0; i < 4 && rc == CAB_RT_OK; i++) {
+            io x;
+            set(&x, i + 3);
+            rc = cab_session_run(s, &x.in, x.out, &e);
+            wrong |= rc == CAB_RT_OK && !right(x.x, i + 3, x.out);
+        }
+        through = c.calls < k;
+        wrong |= rc != CAB_RT_OK && rc != CAB_RT_ENOMEM;
+        cab_session_destroy(s);
+        cab_model_destroy(m);
+        wrong |= c.live != 0;
+    }
+    CHECK(!wrong && through && k > 60);
+    free(p);
+}
+
 /* ---- sizes that are met often ---- */
 
 static cab_model *watched(int after, int most, const cab_model_options *mo)
@@ -570,23 +623,6 @@ static void check_changed_file(void)
     unlink(path);
 }
 
-typedef struct counter { atomic_int live, calls; } counter;
-
-static void *count_alloc(void *user, size_t bytes, size_t align)
-{
-    counter *c = user;
-    atomic_fetch_add(&c->live, 1);
-    atomic_fetch_add(&c->calls, 1);
-    align = align < sizeof(void *) ? sizeof(void *) : align;
-    return aligned_alloc(align, (bytes + align - 1) / align * align);
-}
-
-static void count_release(void *user, void *p)
-{
-    atomic_fetch_sub(&((counter *)user)->live, 1);
-    free(p);
-}
-
 /* All memory of all plans comes from the host's hooks, and goes back. */
 static void check_allocator(void)
 {
@@ -620,6 +656,7 @@ int main(void)
     check_offered();
     check_damage();
     check_roles();
+    check_memory();
     check_often();
     check_given_up();
     check_many();

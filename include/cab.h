@@ -101,8 +101,8 @@ typedef struct cab_compile_options {
      * all sizes by rounding.  A thread of the library makes them (allocator hooks
      * of the model are called on it; it ends with the model, whose last destroy
      * may wait for a step of it, some 10 ms) from the model's file, or its bytes,
-     * which must live, unchanged, as long as the model.  Each holds weights of its
-     * own.  Not with custom operators. */
+     * which must live, unchanged, as long as the model.  Weights are the model's.
+     * Not with custom operators. */
     int specialise;
     int specialise_after;      /* runs of the same extents; 0 = 32 */
     int specialise_most;       /* such plans at a time, 1 .. 32; 0 = 8.  The one that was not

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TUPLES = 64, AFTER = 32, MOST = 8 };
 
@@ -43,7 +44,6 @@ typedef struct specialiser {
     cab_arena *arena;
     cab_compiler c;            /* as the model was compiled */
     cab_source source;
-    cab_model_options load;
     uint32_t most;
     uint32_t n_inputs, n_dims;
     const cab_tensor_info *inputs;     /* of the model */
@@ -125,10 +125,24 @@ static void offer_value(const specialiser *z, uint32_t i, cab_import_input *to)
     }
 }
 
+/* Closes fd. */
+static cab_status load(const specialiser *z, int fd, cab_model **m, cab_diag *d)
+{
+    cab_mapping bytes;
+    cab_error e = { 0 };
+    cab_status s = cab_fd_map(fd, "artifact", &bytes, d);
+    close(fd);
+    CAB_TRY(s);
+    int rc = cab_model_load_special(z->model, bytes.p, bytes.n, m, &e);
+    cab_file_unmap(&bytes);
+    return rc == CAB_RT_OK ? CAB_OK : cab_fail(d, (cab_status)rc, NULL, "%s", e.text);
+}
+
 /* A model for z->dims; NULL when it cannot be made. */
 static cab_model *make(specialiser *z)
 {
     cab_compiler c = z->c;
+    cab_compiled made;
     cab_model *m = NULL;
     cab_diag d;
     const int64_t *dims = z->dims;
@@ -143,7 +157,10 @@ static cab_model *make(specialiser *z)
     c.import.static_shapes = true;
     c.cancel = (cab_cancel){ asked, z };
     cab_diag_init(&d);
-    if (cab_compiler_jit(&c, &z->source, &z->load, &m, NULL, &d) != CAB_OK)
+    cab_status s = cab_compiler_run(&c, &z->source, &made, &d);
+    if (s == CAB_OK)
+        s = load(z, made.fd, &m, &d);
+    if (s != CAB_OK)
         cab_log(1, "specialise: %s", cab_diag_first(&d) ? cab_diag_first(&d)->text : "failed");
     cab_diag_fini(&d);
     return m;
@@ -296,7 +313,6 @@ static cab_status set_up(specialiser *z, const cab_compiler *c, const cab_source
     CAB_TRY(keep_options(z, c, s, d));
     keep_fixed(z);
     keep_inputs(z);
-    z->load = (cab_model_options){ .size = sizeof z->load };
     if (mo && mo->size > offsetof(cab_model_options, check_signature) && mo->check_signature)
         z->c.cache_dir = NULL;         /* who wrote there is not known */
     return CAB_OK;
@@ -329,7 +345,6 @@ cab_status cab_specialise(cab_model *m, const cab_compiler *c, const cab_source 
     z->after = after ? (uint32_t)after : AFTER;
     z->most = most ? (uint32_t)most : MOST;
     cab_status status = set_up(z, c, s, mo, d);
-    z->load.allocator = cab_model_allocator(m);
     cab_watch w = { missed, gone, z };
     if (status == CAB_OK && cab_model_watch(m, &w, &e) != CAB_RT_OK)
         status = cab_fail(d, CAB_ENOMEM, NULL, "%s", e.text);

@@ -21,5 +21,6 @@ libruntime_a_SOURCES += \
 	runtime/session_async.c \
 	runtime/session_pick.c \
 	runtime/special.c \
+	runtime/special_load.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

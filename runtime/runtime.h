@@ -71,11 +71,17 @@ cab_status cab_special_check(const cab_plan *plan, const cab_plan *special, cab_
 /* "batch=1, seq=128", cut to fit; returns buf. */
 const char *cab_special_label(const cab_plan *plan, const cab_extent_is *is, uint32_t n_is,
                               char *buf, size_t n);
-/* The one everything of the model comes from. */
-const cab_allocator *cab_model_allocator(const cab_model *m);
 /* Plans for certain sizes at present, those of the file and those attached.  [any thread] */
 uint32_t cab_model_special_count(const cab_model *m);
 
+/* ---- special_load.c ---- */
+/* A model that can be attached to m, from the n bytes of an artifact of the same
+ * model, which may go when this returns.  Constants are m's where m has them: it
+ * must not be used after m. */
+int cab_model_load_special(const cab_model *m, const void *p, size_t n, cab_model **out,
+                           cab_error *e);
+
+/* ---- special.c ---- */
 /* Who wants to know which sizes are run for which there is no special plan. */
 typedef struct cab_watch {
     /* After such a run succeeded, on its thread; inputs tell their extents. */
@@ -87,8 +93,8 @@ typedef struct cab_watch {
 } cab_watch;
 /* Before the first session is made; once. */
 int cab_model_watch(cab_model *m, const cab_watch *w, cab_error *e);
-/* Runs of the sizes of special take it from their next run on; it was loaded with
- * the same allocator.  On success the caller's reference is m's, which gives up
+/* Runs of the sizes of special, made by cab_model_load_special, take it from their
+ * next run on.  On success the caller's reference is m's, which gives up
  * attached ones that were not run for longest until at most `most` are left (and
  * special itself when its sizes have a plan already).  m is watched.  [any thread, while m lives] */
 int cab_model_attach(cab_model *m, cab_model *special, uint32_t most, cab_error *e);

@@ -50,6 +50,12 @@ void cab_rt_log(const cab_model *m, int level, const char *text);
 /* For sessions: they keep the model alive. */
 void cab_model_retain(cab_model *m);
 
+/* A constant lies in the weights, or, of an attached plan, where its offset from
+ * them leads (special_load.c). */
+static inline void *cab_plan_constant(const cab_plan *p, const cab_plan_value *v)
+{
+    return (void *)((uintptr_t)p->weights + v->offset);
+}
 static inline const char *cab_plan_text(const cab_plan *p, uint32_t at) { return p->strings + at; }
 
 /* An empty model with the memory and the options of another; NULL: no memory. */

@@ -57,7 +57,7 @@ static int check_data(const cab_session *s, uint32_t i, const cab_tensor_view *t
     if (t->bytes < need || (need && !t->data))
         return cab_rt_fail(e, CAB_EINPUT, "input '%s' needs %llu bytes, %llu are given", name,
                            (unsigned long long)need, (unsigned long long)t->bytes);
-    if (v->flags & CAB_V_FIXED && memcmp(t->data, p->weights + v->offset, need))
+    if (v->flags & CAB_V_FIXED && memcmp(t->data, cab_plan_constant(p, v), need))
         return cab_rt_fail(e, CAB_EINPUT,
                            "input '%s' decides sizes, and the model was compiled for another "
                            "value of it: compile again with this one", name);
@@ -289,7 +289,7 @@ static int locate_all(cab_session *s, const cab_packing *k, const cab_tensor_vie
         int rc = cab_session_locate(s, i, e);
         switch (v->cls) {
         case CAB_V_INPUT: s->data[i] = inputs[v->index].data; break;
-        case CAB_V_CONST: s->data[i] = (void *)(uintptr_t)(p->weights + v->offset); break;
+        case CAB_V_CONST: s->data[i] = cab_plan_constant(p, v); break;
         case CAB_V_ARENA: s->data[i] = s->arena + k->offsets[i]; break;
         case CAB_V_DYNAMIC: s->data[i] = NULL; s->bytes[i] = 0; break;
         case CAB_V_OUTPUT: rc = bind_output(s, v->index, inputs, outputs, e); break;

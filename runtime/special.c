@@ -144,8 +144,6 @@ int cab_model_watch(cab_model *m, const cab_watch *w, cab_error *e)
     return CAB_OK;
 }
 
-const cab_allocator *cab_model_allocator(const cab_model *m) { return &m->alloc; }
-
 static bool served(const struct cab_specials *l, const cab_model *m)
 {
     for (uint32_t i = 0; i < l->n; i++)

@@ -487,6 +487,25 @@ static void check_often(void)
     cab_session_destroy(other);            /* the model ends here */
 }
 
+/* Listed sizes have their plans; others earn them, and only those go again. */
+static void check_both(void)
+{
+    cab_compile_options o = listed(three, 3);
+    cab_session_options so = { .size = sizeof so, .trace = 1 };
+    cab_model *m;
+    cab_session *s;
+    o.specialise = o.specialise_after = o.specialise_most = 1;
+    CHECK_EQ(cab_jit_memory(model.p, model.n, NULL, &o, NULL, &m, NULL), CAB_RT_OK);
+    CHECK_EQ(cab_session_create(m, &so, &s, NULL), CAB_RT_OK);
+    CHECK(run_size(s, 5, "N=5"));
+    CHECK(until(s, 7, "N=7") > 0);
+    CHECK(until(s, 8, "N=8") > 0);
+    CHECK_EQ(cab_model_special_count(m), 4);
+    CHECK(run_size(s, 3, "N=3") && run_size(s, 5, "N=5") && run_size(s, 9, "N=9"));
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+}
+
 /* The output of a plan that is given up is the next run's input. */
 static void check_given_up(void)
 {
@@ -658,6 +677,7 @@ int main(void)
     check_roles();
     check_memory();
     check_often();
+    check_both();
     check_given_up();
     check_many();
     check_early_end();

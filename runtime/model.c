@@ -187,7 +187,7 @@ static int open_special(cab_model *m, const cab_artifact *a, uint32_t variant, i
     if (rc == CAB_OK)
         rc = open_code(s, fd, e);
     if (rc == CAB_OK)
-        rc = cab_special_add(m, s, e);
+        rc = cab_sized_add(m, s, e);
     if (rc != CAB_OK)
         cab_model_destroy(s);
     return rc;
@@ -302,7 +302,7 @@ void cab_model_destroy(cab_model *m)
 {
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
         return;
-    cab_special_drop(m);
+    cab_sized_drop(m);
     if (m->code)
         munmap(m->code, m->plan.code_bytes);
     cab_custom_drop(m);

@@ -66,10 +66,10 @@ typedef struct cab_extent_is { uint32_t input, axis; int64_t value; } cab_extent
 /* Whether special is plan with some extents bound: the same names, types and
  * model.  Writes at most cap of these extents and counts them all; no
  * allocation. */
-cab_status cab_special_check(const cab_plan *plan, const cab_plan *special, cab_extent_is *out,
+cab_status cab_sized_check(const cab_plan *plan, const cab_plan *special, cab_extent_is *out,
                              uint32_t cap, uint32_t *out_n, cab_error *e);
 /* "batch=1, seq=128", cut to fit; returns buf. */
-const char *cab_special_label(const cab_plan *plan, const cab_extent_is *is, uint32_t n_is,
+const char *cab_sized_label(const cab_plan *plan, const cab_extent_is *is, uint32_t n_is,
                               char *buf, size_t n);
 /* Plans for certain sizes at present, those of the file and those attached.  [any thread] */
 uint32_t cab_model_special_count(const cab_model *m);

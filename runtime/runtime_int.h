@@ -64,9 +64,9 @@ cab_model *cab_model_beside(const cab_model *m);
 /* ---- special.c ---- */
 /* Takes the caller's reference of special, a plan of m's own file; no session is
  * there yet. */
-int cab_special_add(cab_model *m, cab_model *special, cab_error *e);
+int cab_sized_add(cab_model *m, cab_model *special, cab_error *e);
 /* The model ends; what it watched or had attached goes. */
-void cab_special_drop(cab_model *m);
+void cab_sized_drop(cab_model *m);
 
 /* ---- custom.c: kernels of the host program ---- */
 typedef struct cab_custom_entry {

@@ -41,7 +41,7 @@ static bool bound(const cab_plan *p, const cab_plan *s, uint32_t i, cab_extent_i
     return true;
 }
 
-cab_status cab_special_check(const cab_plan *plan, const cab_plan *special, cab_extent_is *out,
+cab_status cab_sized_check(const cab_plan *plan, const cab_plan *special, cab_extent_is *out,
                              uint32_t cap, uint32_t *out_n, cab_error *e)
 {
     const cab_plan_header *a = plan->header, *b = special->header;
@@ -59,7 +59,7 @@ cab_status cab_special_check(const cab_plan *plan, const cab_plan *special, cab_
                                    "certain sizes does not belong to the one for all");
 }
 
-const char *cab_special_label(const cab_plan *plan, const cab_extent_is *is, uint32_t n_is,
+const char *cab_sized_label(const cab_plan *plan, const cab_extent_is *is, uint32_t n_is,
                               char *buf, size_t n)
 {
     size_t at = 0;
@@ -101,17 +101,17 @@ static int describe(const cab_model *m, cab_model *special, cab_error *e)
 {
     enum { TEXT = 160 };
     uint32_t n;
-    CAB_TRY(cab_special_check(&m->plan, &special->plan, NULL, 0, &n, e));
+    CAB_TRY(cab_sized_check(&m->plan, &special->plan, NULL, 0, &n, e));
     size_t bytes = n * sizeof *special->is;
     special->is = cab_rt_alloc(&special->alloc, bytes + TEXT, 16);
     if (!special->is)
         return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
-    CAB_TRY(cab_special_check(&m->plan, &special->plan, special->is, n, &special->n_is, e));
-    special->label = cab_special_label(&m->plan, special->is, n, (char *)special->is + bytes, TEXT);
+    CAB_TRY(cab_sized_check(&m->plan, &special->plan, special->is, n, &special->n_is, e));
+    special->label = cab_sized_label(&m->plan, special->is, n, (char *)special->is + bytes, TEXT);
     return CAB_OK;
 }
 
-int cab_special_add(cab_model *m, cab_model *special, cab_error *e)
+int cab_sized_add(cab_model *m, cab_model *special, cab_error *e)
 {
     CAB_TRY((cab_status)make_list(m, e));
     if (m->specials->n == CAB_SPECIAL_LIMIT)
@@ -191,7 +191,7 @@ int cab_model_attach(cab_model *m, cab_model *special, uint32_t most, cab_error 
     return room ? CAB_OK : cab_rt_fail(e, CAB_ELIMIT, "no room for a plan for certain sizes");
 }
 
-void cab_special_drop(cab_model *m)
+void cab_sized_drop(cab_model *m)
 {
     struct cab_specials *l = m->specials;
     cab_rt_free(&m->alloc, m->is);

@@ -49,9 +49,9 @@ static cab_status print_specials(const cab_artifact *a, const cab_plan *p, cab_e
         if (cab_artifact_find(a, CAB_SEC_PLAN, v)->special_of != 1)
             continue;
         CAB_TRY(cab_plan_open(a, v, &s, e));
-        CAB_TRY(cab_special_check(p, &s, is, 64, &n, e));
+        CAB_TRY(cab_sized_check(p, &s, is, 64, &n, e));
         printf("special   %s: %u instructions, %u kernels\n",
-               cab_special_label(p, is, n < 64 ? n : 64, label, sizeof label), s.header->n_instrs,
+               cab_sized_label(p, is, n < 64 ? n : 64, label, sizeof label), s.header->n_instrs,
                s.header->n_kernels);
     }
     return CAB_OK;

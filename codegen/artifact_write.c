@@ -18,16 +18,22 @@ typedef struct writer {
     uint8_t *file;                             /* mapped */
 } writer;
 
-static void add(writer *w, uint32_t kind, uint32_t variant, uint32_t isa, const void *p, uint64_t n)
+static void add(writer *w, uint32_t kind, const void *p, uint64_t n)
 {
     uint32_t i = w->header.n_sections++;
-    w->sec[i] = (cab_file_section){ .kind = kind, .variant = variant, .bytes = n, .isa = isa };
+    w->sec[i] = (cab_file_section){ .kind = kind, .bytes = n };
     w->from[i] = p;
 }
 
-static void add_buf(writer *w, uint32_t kind, uint32_t variant, uint32_t isa, const cab_buf *b)
+/* Its plan or its code. */
+static void add_variant(writer *w, uint32_t kind, uint32_t number, const cab_variant *v,
+                        const cab_buf *b)
 {
-    add(w, kind, variant, isa, b->p, b->n);
+    uint32_t i = w->header.n_sections;
+    add(w, kind, b->p, b->n);
+    w->sec[i].variant = number;
+    w->sec[i].isa = v->isa;
+    w->sec[i].special_of = v->special_of;
 }
 
 static uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
@@ -111,19 +117,19 @@ static void list_sections(writer *w, const cab_variant *v, int n, const cab_plan
     const cab_codegen_options *o = last->src->options;
     uint64_t chunks = (last->constants.bytes + CAB_CRC_CHUNK - 1) / CAB_CRC_CHUNK;
     for (int i = 0; i < n; i++)
-        add_buf(w, CAB_SEC_PLAN, (uint32_t)i, v[i].isa, &v[i].plan);
-    add_buf(w, CAB_SEC_STRINGS, 0, 0, &last->scalars.text);
+        add_variant(w, CAB_SEC_PLAN, (uint32_t)i, &v[i], &v[i].plan);
+    add(w, CAB_SEC_STRINGS, last->scalars.text.p, last->scalars.text.n);
     if (o->seal) {
-        add_buf(w, CAB_SEC_NOTES, 0, 0, notes);
-        add(w, CAB_SEC_CRC, 0, 0, NULL, chunks * 4);
+        add(w, CAB_SEC_NOTES, notes->p, notes->n);
+        add(w, CAB_SEC_CRC, NULL, chunks * 4);
     }
     if (o->sign)
-        add(w, CAB_SEC_SIGNATURE, 0, 0, NULL, sizeof(cab_file_signature));
+        add(w, CAB_SEC_SIGNATURE, NULL, sizeof(cab_file_signature));
     for (int i = 0; i < n; i++)
-        add_buf(w, CAB_SEC_CODE, (uint32_t)i, v[i].isa, v[i].code);
-    add(w, CAB_SEC_WEIGHTS, 0, 0, NULL, last->constants.bytes);
+        add_variant(w, CAB_SEC_CODE, (uint32_t)i, &v[i], v[i].code);
+    add(w, CAB_SEC_WEIGHTS, NULL, last->constants.bytes);
     if (o->embed)
-        add(w, CAB_SEC_MODEL, 0, 0, o->embed, o->embed_bytes);
+        add(w, CAB_SEC_MODEL, o->embed, o->embed_bytes);
 }
 
 cab_status cab_variants_write(cab_arena *a, const cab_variant *variants, int n,

@@ -260,9 +260,10 @@ static cab_status list_targets(cab_arena *a, const char *list, const char **out,
     return CAB_OK;
 }
 
-static void write_notes(const driver *c, const char *target, cab_buf *b)
+static void write_notes(const driver *c, const char *target, const char *label, cab_buf *b)
 {
-    cab_buf_printf(b, "target %s%s\n", target, c->o->naive ? ", naive" : "");
+    cab_buf_printf(b, "target %s%s%s%s\n", target, c->o->naive ? ", naive" : "",
+                   label ? ", for " : "", label ? label : "");
     for (size_t i = 0; i < c->units.n; i++) {
         cab_buf_printf(b, "  %s: ", c->units.p[i].symbol);
         cab_sched_print(b, &c->units.p[i].sched);
@@ -270,10 +271,21 @@ static void write_notes(const driver *c, const char *target, cab_buf *b)
     }
 }
 
-/* Code and plan for one target; before: the planner of the one before. */
-static cab_status make_variant(driver *c, const char *target, const cab_planner *before,
-                               cab_planner *w, cab_variant *out, cab_buf *notes)
+/* All variants of a file, while they are made. */
+typedef struct variants {
+    const char *target[CAB_MAX_TARGETS];
+    int n_targets, n;          /* n: variants made */
+    bool compare;              /* several programs: cab_plan_source.compare */
+    cab_planner *planner;      /* per variant */
+    cab_variant *made;
+    cab_buf notes;
+} variants;
+
+/* Code and plan for one target; label: of a specialisation, else NULL. */
+static cab_status make_variant(driver *c, int t, const char *label, variants *v)
 {
+    const char *target = v->target[t];
+    cab_planner *w = &v->planner[v->n];
     int64_t t0 = cab_now_ns();
     CAB_TRY(start(c, c->arena, c->p, c->o, target, c->diag));
     int64_t t1 = cab_now_ns();
@@ -285,32 +297,44 @@ static cab_status make_variant(driver *c, const char *target, const cab_planner 
     for (int i = 0; i < l->n; i++)
         CAB_TRY(cab_link_object(c->arena, image, l->b[i].object.elf, l->b[i].object.n, c->diag));
     cab_plan_source *src = CAB_NEW(c->arena, cab_plan_source);
-    *src = (cab_plan_source){ c->p, c->o, c->units.p, c->units.n, c->unit_of_step, image, before };
+    *src = (cab_plan_source){ c->p, c->o, c->units.p, c->units.n, c->unit_of_step, image,
+                              v->n ? w - 1 : NULL, v->compare };
     CAB_TRY(cab_plan_build(c->arena, src, w, c->diag));
-    *out = (cab_variant){ cab_buf_on(c->arena), &image->code, isa_of(&c->target) };
+    cab_variant *out = &v->made[v->n++];
+    *out = (cab_variant){ cab_buf_on(c->arena), &image->code, isa_of(&c->target),
+                          label ? (uint32_t)t + 1 : 0 };
     cab_plan_bytes(w, &out->plan);
-    write_notes(c, target, notes);
-    cab_log(1, "codegen: %s: %zu kernels for %zu steps: generate %.1f ms, llvm %.1f ms, "
-               "link and plan %.1f ms, code %zu bytes", target, c->units.n, c->p->steps.n,
+    write_notes(c, target, label, &v->notes);
+    cab_log(1, "codegen: %s%s%s: %zu kernels for %zu steps: generate %.1f ms, llvm %.1f ms, "
+               "link and plan %.1f ms, code %zu bytes", target,
+            label ? ", " : "", label ? label : "", c->units.n, c->p->steps.n,
             (double)(t1 - t0) / 1e6, (double)(t2 - t1) / 1e6,
             (double)(cab_now_ns() - t2) / 1e6, image->code.n);
     return CAB_OK;
 }
 
+cab_status cab_codegen_sized(cab_arena *a, const cab_program *p, const cab_codegen_special *special,
+                             int n, const cab_codegen_options *o, int *out_fd, uint64_t *out_size,
+                             cab_diag *d)
+{
+    variants v = { .compare = n > 0, .notes = cab_buf_on(a) };
+    CAB_ASSERT(n <= CAB_MAX_SPECIAL);
+    CAB_TRY(list_targets(a, o->target, v.target, &v.n_targets, d));
+    v.planner = CAB_NEW_N(a, cab_planner, v.n_targets * (n + 1));
+    v.made = CAB_NEW_N(a, cab_variant, v.n_targets * (n + 1));
+    /* Those that stand alone come first (runtime/artifact.c). */
+    for (int i = -1; i < n; i++)
+        for (int t = 0; t < v.n_targets; t++) {
+            driver c = { .arena = a, .p = i < 0 ? p : special[i].program, .o = o, .diag = d };
+            CAB_TRY(make_variant(&c, t, i < 0 ? NULL : special[i].label, &v));
+        }
+    return cab_variants_write(a, v.made, v.n, &v.planner[v.n - 1], &v.notes, out_fd, out_size, d);
+}
+
 cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
                        int *out_fd, uint64_t *out_size, cab_diag *d)
 {
-    const char *target[CAB_MAX_TARGETS];
-    cab_planner *w = CAB_NEW_N(a, cab_planner, CAB_MAX_TARGETS);
-    cab_variant *v = CAB_NEW_N(a, cab_variant, CAB_MAX_TARGETS);
-    cab_buf notes = cab_buf_on(a);
-    int n = 0;
-    CAB_TRY(list_targets(a, o->target, target, &n, d));
-    for (int i = 0; i < n; i++) {
-        driver c = { .arena = a, .p = p, .o = o, .diag = d };
-        CAB_TRY(make_variant(&c, target[i], i ? &w[i - 1] : NULL, &w[i], &v[i], &notes));
-    }
-    return cab_variants_write(a, v, n, &w[n - 1], &notes, out_fd, out_size, d);
+    return cab_codegen_sized(a, p, NULL, 0, o, out_fd, out_size, d);
 }
 
 /* ---- text forms ---- */
@@ -368,7 +392,7 @@ cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codege
         portable.target = "x86-64-v3";
     CAB_TRY(start(&c, a, p, &portable, portable.target, d));
     if (!strcmp(form, "c")) {
-        cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, NULL, NULL };
+        cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, NULL, NULL, false };
         return cab_c_model(a, &src, out, d);
     }
     if (!strcmp(form, "obj"))

@@ -31,13 +31,27 @@ typedef struct cab_codegen_options {
     cab_cancel cancel;         /* asked between kernels, batches of machine code, constants */
 } cab_codegen_options;
 
-/* Levels in o->target; at most that many variants stand in one artifact. */
+/* Levels in o->target; at most that many stand in one artifact. */
 #define CAB_MAX_TARGETS 8
+/* Programs that specialise another in one artifact. */
+#define CAB_MAX_SPECIAL 16
 
 /* The finished artifact as an anonymous file (memfd): *out_fd is the caller's
  * to close; *out_size its bytes.  JIT maps it, compile copies it to a path. */
 cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
                        int *out_fd, uint64_t *out_size, cab_diag *d);
+
+/* The same computation with some extents of its inputs bound. */
+typedef struct cab_codegen_special {
+    const cab_program *program;
+    const char *label;         /* "batch=1, seq=128", for the notes */
+} cab_codegen_special;
+/* As cab_codegen, with n specialisations of p in the same artifact; a run whose
+ * extents are those of one takes it.  They have inputs and outputs of the same
+ * names and types. */
+cab_status cab_codegen_sized(cab_arena *a, const cab_program *p, const cab_codegen_special *special,
+                             int n, const cab_codegen_options *o, int *out_fd, uint64_t *out_size,
+                             cab_diag *d);
 
 /* Writes a text that names the machine code o->target asks for: LLVM and the
  * processor; equal texts mean equal code.  Does not load LLVM. */

@@ -54,9 +54,14 @@ typedef struct cab_constants {
     cab_arena *arena;
     CAB_VEC(cab_constant) list;
     cab_map *by_key;           /* (blob, pack) -> index + 1 */
+    cab_map *by_content;       /* of bytes -> blob; NULL: blobs are told apart by address */
+    cab_map *known;            /* address and length -> blob of by_content */
     uint64_t bytes;
 } cab_constants;
 void cab_constants_init(cab_constants *c, cab_arena *a);
+/* From here on equal bytes are one constant, wherever they lie: the programs of
+ * one file fold the same things. */
+void cab_constants_compare(cab_constants *c);
 /* Index of the constant; equal requests share one. */
 int cab_constants_add(cab_constants *c, int buffer, const cab_blob *blob, const cab_pack *pack);
 /* Writes one constant, as kernels want it. */
@@ -83,6 +88,7 @@ typedef struct cab_plan_source {
     const int *unit_of_step;   /* -1 for helpers */
     const cab_image *image;    /* NULL: no machine code, so no table of kernels */
     const struct cab_planner *before;  /* variant of the same file; NULL: this is the first */
+    bool compare;              /* equal constants of the variants lie apart in memory */
 } cab_plan_source;
 /* plan_flow.c: a block of steps while its instructions are written. */
 typedef struct cab_block {
@@ -133,7 +139,7 @@ void cab_plan_bytes(cab_planner *w, cab_buf *b);
 typedef struct cab_variant {
     cab_buf plan;
     const cab_buf *code;
-    uint32_t isa;
+    uint32_t isa, special_of;  /* as in cab_file_section */
 } cab_variant;
 /* The container around variants; last holds the strings and constants. */
 cab_status cab_variants_write(cab_arena *a, const cab_variant *variants, int n,

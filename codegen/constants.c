@@ -14,6 +14,35 @@ void cab_constants_init(cab_constants *c, cab_arena *a)
     *c = (cab_constants){ .arena = a, .by_key = cab_map_create(a) };
 }
 
+void cab_constants_compare(cab_constants *c)
+{
+    if (c->by_content)
+        return;
+    c->by_content = cab_map_create(c->arena);
+    c->known = cab_map_create(c->arena);
+}
+
+typedef struct blob_key { const void *data; uint64_t bytes; } blob_key;
+
+/* The first blob of the same bytes; it stands for all of them. */
+static const cab_blob *same_blob(cab_constants *c, const cab_blob *blob)
+{
+    blob_key key = { blob->data, blob->bytes };
+    if (!c->by_content || !blob->bytes)
+        return blob;
+    const cab_blob *one = cab_map_get(c->known, &key, sizeof key);
+    if (one)
+        return one;
+    uint64_t sum = (uint64_t)cab_crc32c(0, blob->data, blob->bytes) << 32 ^ blob->bytes;
+    one = cab_map_getu(c->by_content, sum);
+    if (!one)
+        cab_map_setu(c->by_content, sum, (void *)(uintptr_t)blob);
+    if (!one || one->bytes != blob->bytes || memcmp(one->data, blob->data, blob->bytes))
+        one = blob;
+    cab_map_set(c->known, &key, sizeof key, (void *)(uintptr_t)one);
+    return one;
+}
+
 typedef struct constant_key { const cab_blob *blob; const void *data; cab_pack pack; } constant_key;
 
 static uint64_t packed_bytes(const cab_pack *p)
@@ -31,6 +60,7 @@ int cab_constants_add(cab_constants *c, int buffer, const cab_blob *blob, const 
 {
     constant_key key;
     memset(&key, 0, sizeof key);
+    blob = same_blob(c, blob);
     key.data = blob->data;
     if (pack) {
         key.pack = *pack;

@@ -408,6 +408,8 @@ cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *o
     cab_constants_init(&out->constants, a);
     if (s->before)
         go_on_from(out, s->before);
+    if (s->compare)
+        cab_constants_compare(&out->constants);
     out->value_of = CAB_NEW_N(a, uint32_t, out->p->buffers.n);
     out->zero_done = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
     out->has_memory = CAB_NEW_N(a, uint8_t, out->p->buffers.n);

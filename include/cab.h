@@ -24,7 +24,10 @@ CAB_API const char *cab_report_text(const cab_report *r);
 
 /* ---- options ---- */
 /* What is known of an extent that the model names: a range, or the values a
- * program will use.  lo == hi fixes it. */
+ * program will use.  lo == hi fixes it.  Several values for one name (an entry
+ * each, lo == hi) leave it open, and each combination of such values, 16 at
+ * most, gets a plan of its own beside the one for all sizes, which a run of
+ * these extents takes; weights are common to them. */
 typedef struct cab_dim_range { const char *name; int64_t lo, hi; } cab_dim_range;
 
 /* Extents and values of one input, when they are known at compile time.  The
@@ -93,6 +96,17 @@ typedef struct cab_compile_options {
                                 * program, or where it is installed */
     const cab_function_file *functions;
     size_t n_functions;
+    /* cab_jit_* only.  1: extents that the model's sessions run often get a plan of
+     * their own, as listed ones do; results may differ from those of the plan for
+     * all sizes by rounding.  A thread of the library makes them (allocator hooks
+     * of the model are called on it; it ends with the model, whose last destroy
+     * may wait for a step of it, some 10 ms) from the model's file, or its bytes,
+     * which must live, unchanged, as long as the model.  Weights are the model's.
+     * Not with custom operators. */
+    int specialise;
+    int specialise_after;      /* runs of the same extents; 0 = 32 */
+    int specialise_most;       /* such plans at a time, 1 .. 32; 0 = 8.  The one that was not
+                                * run for longest goes */
 } cab_compile_options;
 
 /* ---- compiling ---- */

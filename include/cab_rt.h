@@ -62,7 +62,8 @@ typedef struct cab_tensor_info {
     const char *name;          /* lives as long as the model */
     int dtype;
     int rank;
-    int64_t dims[8];           /* -1: decided by the inputs of a run */
+    int64_t dims[8];           /* -1: decided by the inputs of a run (also where the model has plans
+                                * of their own for certain sizes) */
     const char *dim_names[8];  /* the model's name of an extent that is -1; "" without one */
 } cab_tensor_info;
 
@@ -229,8 +230,9 @@ CAB_API void cab_session_deadline(cab_session *s, int64_t monotonic_ns);
 
 /* ---- trace: records of the last run ---- */
 typedef struct cab_trace_event {
-    const char *kind;          /* "launch", "helper", "custom", "zero", "copy", "alloc" */
-    const char *name;          /* kernel, helper or operator */
+    const char *kind;          /* "launch", "helper", "custom", "zero", "copy", "alloc"; the first is
+                                * "plan" where a model has plans for certain sizes */
+    const char *name;          /* kernel, helper or operator; plan: "all sizes" or "batch=1, seq=128" */
     const char *layers;        /* ONNX node names */
     const char *what;          /* "conv+add+max" */
     int64_t start_ns, ns;      /* since the run began */

@@ -2,7 +2,8 @@
 /*
  * api.c - include/cab.h over libcab.h: options come in, stories go out.
  */
-#include "libcab/libcab.h"
+#include "libcab/libcab_int.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,9 +204,34 @@ static cab_status compile_bytes(call *k, const cab_source *s)
     return compile(k, &at);
 }
 
+static cab_status specialisable(call *k)
+{
+    const cab_compile_options *o = &k->o;
+    const cab_model_options *mo = k->model_options;
+    bool kernels = mo && mo->size > offsetof(cab_model_options, n_custom) && mo->n_custom;
+    if (o->specialise_after < 0 || o->specialise_most < 0 || o->specialise_most > 32)
+        return cab_fail(&k->diag, CAB_EINVAL, NULL, "specialise_after is at least 1, "
+                                                    "specialise_most is from 1 to 32");
+    if (o->n_custom || kernels)
+        return cab_fail(&k->diag, CAB_EINVAL, NULL, "custom operators do not go with specialise: "
+                        "their functions would be called from a thread in the background");
+    return CAB_OK;
+}
+
 static cab_status jit(call *k, const cab_source *s)
 {
-    return cab_compiler_jit(&k->c, s, k->model_options, k->model, NULL, &k->diag);
+    if (k->o.specialise)
+        CAB_TRY(specialisable(k));
+    CAB_TRY(cab_compiler_jit(&k->c, s, k->model_options, k->model, NULL, &k->diag));
+    if (!k->o.specialise)
+        return CAB_OK;
+    cab_status status = cab_specialise(*k->model, &k->c, s, k->model_options, k->o.specialise_after,
+                                       k->o.specialise_most, &k->diag);
+    if (status != CAB_OK) {
+        cab_model_destroy(*k->model);
+        *k->model = NULL;
+    }
+    return status;
 }
 
 static cab_status jit_bytes(call *k, const cab_source *s)

@@ -105,20 +105,21 @@ static void add_custom(job *j, cab_import_options *o)
     o->n_foreign += n;
 }
 
-static cab_status import(job *j, cab_graph **out)
+static cab_status import(job *j, const cab_import_options *from, cab_graph **out)
 {
-    cab_import_options o = j->o->import;
+    cab_import_options o = *from;
     o.static_shapes |= j->static_shapes;
     add_custom(j, &o);
     CAB_TRY(cab_cancel_check(&j->o->cancel, j->diag));
     return cab_import_memory(j->arena, j->f->map.p, j->f->map.n, j->f->label, &o, out, j->diag);
 }
 
-static cab_status lower(job *j, cab_graph **out_graph, cab_program **out)
+static cab_status lower(job *j, const cab_import_options *from, cab_graph **out_graph,
+                        cab_program **out)
 {
     int64_t t = cab_now_ns();
-    CAB_TRY(import(j, out_graph));
-    j->times.import_ms = ms_since(&t);
+    CAB_TRY(import(j, from, out_graph));
+    j->times.import_ms += ms_since(&t);
     cab_pass_options po = { .naive = j->o->naive, .exact = j->o->exact,
                             .cancel = j->o->cancel };
 #ifdef CAB_VERIFY_PASSES
@@ -127,17 +128,36 @@ static cab_status lower(job *j, cab_graph **out_graph, cab_program **out)
     if (j->emit && !strcmp(j->emit, "graph"))
         po.stop_after = j->o->naive ? "decompose" : "group";
     cab_status s = cab_passes_run(*out_graph, &po, out, j->diag);
-    j->times.passes_ms = ms_since(&t);
-    j->by_extents = cab_dims_relied((*out_graph)->dims);
+    j->times.passes_ms += ms_since(&t);
+    j->by_extents |= cab_dims_relied((*out_graph)->dims);
     return s;
+}
+
+/* The program for all sizes, and one more for each size that is listed. */
+static cab_status lower_sizes(job *j, cab_program **out, cab_codegen_special **special, int *n)
+{
+    cab_sizes z;
+    cab_graph *g;
+    CAB_TRY(cab_sizes_of(j->arena, &j->o->import, &z, j->diag));
+    CAB_TRY(lower(j, &z.open, &g, out));
+    CAB_TRY(cab_sizes_fit(j->arena, &z, *out, j->diag));
+    *n = z.n;
+    *special = CAB_NEW_N(j->arena, cab_codegen_special, z.n + 1);
+    for (int i = 0; i < z.n; i++) {
+        cab_program *p = NULL;
+        CAB_TRY(lower(j, &z.size[i].import, &g, &p));
+        (*special)[i] = (cab_codegen_special){ p, z.size[i].label };
+    }
+    return CAB_OK;
 }
 
 static cab_status compile(job *j)
 {
-    cab_graph *g;
     cab_program *p = NULL;
+    cab_codegen_special *special;
+    int n_special;
     uint8_t hash[32] = { 0 };
-    CAB_TRY(lower(j, &g, &p));
+    CAB_TRY(lower_sizes(j, &p, &special, &n_special));
     if (j->f->hash)
         memcpy(hash, j->f->hash, sizeof hash);
     else if (j->o->hash_model)
@@ -155,7 +175,7 @@ static cab_status compile(job *j)
         co.sign = cab_sign_ed25519;
         co.sign_user = (void *)(uintptr_t)j->o->sign_seed;
     }
-    CAB_TRY(cab_codegen(j->arena, p, &co, &j->fd, &j->size, j->diag));
+    CAB_TRY(cab_codegen_sized(j->arena, p, special, n_special, &co, &j->fd, &j->size, j->diag));
     j->times.codegen_ms = ms_since(&t);
     return CAB_OK;
 }
@@ -163,7 +183,9 @@ static cab_status compile(job *j)
 static cab_status check(job *j)
 {
     cab_graph *g;
-    CAB_TRY(import(j, &g));
+    cab_sizes z;
+    CAB_TRY(cab_sizes_of(j->arena, &j->o->import, &z, j->diag));
+    CAB_TRY(import(j, &z.open, &g));
     j->n_nodes = cab_graph_count(g);
     return cab_passes_check(g, j->diag);
 }
@@ -215,7 +237,10 @@ static cab_status emit(job *j)
                                .cancel = j->o->cancel };
     if (j->emit_file)
         co.prefix = identifier(j->arena, base_name(j->emit_file));
-    CAB_TRY(lower(j, &g, &p));
+    if (cab_sizes_listed(&j->o->import))
+        return cab_fail(j->diag, CAB_EINVAL, NULL, "several sizes of one extent are for an artifact: "
+                        "--emit is for one size, or for all");
+    CAB_TRY(lower(j, &j->o->import, &g, &p));
     if (!strcmp(j->emit, "graph"))
         cab_graph_print(&b, g);
     else if (!strcmp(j->emit, "program"))
@@ -257,7 +282,8 @@ static cab_status run_fixed_if_needed(job *j, cab_status (*body)(job *))
 {
     job again = *j;
     cab_status s = run_job(j, body);
-    if (s != CAB_EUNSUPPORTED || !j->o->import.n_inputs || j->o->import.static_shapes)
+    if (s != CAB_EUNSUPPORTED || !j->o->import.n_inputs || j->o->import.static_shapes ||
+        cab_sizes_listed(&j->o->import))
         return s;
     cab_diag_clear(j->diag);
     again.static_shapes = true;

@@ -19,7 +19,8 @@ typedef struct cab_source { const char *path; const void *p; size_t n; } cab_sou
 
 /* All zero is a sensible default. */
 typedef struct cab_compiler {
-    cab_import_options import;
+    cab_import_options import; /* binds may hold several values of one name: then the extent
+                                * stays open, and each combination is specialised too */
     bool naive, exact;
     bool hash_model;           /* the artifact carries the SHA-256 of the model file */
     const char *target;        /* NULL = this machine */

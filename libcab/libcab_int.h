@@ -4,6 +4,7 @@
  */
 #ifndef CAB_LIBCAB_LIBCAB_INT_H
 #define CAB_LIBCAB_LIBCAB_INT_H
+#include "ir/spec.h"
 #include "libcab/libcab.h"
 
 /* A source while it is compiled. */
@@ -23,6 +24,30 @@ cab_status cab_compile_here(const cab_compiler *c, cab_opened *f, cab_compiled *
 /* SHA-256 of n bytes; asks for cancellation now and then. */
 cab_status cab_hash_bytes(const void *p, size_t n, const cab_cancel *cancel, uint8_t out[32],
                           cab_diag *d);
+
+/* ---- sizes.c: extents with several values ---- */
+typedef struct cab_size {
+    cab_import_options import; /* all listed extents bound */
+    const char *label;         /* "batch=1, seq=128" */
+} cab_size;
+typedef struct cab_sizes {
+    cab_import_options open;   /* extents with one value are bound, listed ones open */
+    int n;                     /* combinations of the listed values; 0: nothing is listed */
+    cab_size *size;
+} cab_sizes;
+/* Whether some extent has several values among o->binds. */
+bool cab_sizes_listed(const cab_import_options *o);
+cab_status cab_sizes_of(cab_arena *a, const cab_import_options *o, cab_sizes *out, cab_diag *d);
+/* p: the program made from z->open.  Refuses names it has no open extent of, and
+ * takes values of other sizes from what is offered. */
+cab_status cab_sizes_fit(cab_arena *a, cab_sizes *z, const cab_program *p, cab_diag *d);
+
+/* ---- specialise.c ---- */
+/* From now on sizes that m meets `after` times (0 = 32) are compiled in the
+ * background, at most `most` (0 = 8) at a time.  m was made by c from s, has no
+ * custom operators and no session yet; the options are copied, s->p is not. */
+cab_status cab_specialise(cab_model *m, const cab_compiler *c, const cab_source *s,
+                          const cab_model_options *mo, int after, int most, cab_diag *d);
 
 /* ---- paths.c ---- */
 /* A part of the installation: beside the program or one folder up (a build

@@ -12,6 +12,8 @@ libcab_own = \
 	libcab/custom_shape.c \
 	libcab/emit_so.c \
 	libcab/paths.c \
+	libcab/sizes.c \
+	libcab/specialise.c \
 	libcab/sign.c \
 	libcab/isolate.c \
 	libcab/wire.c

@@ -83,6 +83,24 @@ static cab_status check_section(const cab_artifact *a, const cab_file_section *s
     return CAB_OK;
 }
 
+/* Counts the variants: first those that stand alone, then what specialises
+ * them. */
+static cab_status check_variants(cab_artifact *a, cab_error *e)
+{
+    const cab_file_section *plan;
+    for (; (plan = cab_artifact_find(a, CAB_SEC_PLAN, (uint32_t)a->n_variants)); a->n_variants++) {
+        const cab_file_section *code = cab_artifact_find(a, CAB_SEC_CODE, (uint32_t)a->n_variants);
+        if (!code || code->isa != plan->isa || code->special_of != plan->special_of)
+            return refuse(e, "a plan has no code section");
+        if (!plan->special_of && a->n_targets == a->n_variants)
+            a->n_targets++;
+        else if (!plan->special_of || plan->special_of > (uint32_t)a->n_targets ||
+                 plan->isa != cab_artifact_find(a, CAB_SEC_PLAN, plan->special_of - 1)->isa)
+            return bad_section(e, plan, "specialises no other");
+    }
+    return CAB_OK;
+}
+
 cab_status cab_artifact_open(const void *bytes, uint64_t n, cab_artifact *a, cab_error *e)
 {
     *a = (cab_artifact){ .p = bytes, .n = n };
@@ -93,13 +111,7 @@ cab_status cab_artifact_open(const void *bytes, uint64_t n, cab_artifact *a, cab
     uint64_t end = sizeof *a->header + a->header->n_sections * sizeof *a->sections;
     for (uint32_t i = 0; i < a->header->n_sections; i++)
         CAB_TRY(check_section(a, &a->sections[i], &end, e));
-    while (cab_artifact_find(a, CAB_SEC_PLAN, (uint32_t)a->n_variants)) {
-        const cab_file_section *plan = cab_artifact_find(a, CAB_SEC_PLAN, (uint32_t)a->n_variants);
-        const cab_file_section *code = cab_artifact_find(a, CAB_SEC_CODE, (uint32_t)a->n_variants);
-        if (!code || code->isa != plan->isa)
-            return refuse(e, "a plan has no code section");
-        a->n_variants++;
-    }
+    CAB_TRY(check_variants(a, e));
     if (!a->n_variants || !cab_artifact_find(a, CAB_SEC_STRINGS, 0) ||
         !cab_artifact_find(a, CAB_SEC_WEIGHTS, 0))
         return refuse(e, "a section is missing");
@@ -125,7 +137,7 @@ cab_status cab_artifact_choose(const cab_artifact *a, uint32_t isa, uint32_t *ou
 {
     char text[sizeof e->text], lacking[160];
     size_t at = 0;
-    for (*out = 0; *out < (uint32_t)a->n_variants; ++*out) {
+    for (*out = 0; *out < (uint32_t)a->n_targets; ++*out) {
         uint32_t missing = cab_artifact_find(a, CAB_SEC_PLAN, *out)->isa & ~isa;
         if (!missing)
             return CAB_OK;

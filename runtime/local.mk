@@ -21,5 +21,8 @@ libruntime_a_SOURCES += \
 	runtime/session_list.c \
 	runtime/session_overlap.c \
 	runtime/session_async.c \
+	runtime/session_pick.c \
+	runtime/special.c \
+	runtime/special_load.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

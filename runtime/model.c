@@ -145,24 +145,80 @@ static void log_choice(const cab_model *m, const cab_artifact *a, uint32_t varia
     if (!m->options.log)
         return;
     snprintf(text, sizeof text, "%.60s: target %u of %d (%s), %.1f MB of weights%s",
-             cab_model_name(m), variant + 1, a->n_variants,
+             cab_model_name(m), variant + 1, a->n_targets,
              cab_isa_names(m->plan.isa, names, sizeof names), (double)m->plan.weights_bytes / 1e6,
              variant ? "; the processor lacks what the first target needs" : "");
     cab_rt_log(m, variant ? 1 : 2, text);
 }
 
-static int open_artifact(cab_model *m, const void *p, uint64_t n, cab_error *e)
+static int verify(const cab_model *m, const cab_artifact *a, cab_error *e)
+{
+    if (m->options.check_signature)
+        return cab_artifact_check_signature(a, &m->options, e);
+    return m->options.verify == CAB_VERIFY_FULL ? cab_artifact_verify(a, e) : CAB_OK;
+}
+
+/* fd < 0: the bytes are in memory. */
+static int open_code(cab_model *m, int fd, cab_error *e)
+{
+    return fd < 0 ? map_code_copy(m, e) : map_code(m, fd, m->plan.code_offset, e);
+}
+
+cab_model *cab_model_beside(const cab_model *m)
+{
+    cab_model *s = cab_rt_alloc_zero(&m->alloc, 1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->alloc = m->alloc;
+    s->options = m->options;
+    s->options.allocator = &s->alloc;
+    atomic_init(&s->refs, 1);
+    return s;
+}
+
+static int open_special(cab_model *m, const cab_artifact *a, uint32_t variant, int fd, cab_error *e)
+{
+    cab_model *s = cab_model_beside(m);
+    if (!s)
+        return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
+    int rc = cab_plan_open(a, variant, &s->plan, e);
+    if (rc == CAB_OK)
+        rc = cab_custom_resolve(s, &m->options, e);
+    if (rc == CAB_OK)
+        rc = open_code(s, fd, e);
+    if (rc == CAB_OK)
+        rc = cab_sized_add(m, s, e);
+    if (rc != CAB_OK)
+        cab_model_destroy(s);
+    return rc;
+}
+
+static int open_specials(cab_model *m, const cab_artifact *a, uint32_t target, int fd, cab_error *e)
+{
+    for (uint32_t v = (uint32_t)a->n_targets; v < (uint32_t)a->n_variants; v++) {
+        if (cab_artifact_find(a, CAB_SEC_PLAN, v)->special_of != target + 1)
+            continue;
+        int rc = open_special(m, a, v, fd, e);
+        if (rc != CAB_OK)
+            return rc;
+    }
+    return CAB_OK;
+}
+
+static int open_artifact(cab_model *m, const void *p, uint64_t n, int fd, cab_error *e)
 {
     cab_artifact a;
-    uint32_t variant;
+    uint32_t target;
     CAB_TRY((cab_status)cab_artifact_open(p, n, &a, e));
-    CAB_TRY(cab_artifact_choose(&a, cab_isa_here(), &variant, e));
-    CAB_TRY(cab_plan_open(&a, variant, &m->plan, e));
+    CAB_TRY(cab_artifact_choose(&a, cab_isa_here(), &target, e));
+    CAB_TRY(cab_plan_open(&a, target, &m->plan, e));
     CAB_TRY((cab_status)cab_custom_resolve(m, &m->options, e));
-    log_choice(m, &a, variant);
-    if (m->options.check_signature)
-        return cab_artifact_check_signature(&a, &m->options, e);
-    return m->options.verify == CAB_VERIFY_FULL ? cab_artifact_verify(&a, e) : CAB_OK;
+    log_choice(m, &a, target);
+    CAB_TRY((cab_status)verify(m, &a, e));
+    if (m->linked)                     /* its kernels are those of one plan */
+        return CAB_OK;
+    CAB_TRY((cab_status)open_code(m, fd, e));
+    return open_specials(m, &a, target, fd, e);
 }
 
 static int done(cab_model *m, int rc, cab_model **out)
@@ -195,9 +251,7 @@ int cab_model_load_fd(int fd, const char *label, const cab_model_options *o, cab
         return rc;
     rc = map_file(m, fd, label, e);
     if (rc == CAB_OK)
-        rc = open_artifact(m, m->file.p, m->file.n, e);
-    if (rc == CAB_OK)
-        rc = map_code(m, fd, m->plan.code_offset, e);
+        rc = open_artifact(m, m->file.p, m->file.n, fd, e);
     return done(m, rc, out);
 }
 
@@ -227,10 +281,7 @@ int cab_model_load_memory(const void *p, size_t n, const char *label, const cab_
             return done(m, cab_rt_fail(e, CAB_ENOMEM, "out of memory"), out);
         p = memcpy(copy, p, n);
     }
-    rc = open_artifact(m, p, n, e);
-    if (rc == CAB_OK)
-        rc = map_code_copy(m, e);
-    return done(m, rc, out);
+    return done(m, open_artifact(m, p, n, -1, e), out);
 }
 
 int cab_model_load_linked(const void *p, size_t n, const cab_kernel_fn *kernels, cab_model **out,
@@ -242,7 +293,7 @@ int cab_model_load_linked(const void *p, size_t n, const cab_kernel_fn *kernels,
     if (rc != CAB_OK)
         return rc;
     m->linked = kernels;
-    return done(m, open_artifact(m, p, n, e), out);
+    return done(m, open_artifact(m, p, n, -1, e), out);
 }
 
 void cab_model_retain(cab_model *m) { atomic_fetch_add(&m->refs, 1); }
@@ -251,6 +302,7 @@ void cab_model_destroy(cab_model *m)
 {
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
         return;
+    cab_sized_drop(m);
     if (m->code)
         munmap(m->code, m->plan.code_bytes);
     cab_custom_drop(m);

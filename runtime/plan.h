@@ -13,7 +13,9 @@
  *
  * Variants: the file holds one plan and one code section per level of
  * processor it was made for, best first; strings and weights are common to
- * all.  A runtime takes the first whose features the machine has.
+ * all.  A runtime takes the first whose features the machine has.  Behind them
+ * stand variants that specialise one of them: the same computation for given
+ * extents, which are constants of their plans where the other's are open.
  *
  * Integrity: the header's hash covers header and section table; the table
  * holds a hash of every section (weights: only when the file is signed; else
@@ -44,7 +46,7 @@
 #define CAB_PLAN_MAX_RANK 8
 #define CAB_PLAN_NONE 0xffffffffu
 #define CAB_PLAN_PAGE 4096u
-#define CAB_PLAN_MAX_SECTIONS 64
+#define CAB_PLAN_MAX_SECTIONS 320
 #define CAB_CRC_CHUNK (1u << 20)
 
 /* SECTION(number, id, "name").  Numbers from CAB_SEC_OPTIONAL on are skipped
@@ -79,7 +81,7 @@ typedef struct cab_file_section {
     uint32_t variant;          /* PLAN and CODE of one number belong together; else 0 */
     uint64_t offset, bytes;
     uint32_t isa;              /* PLAN, CODE: cab_isa bits the code needs */
-    uint32_t reserved;
+    uint32_t special_of;       /* PLAN, CODE: 1 + the variant it specialises; 0: none */
     uint8_t sha256[32];        /* of the bytes; zeros: none (weights, signature) */
 } cab_file_section;
 

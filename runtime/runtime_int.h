@@ -6,11 +6,22 @@
 #define CAB_RUNTIME_RUNTIME_INT_H
 #include "base/base.h"
 #include "runtime/runtime.h"
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* Records a story and returns code. */
 int cab_rt_fail(cab_error *e, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* special.c: a model's others, for certain sizes. */
+#define CAB_SPECIAL_LIMIT 64
+struct cab_specials {
+    pthread_mutex_t lock;      /* of n and list */
+    atomic_uint changes;       /* of them so far */
+    uint32_t n, n_own;         /* own: of the model's file, first */
+    cab_model *list[CAB_SPECIAL_LIMIT];
+    cab_watch watch;
+};
 
 struct cab_model {
     atomic_int refs;
@@ -22,6 +33,11 @@ struct cab_model {
     void *code;                /* mapped read-execute; NULL when there is none */
     const cab_kernel_fn *linked;       /* linked.c: kernels outside the artifact; NULL */
     struct cab_custom_entry *custom;   /* custom.c: per instruction CUSTOM */
+    struct cab_specials *specials;     /* NULL: one plan for all sizes */
+    const char *label;         /* which of several plans this is; NULL when it is alone */
+    cab_extent_is *is;         /* of one in specials: the sizes it serves, and its label */
+    uint32_t n_is;
+    _Atomic int64_t used;      /* when it last ran, of the monotonic clock; watched models only */
 };
 
 /* ---- model.c: memory through the host's hooks ---- */
@@ -34,7 +50,23 @@ void cab_rt_log(const cab_model *m, int level, const char *text);
 /* For sessions: they keep the model alive. */
 void cab_model_retain(cab_model *m);
 
+/* A constant lies in the weights, or, of an attached plan, where its offset from
+ * them leads (special_load.c). */
+static inline void *cab_plan_constant(const cab_plan *p, const cab_plan_value *v)
+{
+    return (void *)((uintptr_t)p->weights + v->offset);
+}
 static inline const char *cab_plan_text(const cab_plan *p, uint32_t at) { return p->strings + at; }
+
+/* An empty model with the memory and the options of another; NULL: no memory. */
+cab_model *cab_model_beside(const cab_model *m);
+
+/* ---- special.c ---- */
+/* Takes the caller's reference of special, a plan of m's own file; no session is
+ * there yet. */
+int cab_sized_add(cab_model *m, cab_model *special, cab_error *e);
+/* The model ends; what it watched or had attached goes. */
+void cab_sized_drop(cab_model *m);
 
 /* ---- custom.c: kernels of the host program ---- */
 typedef struct cab_custom_entry {

@@ -72,6 +72,7 @@ int cab_session_create(cab_model *m, const cab_session_options *o, cab_session *
     cab_session *s = cab_rt_alloc_zero(&m->alloc, 1, sizeof *s);
     if (!s)
         return cab_rt_fail(e, CAB_ENOMEM, "out of memory");
+    s->owner = s;
     s->model = m;
     s->plan = &m->plan;
     cab_model_retain(m);
@@ -90,6 +91,7 @@ void cab_session_destroy(cab_session *s)
     if (!s)
         return;
     cab_async_fini(&s->async);
+    cab_pick_fini(s);
     cab_lists_fini(s);
     for (uint32_t i = 0; s->dynamic && i < s->plan->n_dynamic; i++)
         cab_session_free(s, s->dynamic[i]);
@@ -114,13 +116,18 @@ void cab_session_destroy(cab_session *s)
 
 void cab_session_cancel(cab_session *s) { atomic_store(&s->cancel, 1); }
 void cab_session_deadline(cab_session *s, int64_t ns) { atomic_store(&s->deadline, ns); }
-uint64_t cab_session_allocations(const cab_session *s) { return s->allocations; }
+uint64_t cab_session_allocations(const cab_session *s)
+{
+    return s->allocations + cab_pick_allocations(s);
+}
+
 uint64_t cab_session_arena_bytes(const cab_session *s) { return s->arena_bytes; }
 
 int cab_session_trace(const cab_session *s, const cab_trace_event **out, size_t *out_n)
 {
-    *out = s->trace;
-    *out_n = s->n_trace;
+    const cab_session *ran = cab_session_ran(s);
+    *out = ran->trace;
+    *out_n = ran->n_trace;
     return s->options.trace ? CAB_OK : CAB_EINVAL;
 }
 
@@ -264,13 +271,22 @@ static void record(cab_run *r, const cab_plan_instr *x, int64_t start)
 /* Between launches: does the caller still want the rest? */
 static int wanted(cab_run *r)
 {
-    cab_session *s = r->s;
+    cab_session *s = r->s->owner;
     int64_t deadline = atomic_load_explicit(&s->deadline, memory_order_relaxed);
     if (atomic_load_explicit(&s->cancel, memory_order_relaxed))
         return cab_rt_fail(r->e, CAB_ECANCELLED, "the run was cancelled");
     if (deadline && cab_now_ns() >= deadline)
         return cab_rt_fail(r->e, CAB_EDEADLINE, "the run's deadline has passed");
     return CAB_OK;
+}
+
+/* Where a model has several plans: which one this is. */
+static void record_plan(cab_run *r)
+{
+    cab_session *s = r->s;
+    if (s->trace && s->model->label)
+        s->trace[s->n_trace++] = (cab_trace_event){ .kind = "plan", .name = s->model->label,
+                                                    .layers = "", .what = "" };
 }
 
 static int execute(cab_run *r)
@@ -309,10 +325,9 @@ static void copy_outputs(cab_run *r)
     }
 }
 
-int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
-                    cab_tensor_view *outputs, cab_error *e)
+int cab_session_run_plan(cab_session *s, const cab_tensor_view *inputs,
+                         cab_tensor_view *outputs, cab_error *e)
 {
-    atomic_store(&s->cancel, 0);
     s->n_trace = 0;
     if (e)
         e->code = e->text[0] = 0;
@@ -320,6 +335,7 @@ int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
     if (rc != CAB_OK)
         return rc;
     cab_run r = { .s = s, .e = e, .t0 = s->trace ? cab_now_ns() : 0 };
+    record_plan(&r);
     rc = execute(&r);
     if (r.in_pool)
         cab_pool_leave(s->options.threads);

@@ -61,7 +61,7 @@ static int check_data(const cab_session *s, uint32_t i, const cab_tensor_view *t
     if (t->bytes < need || (need && !t->data))
         return cab_rt_fail(e, CAB_EINPUT, "input '%s' needs %llu bytes, %llu are given", name,
                            (unsigned long long)need, (unsigned long long)t->bytes);
-    if (v->flags & CAB_V_FIXED && memcmp(t->data, p->weights + v->offset, need))
+    if (v->flags & CAB_V_FIXED && memcmp(t->data, cab_plan_constant(p, v), need))
         return cab_rt_fail(e, CAB_EINPUT,
                            "input '%s' decides sizes, and the model was compiled for another "
                            "value of it: compile again with this one", name);
@@ -363,7 +363,7 @@ static int locate_all(cab_session *s, const cab_packing *k, cab_error *e)
                 rc = cab_list_bind(s, v->index, e);
             break;
         case CAB_V_LIST: case CAB_V_BORROWED: s->data[i] = NULL; s->bytes[i] = 0; break;
-        case CAB_V_CONST: s->data[i] = (void *)(uintptr_t)(p->weights + v->offset); break;
+        case CAB_V_CONST: s->data[i] = cab_plan_constant(p, v); break;
         case CAB_V_ARENA: s->data[i] = s->arena + k->offsets[i]; break;
         case CAB_V_DYNAMIC: s->data[i] = NULL; s->bytes[i] = 0; break;
         case CAB_V_OUTPUT:
@@ -416,8 +416,8 @@ int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing 
     return *out ? CAB_OK : new_packing(s, out, e);
 }
 
-int cab_session_estimate(cab_session *s, const cab_tensor_view *inputs, cab_memory *out,
-                         cab_error *e)
+int cab_session_estimate_plan(cab_session *s, const cab_tensor_view *inputs, cab_memory *out,
+                              cab_error *e)
 {
     cab_packing *k;
     int rc = cab_session_size(s, inputs, &k, e);

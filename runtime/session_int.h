@@ -49,6 +49,9 @@ typedef struct cab_list {
 } cab_list;
 
 struct cab_session {
+    cab_session *owner;        /* the caller's, whose cancel and deadline count: itself, or the one
+                                * this is lent to (session_pick.c) */
+    struct cab_pick *pick;     /* session_pick.c; NULL until a model with several plans runs */
     cab_model *model;
     const cab_plan *plan;
     cab_session_options options;
@@ -142,6 +145,21 @@ bool cab_session_holds_input(const cab_session *s, const void *p, uint64_t n,
 int cab_session_overlap(const cab_session *s, uint32_t i, const void *p, uint64_t n,
                         const cab_tensor_view *inputs, const cab_tensor_view *outputs,
                         bool *aside, cab_error *e);
+
+/* ---- session.c ---- */
+/* cab_session_run on this session's own plan. */
+int cab_session_run_plan(cab_session *s, const cab_tensor_view *inputs, cab_tensor_view *outputs,
+                         cab_error *e);
+/* ---- session_bind.c ---- */
+int cab_session_estimate_plan(cab_session *s, const cab_tensor_view *inputs, cab_memory *out,
+                              cab_error *e);
+
+/* ---- session_pick.c: one session on several plans ---- */
+/* The session that ran last; s itself where there is one plan. */
+const cab_session *cab_session_ran(const cab_session *s);
+/* Of the sessions behind s. */
+uint64_t cab_pick_allocations(const cab_session *s);
+void cab_pick_fini(cab_session *s);
 
 /* ---- session_async.c ---- */
 void cab_async_init(cab_async *a);

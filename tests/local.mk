@@ -19,7 +19,8 @@ unit_tests = \
 	tests/test_artifact \
 	tests/test_mdwe \
 	tests/test_custom \
-	tests/test_libcab
+	tests/test_libcab \
+	tests/test_sizes
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh tests/check-abi.sh \
 	tests/check-custom.sh
@@ -34,6 +35,7 @@ tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
 tests_test_custom_SOURCES = tests/test_custom.c tests/wire.h tests/swirl.c
 tests_test_runtime_SOURCES = tests/test_runtime.c tests/artifact_kit.h
 tests_test_libcab_SOURCES = tests/test_libcab.c tests/test.h tests/wire.h
+tests_test_sizes_SOURCES = tests/test_sizes.c tests/test.h tests/wire.h
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h

@@ -38,6 +38,25 @@ static void print_hex(const char *what, const uint8_t *p, int n)
     printf("\n");
 }
 
+/* The plans for certain sizes, of the first target. */
+static cab_status print_specials(const cab_artifact *a, const cab_plan *p, cab_error *e)
+{
+    for (uint32_t v = (uint32_t)a->n_targets; v < (uint32_t)a->n_variants; v++) {
+        cab_extent_is is[64];
+        cab_plan s;
+        uint32_t n;
+        char label[200];
+        if (cab_artifact_find(a, CAB_SEC_PLAN, v)->special_of != 1)
+            continue;
+        CAB_TRY(cab_plan_open(a, v, &s, e));
+        CAB_TRY(cab_sized_check(p, &s, is, 64, &n, e));
+        printf("special   %s: %u instructions, %u kernels\n",
+               cab_sized_label(p, is, n < 64 ? n : 64, label, sizeof label), s.header->n_instrs,
+               s.header->n_kernels);
+    }
+    return CAB_OK;
+}
+
 static void print_sections(const cab_artifact *a)
 {
     char names[160];
@@ -45,7 +64,9 @@ static void print_sections(const cab_artifact *a)
         const cab_file_section *s = &a->sections[i];
         printf("section   %-9s %12llu bytes at %llu", cab_section_name(s->kind),
                (unsigned long long)s->bytes, (unsigned long long)s->offset);
-        if (s->kind == CAB_SEC_CODE)
+        if (s->special_of)
+            printf("  for certain sizes");
+        else if (s->kind == CAB_SEC_CODE)
             printf("  needs %s", cab_isa_names(s->isa, names, sizeof names));
         printf("\n");
     }
@@ -134,7 +155,7 @@ static cab_status try_here(const tool_args *args, const cab_artifact *a, cab_err
     }
     print_need(m);
     cab_artifact_choose(a, cab_isa_here(), &variant, NULL);
-    printf("loads on this machine (target %u of %d)%s\n", variant + 1, a->n_variants,
+    printf("loads on this machine (target %u of %d)%s\n", variant + 1, a->n_targets,
            args->trust_key ? "; signed by that key, every checksum holds"
            : args->load.verify == CAB_VERIFY_FULL ? "; every checksum holds" : "");
     cab_model_destroy(m);
@@ -148,6 +169,7 @@ static cab_status inspect(const tool_args *args, const cab_mapping *m, cab_error
     CAB_TRY(cab_artifact_open(m->p, m->n, &a, e));
     CAB_TRY(cab_plan_open(&a, 0, &p, e));
     print_plan(&a, &p);
+    CAB_TRY(print_specials(&a, &p, e));
     print_custom(&p);
     if (args->layers)
         print_launches(&p);

@@ -76,31 +76,43 @@ static bool bytes(const char *text, size_t *out)
     return false;
 }
 
-static bool dim(tool_args *a, char *text)
+/* NUMBER or LOW..HIGH. */
+static bool one_dim(tool_args *a, const char *name, char *text)
 {
-    char *eq = strrchr(text, '='), *dots;
+    char *dots = strstr(text, "..");
     int64_t lo, hi;
-    if (!eq || eq == text || a->n_dims == 64 || a->n_ranges == 64) {
-        fprintf(stderr, "cab: --dim wants NAME=NUMBER or NAME=LOW..HIGH, not '%s'\n", text);
-        return false;
-    }
-    if (strchr(eq, ',')) {
-        fprintf(stderr, "cab: --dim %s: one number or one range; without it one artifact serves "
-                        "every size\n", text);
-        return false;
-    }
-    *eq = 0;
-    if ((dots = strstr(eq + 1, "..")))
+    if (dots)
         *dots = 0;
-    if (!number("dim", eq + 1, 0, INT32_MAX, &lo))
+    if (!number("dim", text, 0, INT32_MAX, &lo))
         return false;
     hi = lo;
     if (dots && !number("dim", dots + 2, lo, INT32_MAX, &hi))
         return false;
+    if (a->n_dims == 64 || a->n_ranges == 64) {
+        fprintf(stderr, "cab: at most 64 sizes by --dim\n");
+        return false;
+    }
     if (lo == hi)
-        a->dim[a->n_dims++] = (cab_import_bind){ text, lo };
+        a->dim[a->n_dims++] = (cab_import_bind){ name, lo };
     else
-        a->range[a->n_ranges++] = (cab_import_range){ text, lo, hi };
+        a->range[a->n_ranges++] = (cab_import_range){ name, lo, hi };
+    return true;
+}
+
+static bool dim(tool_args *a, char *text)
+{
+    char *eq = strrchr(text, '=');
+    if (!eq || eq == text) {
+        fprintf(stderr, "cab: --dim wants NAME=NUMBER[,NUMBER...] or NAME=LOW..HIGH, not '%s'\n", text);
+        return false;
+    }
+    *eq = 0;
+    for (char *p = eq + 1, *next; p; p = next) {
+        if ((next = strchr(p, ',')))
+            *next++ = 0;
+        if (!one_dim(a, text, p))
+            return false;
+    }
     return true;
 }
 

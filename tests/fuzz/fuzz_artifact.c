@@ -7,7 +7,8 @@
  * random inputs of exact size.  The kernels are returns: what machine code
  * does is the compiler's promise, which the checksum covers; every access of
  * the runtime itself is on trial.  Spare instructions, scalars and values
- * stand in the plan so that edits reach the ones no kernel needs.
+ * stand in the plan so that edits reach the ones no kernel needs.  Now and then
+ * the edited plan is one for certain sizes, beside the whole one for all.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -147,25 +148,42 @@ static void make_base(int i)
 
 /* ---- and put together ---- */
 
-static uint8_t *assemble(const parts *x, size_t *out_n)
+static cab_file_section section(const parts *x, uint32_t kind, uint32_t variant, const bytes *b,
+                                size_t *n)
+{
+    bool machine = kind == CAB_SEC_PLAN || kind == CAB_SEC_CODE;
+    cab_file_section s = { .kind = kind, .offset = *n, .bytes = b->n, .variant = variant,
+                           .isa = machine ? x->isa : 0, .special_of = variant };
+    *n += (b->n + PAGE - 1) / PAGE * PAGE;
+    return s;
+}
+
+/* all: the plan for all sizes, when x is for certain ones; else NULL. */
+static uint8_t *assemble(const parts *x, const bytes *all, size_t *out_n)
 {
     enum { N = CAB_SEC_WEIGHTS };          /* plan, strings, code, weights */
-    cab_file_section sec[N];
+    cab_file_section sec[N + 2];
+    const bytes *from[N + 2];
     cab_file_header h = { .magic = CAB_PLAN_MAGIC, .version = CAB_PLAN_VERSION, .n_sections = N };
     size_t n = PAGE;
-    for (uint32_t k = 0; k < N; k++) {
-        const bytes *b = &x->sec[k + 1];
-        bool machine = k + 1 == CAB_SEC_PLAN || k + 1 == CAB_SEC_CODE;
-        sec[k] = (cab_file_section){ .kind = k + 1, .offset = n, .bytes = b->n,
-                                     .isa = machine ? x->isa : 0 };
-        n += (b->n + PAGE - 1) / PAGE * PAGE;
+    for (uint32_t k = 0; k < N; k++)
+        from[k] = &x->sec[k + 1];
+    from[CAB_SEC_PLAN - 1] = all ? all : from[CAB_SEC_PLAN - 1];
+    for (uint32_t k = 0; k < N; k++)
+        sec[k] = section(x, k + 1, 0, from[k], &n);
+    if (all) {
+        from[N] = &x->sec[CAB_SEC_PLAN];
+        from[N + 1] = &x->sec[CAB_SEC_CODE];
+        sec[N] = section(x, CAB_SEC_PLAN, 1, from[N], &n);
+        sec[N + 1] = section(x, CAB_SEC_CODE, 1, from[N + 1], &n);
+        h.n_sections += 2;
     }
     h.file_bytes = n;
     uint8_t *file = calloc(1, n);
     CAB_ASSERT(file != NULL);
-    for (int k = 0; k < N; k++)
+    for (uint32_t k = 0; k < h.n_sections; k++)
         if (sec[k].bytes)
-            memcpy(file + sec[k].offset, x->sec[k + 1].p, sec[k].bytes);
+            memcpy(file + sec[k].offset, from[k]->p, sec[k].bytes);
     kit_seal(file, &h, sec);
     *out_n = n;
     return file;
@@ -254,6 +272,22 @@ static void edit_custom(const parts *x, uint8_t *plan, fuzz_src *s)
     uint64_t w = (uint64_t)at[fuzz_draw(s, 0, n - 1)] + (uint64_t)fuzz_draw(s, 0, 50);
     if (w < n_words)
         memcpy(plan + words + w * size, &v, 4);
+}
+
+/* Every extent that the inputs decide is 2: a plan for that size. */
+static void bind_extents(const parts *x, uint8_t *plan)
+{
+    size_t size;
+    uint32_t count;
+    size_t at = table_at(&x->h, EDIT_SCALARS, &size, &count);
+    for (uint32_t i = 0; i < count; i++, at += size) {
+        cab_plan_scalar s;
+        memcpy(&s, plan + at, sizeof s);
+        if (s.op != CAB_S_INPUT_DIM)
+            continue;
+        s = (cab_plan_scalar){ .op = CAB_S_CONST, .name = s.name, .imm = 2 };
+        memcpy(plan + at, &s, sizeof s);
+    }
 }
 
 static void edit(const parts *x, uint8_t *plan, uint8_t *strings, fuzz_src *s)
@@ -359,7 +393,11 @@ static void run(cab_model *m, cab_session *session, fuzz_src *s)
         static volatile unsigned sink;
         if (rc == 0)
             sink += read_outputs(out, n_out);
-        fuzz_count(rc == 0 ? "ran" : "run refused");
+        const cab_trace_event *t;
+        size_t n;
+        bool special = !cab_session_trace(session, &t, &n) && n && !strcmp(t->kind, "plan") &&
+                       strcmp(t->name, "all sizes");
+        fuzz_count(rc ? "run refused" : special ? "ran a size's own plan" : "ran");
     }
     for (int i = 0; i < n_in && i < MAX_IO; i++)
         free(in[i].data);
@@ -421,12 +459,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bytes plan = { 0 }, strings = { 0 };
     append(&plan, x.sec[CAB_SEC_PLAN].p, x.sec[CAB_SEC_PLAN].n);
     append(&strings, x.sec[CAB_SEC_STRINGS].p, x.sec[CAB_SEC_STRINGS].n);
+    const bytes all = x.sec[CAB_SEC_PLAN];
+    bool special = fuzz_draw(&s, 0, 3) == 0;
+    if (special)
+        bind_extents(&x, plan.p);
     for (int64_t k = fuzz_draw(&s, 0, 6); k > 0; k--)
         edit(&x, plan.p, strings.p, &s);
     x.sec[CAB_SEC_PLAN] = plan;
     x.sec[CAB_SEC_STRINGS] = strings;
     size_t n;
-    uint8_t *file = assemble(&x, &n);
+    uint8_t *file = assemble(&x, special ? &all : NULL, &n);
     load_and_run(file, n, &s);
     free(file);
     free(plan.p);

@@ -489,6 +489,22 @@ static cab_status copy_foreign(cab_importer *im)
     return CAB_OK;
 }
 
+/* What the file says of its outputs is compared with what comes out. */
+static cab_status declared_outputs(cab_importer *im, cab_graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_output && !im->n_unsupported; i++) {
+        cab_where w = { .file = im->label, .node = p->output[i]->name };
+        cab_type *t = CAB_NEW(g->arena, cab_type);
+
+        if (p->output[i]->type)
+            CAB_TRY(cab_import_type(im, g, p->output[i]->type, &w, t));
+        else
+            t->rank = CAB_RANK_UNKNOWN;
+        cab_vec_push(g->arena, &g->declared, t);
+    }
+    return CAB_OK;
+}
+
 static cab_status import_model(cab_importer *im, cab_graph **out)
 {
     const Onnx__GraphProto *p = im->model->graph;
@@ -510,6 +526,7 @@ static cab_status import_model(cab_importer *im, cab_graph **out)
     g->n_foreign = im->o->n_foreign;
     CAB_TRY(cab_import_inputs(im, &s, p));
     CAB_TRY(cab_import_body(im, &s, p));
+    CAB_TRY(declared_outputs(im, g, p));
     if (im->n_unsupported)
         return CAB_EUNSUPPORTED;
     if (cab_dims_overflowed(g->dims))

@@ -138,9 +138,63 @@ cab_status cab_up_scatter(cab_draft *d)
     return CAB_OK;
 }
 
+static cab_attr graph_attr(const char *name, cab_graph *g)
+{
+    cab_attr a = { .name = name, .kind = CAB_ATTR_GRAPH };
+
+    a.u.graph = g;
+    return a;
+}
+
+static void copy_attr(cab_node *n, const cab_attr *a, const char *name)
+{
+    cab_attr b;
+
+    if (!a)
+        return;
+    b = *a;
+    b.name = name;
+    cab_attr_set(n, &b);
+}
+
+/* Opset 8 scans along axis 1 for every index of axis 0: a scan of axis 0 whose
+ * body is the scan of one index. */
 cab_status cab_up_scan(cab_draft *d)
 {
-    return cab_draft_refuse(d, "the batched Scan of opset 8");
+    cab_attr *body = cab_draft_attr(d, "body");
+    int n = d->in.n > 0 ? (int)d->in.n - 1 : 0;
+    cab_value **in = CAB_NEW_N(d->im->arena, cab_value *, n + 1);
+    cab_type unknown = { .kind = CAB_KIND_tensor, .rank = CAB_RANK_UNKNOWN };
+    cab_graph *batch;
+    cab_node *scan;
+
+    if (d->in.n && d->in.p[0])
+        return cab_draft_refuse(d, "a Scan of opset 8 with lengths of its sequences");
+    if (!body || body->kind != CAB_ATTR_GRAPH)
+        return cab_draft_refuse(d, "a Scan without a body");
+    batch = cab_graph_create_sub(d->scope->g, "batch");
+    for (int i = 0; i < n; i++)
+        in[i] = cab_graph_add_input(batch, NULL, &unknown);
+    scan = cab_node_create(batch, cab_op_get(CAB_OP_Scan), n, in,
+                           (int)body->u.graph->outputs.n, NULL);
+    scan->loc = d->loc;
+    scan->loc_op = d->loc_op;
+    scan->opset = 9;
+    body->u.graph->parent = batch;
+    cab_attr_set(scan, body);
+    copy_attr(scan, cab_draft_attr(d, "num_scan_inputs"), "num_scan_inputs");
+    copy_attr(scan, cab_draft_attr(d, "directions"), "scan_input_directions");
+    for (int i = 0; i < scan->n_out; i++) {
+        scan->out[i]->type = unknown;
+        cab_graph_add_output(batch, scan->out[i], NULL);
+    }
+    for (int i = 0; i < n; i++)
+        d->in.p[i] = d->in.p[i + 1];
+    d->in.n = (size_t)n;
+    cab_draft_drop(d, "directions");
+    cab_draft_set(d, graph_attr("body", batch));
+    cab_draft_set(d, cab_a_int("num_scan_inputs", n));
+    return CAB_OK;
 }
 
 /* ---- Upsample, Resize ---- */

@@ -207,6 +207,7 @@ struct cab_graph {
     CAB_VEC(cab_value *) inputs;
     CAB_VEC(cab_value *) outputs;
     CAB_VEC(const char *) output_names;  /* parallel to outputs */
+    CAB_VEC(const cab_type *) declared;  /* outermost graph: types the file gives outputs; may be short */
     CAB_VEC(cab_guard_eq) guards;
     cab_node *first, *last;
     cab_map *names;            /* value name -> cab_value */

@@ -266,7 +266,43 @@ cab_status cab_passes_known(cab_arena *scratch, bool known[CAB_OP_COUNT], cab_di
     return CAB_OK;
 }
 
+static bool surely_differ(const cab_type *a, const cab_type *b)
+{
+    if (a->kind != b->kind || a->rank != b->rank)
+        return true;
+    for (int i = 0; i < a->rank; i++)
+        if (cab_dim_eq(a->dims[i], b->dims[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Extents that the file gives its outputs are of no use here; where they are
+ * wrong, its users are told. */
+static cab_status check_declared(const cab_graph *g, cab_pass_ctx *c)
+{
+    for (size_t i = 0; i < g->declared.n && i < g->outputs.n; i++) {
+        const cab_type *said = g->declared.p[i], *is = &g->outputs.p[i]->type;
+        cab_where w = { .node = g->output_names.p[i] };
+        cab_buf b = cab_buf_on(c->scratch);
+
+        if (said->kind != CAB_KIND_tensor || said->rank == CAB_RANK_UNKNOWN ||
+            is->kind != CAB_KIND_tensor)
+            continue;
+        if (said->dtype == is->dtype && !surely_differ(said, is))
+            continue;
+        cab_type_print(&b, said);
+        cab_buf_str(&b, ", computed is ");
+        cab_type_print(&b, is);
+        if (said->dtype != is->dtype && said->dtype != CAB_DT_none)
+            return cab_fail(c->diag, CAB_EMODEL, &w, "the output is declared as %s",
+                            cab_buf_cstr(&b));
+        cab_warn(c->diag, &w, "the output is declared as %s", cab_buf_cstr(&b));
+    }
+    return CAB_OK;
+}
+
 cab_status cab_pass_decompose(cab_graph *g, cab_pass_ctx *c)
 {
-    return cab_decompose_all(g, c);
+    CAB_TRY(cab_decompose_all(g, c));
+    return check_declared(g, c);
 }

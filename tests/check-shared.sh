@@ -47,6 +47,16 @@ else
 fi
 node naive "--naive" 450
 
+# The same without value_info and without the extents of outputs: not one test less passes.
+if "$python" "$tests/strip_shapes.py" "$suite/node" "$tmp/stripped" >"$tmp/strip.log" 2>&1; then
+    "$python" "$shared/conformance/run_node_tests.py" "$tmp/stripped" --server --cmd "$build/cab run --lines" \
+        -j2 --timeout 60 --list-failures --min-pass 450 --expect "$tests/ratchet-optimised.txt" >"$tmp/s.log" 2>&1
+    add "node tests, declared shapes stripped" "$tmp/s.log" $?
+else
+    failed=$((failed + 1)); tail -3 "$tmp/strip.log"
+fi
+rm -rf "$tmp/stripped"
+
 # Every 12th node test through an artifact and through C text; what `cab run` passes must pass.
 mkdir "$tmp/some"
 i=0

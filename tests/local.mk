@@ -78,6 +78,7 @@ EXTRA_DIST += \
 	tests/bad_calls.py \
 	tests/emit_c_driver.c \
 	tests/emit_c_run.py \
+	tests/strip_shapes.py \
 	tests/ms_ops.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \

@@ -80,6 +80,7 @@ EXTRA_DIST += \
 	tests/emit_c_run.py \
 	tests/strip_shapes.py \
 	tests/ms_ops.py \
+	tests/seq_models.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \
 	tests/ir \

@@ -48,11 +48,12 @@ bool cab_dec_read(cab_dec *d, cab_value *v, int64_t lo, int64_t hi, const cab_di
 /* The same for any 32-bit numbers, and for extents (not negative). */
 bool cab_dec_dims(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n);
 bool cab_dec_extents(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n);
-/* An integer of one element, read during the run. */
-const cab_dim *cab_dec_item(cab_dec *d, cab_value *x, int64_t lo, int64_t hi);
+/* Known at compile time, or the operator is unsupported. */
 bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n);
 /* One known number: computed from constants, offered inputs and extents. */
 bool cab_dec_number(cab_dec *d, cab_value *v, double *out);
+/* The same where one that is not known is no failure. */
+bool cab_dec_try_number(cab_dec *d, cab_value *v, double *out);
 /* axes operand (or attribute when there is none): sorted as given, checked;
  * all axes when absent.  The number of axes, -1 after a failure. */
 int cab_dec_axes(cab_dec *d, cab_value *v, int rank, int64_t axes[CAB_MAX_RANK]);
@@ -60,7 +61,32 @@ int cab_dec_axes(cab_dec *d, cab_value *v, int rank, int64_t axes[CAB_MAX_RANK])
  * length. */
 bool cab_dec_list(cab_dec *d, const char *name, int n, int64_t def, int64_t *out);
 
+/* ---- sizes that only data decide (decompose_late.c) ---- */
+/* An integer of one element, read during the run. */
+const cab_dim *cab_dec_item(cab_dec *d, cab_value *x, int64_t lo, int64_t hi);
+/* An extent: 0 .. INT32_MAX, or the run ends with the text why (NULL: the usual). */
+const cab_dim *cab_dec_size(cab_dec *d, cab_value *x, const char *why);
+/* Elements of an operand of integers of rank 0 or 1; -1 after a failure. */
+int64_t cab_dec_length(cab_dec *d, cab_value *v);
+/* Element i of it as an i64 scalar; those that are known stay so. */
+cab_value *cab_dec_element(cab_dec *d, cab_value *v, int64_t i);
+/* The element of a scalar, when it is known; else NULL. */
+const cab_dim *cab_dec_known(const cab_value *x);
+/* select of i64 scalars that takes a side at once where the condition is known. */
+cab_value *cab_dec_when(cab_dec *d, cab_value *c, cab_value *x, cab_value *y);
+/* x op a constant. */
+cab_value *cab_dec_op_c(cab_dec *d, cab_op_id op, cab_value *x, int64_t c);
+/* 1 where axes[i], an operand of the run, names axis a of rank; checked. */
+cab_value *cab_dec_names_axis(cab_dec *d, cab_value *axes, int64_t i, int a, int rank);
+/* Must hold, or the model is invalid, or the run ends. */
+void cab_dec_require_le(cab_dec *d, const cab_dim *a, const cab_dim *b, const char *why);
+void cab_dec_require_eq(cab_dec *d, const cab_dim *a, const cab_dim *b, const char *why);
+/* The same of a bool scalar. */
+void cab_dec_require(cab_dec *d, cab_value *x, const char *why);
+
 /* ---- failing ---- */
+/* What must be known at compile time depends on data. */
+void cab_dec_depends(cab_dec *d, const cab_value *v);
 /* Both return NULL. */
 cab_value *cab_dec_unsupported(cab_dec *d, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -183,7 +183,7 @@ cab_value *cab_dec_MaxUnpool(cab_dec *d)
     y = y ? cab_dec_reshape(d, y, rank, dims) : NULL;
     if (!y || !cab_dec_in(d, 2))
         return y;
-    if (!cab_dec_dims(d, cab_dec_in(d, 2), &want, &n_want))
+    if (!cab_dec_extents(d, cab_dec_in(d, 2), &want, &n_want))
         return NULL;
     if (n_want != rank)
         return cab_dec_bad(d, "output_shape has %lld elements", (long long)n_want);
@@ -207,7 +207,7 @@ static bool read_columns(cab_dec *d, columns *c)
     cab_dims *ds = d->g->dims;
     int64_t n, m;
 
-    if (!cab_dec_dims(d, cab_dec_in(d, 1), &c->image, &n) ||
+    if (!cab_dec_extents(d, cab_dec_in(d, 1), &c->image, &n) ||
         !cab_dec_ints(d, cab_dec_in(d, 2), &c->block, &m))
         return false;
     c->n = (int)n;

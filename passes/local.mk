@@ -11,6 +11,7 @@ libpasses_a_SOURCES += \
     passes/decompose_if.c \
     passes/decompose_index.c \
     passes/decompose_int.h \
+    passes/decompose_late.c \
     passes/decompose_loss.c \
     passes/decompose_move.c \
     passes/decompose_ms.c \

@@ -169,6 +169,21 @@ bool cab_dec_window_read(cab_dec *d, const cab_value *x, const cab_value *w,
                          cab_dec_window *out);
 cab_value *cab_dec_conv(cab_dec *d, cab_value *x, cab_value *w,
                         const cab_dec_window *win, int64_t group, cab_dtype acc);
+/* ---- Resize ---- */
+typedef struct cab_dec_resize {
+    const char *mode, *coord, *nearest;
+    double cubic_a, extrapolation;
+    bool exclude_outside, antialias;
+} cab_dec_resize;
+/* An axis of which something is known during the run only; f64 scalars. */
+typedef struct cab_dec_axis_late {
+    int axis;
+    const cab_dim *out;        /* extent of the result */
+    cab_value *n, *scale;      /* extent of the operand */
+    cab_value *roi[2];         /* NULL: no crop */
+} cab_dec_axis_late;
+cab_value *cab_dec_resize_late(cab_dec *d, const cab_dec_resize *r, const cab_dec_axis_late *a,
+                               cab_value *x);
 /* ---- quantisation ---- */
 /* A scale or zero point so that it broadcasts to x: a scalar, one per index of
  * axis, or one per block of axis (the node's attribute block_size). */

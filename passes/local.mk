@@ -21,6 +21,7 @@ libpasses_a_SOURCES += \
     passes/decompose_quant.c \
     passes/decompose_reduce.c \
     passes/decompose_resize.c \
+    passes/decompose_resize_late.c \
     passes/decompose_rnn.c \
     passes/decompose_scalar.c \
     passes/decompose_scatter.c \

@@ -465,33 +465,54 @@ cab_value *cab_dec_transpose(cab_dec *d, cab_value *x, const int64_t *perm)
     return identity || !x ? x : cab_b_transpose(&d->b, x, perm);
 }
 
-/* What is cut away (into *cut) and what is added of one side's padding. */
-static const cab_dim *pad_side(cab_dec *d, const cab_dim *pad, const cab_dim **cut)
+/* Pads of unknown sign: all that is added, then all that goes, so that one side
+ * may take of what the other gives. */
+static cab_value *pad_then_cut(cab_dec *d, cab_value *x, const cab_dim *const *lo,
+                               const cab_dim *const *hi, cab_value *value)
 {
-    const cab_dim *zero = cab_dec_c(d, 0);
+    cab_dims *ds = d->g->dims;
+    const cab_dim *zero = cab_dec_c(d, 0), *l[CAB_MAX_RANK], *h[CAB_MAX_RANK];
+    const cab_dim *n[CAB_MAX_RANK], *start[CAB_MAX_RANK];
+    int64_t steps[CAB_MAX_RANK];
+    int rank = cab_dec_rank(x);
 
-    *cut = cab_dim_max(d->g->dims, cab_dim_sub(d->g->dims, zero, pad), zero);
-    return cab_dim_max(d->g->dims, pad, zero);
+    for (int i = 0; i < rank; i++) {
+        l[i] = cab_dim_max(ds, lo[i], zero);
+        h[i] = cab_dim_max(ds, hi[i], zero);
+        start[i] = cab_dim_max(ds, cab_dim_sub(ds, zero, lo[i]), zero);
+        n[i] = cab_dim_add(ds, x->type.dims[i], cab_dim_add(ds, lo[i], hi[i]));
+        steps[i] = 1;
+        cab_dec_require_le(d, zero, n[i], "padding takes no more away than there is");
+    }
+    x = cab_dec_pad(d, x, l, h, value);
+    return x ? cab_b_slice(&d->b, x, start, steps, n) : NULL;
 }
 
 cab_value *cab_dec_pad(cab_dec *d, cab_value *x, const cab_dim *const *lo,
                        const cab_dim *const *hi, cab_value *value)
 {
     cab_dims *ds = d->g->dims;
-    const cab_dim *l[CAB_MAX_RANK], *h[CAB_MAX_RANK];
+    const cab_dim *zero = cab_dec_c(d, 0), *l[CAB_MAX_RANK], *h[CAB_MAX_RANK];
     cab_value *in[2];
     cab_attr attr[2];
     int rank = cab_dec_rank(x);
     bool any = false;
 
+    for (int i = 0; i < rank; i++)
+        if ((lo[i]->lo < 0 && lo[i]->hi > 0) || (hi[i]->lo < 0 && hi[i]->hi > 0))
+            return pad_then_cut(d, x, lo, hi, value);
     for (int i = 0; i < rank && x; i++) {
-        const cab_dim *start, *end, *gone, *n = x->type.dims[i];
+        const cab_dim *start = zero, *n = x->type.dims[i];
 
-        l[i] = pad_side(d, lo[i], &start);
-        h[i] = pad_side(d, hi[i], &end);
-        gone = cab_dim_add(ds, start, end);
-        cab_dec_require_le(d, gone, n, "padding takes no more away than there is");
-        x = cab_dec_cut(d, x, i, start, cab_dim_sub(ds, n, gone));
+        l[i] = lo[i]->lo >= 0 ? lo[i] : zero;
+        h[i] = hi[i]->lo >= 0 ? hi[i] : zero;
+        if (lo[i]->lo < 0) {
+            start = cab_dim_sub(ds, zero, lo[i]);
+            n = cab_dim_add(ds, n, lo[i]);
+        }
+        if (hi[i]->lo < 0)
+            n = cab_dim_add(ds, n, hi[i]);
+        x = cab_dec_cut(d, x, i, start, n);
         any = any || !cab_dim_is(l[i], 0) || !cab_dim_is(h[i], 0);
     }
     if (!any || !x)

@@ -60,9 +60,10 @@ typedef struct wanted {
     bool minus;                /* some unknown extent may be -1 */
 } wanted;
 
-static const char not_negative[] = "an extent of a shape must not be negative";
+static const char not_negative[] = "an extent of a shape must not be negative, nor be left open "
+                                   "where the others do not decide it";
 
-/* Product of the extents but those of -1, at least 1. */
+/* Product of the extents that are not negative. */
 static cab_value *others(cab_dec *d, const wanted *w, int64_t n)
 {
     cab_value *p = cab_b_scalar_i(&d->b, CAB_DT_i64, 1);
@@ -93,6 +94,21 @@ static bool read_wanted(cab_dec *d, cab_value *x, cab_value *shape, wanted *w, i
     return !cab_dec_failed(d);
 }
 
+/* What the other extents leave for one of -1; negative when that is nothing
+ * definite: two of -1, or an extent of 0. */
+static cab_value *what_is_left(cab_dec *d, const cab_value *x, const wanted *w, int64_t n)
+{
+    cab_value *p = others(d, w, n), *open = cab_dec_int(d, p, 0), *rest, *wrong;
+
+    for (int i = 0; i < n; i++)
+        open = cab_dec_bin(d, CAB_OP_add, open,
+                           cab_dec_cast(d, cab_dec_op_c(d, CAB_OP_eq, w->e[i], -1), CAB_DT_i64));
+    rest = cab_dec_bin(d, CAB_OP_div, cab_b_dim(&d->b, cab_type_numel(d->g, &x->type)), p);
+    wrong = cab_dec_bin(d, CAB_OP_or, cab_dec_op_c(d, CAB_OP_eq, p, 0),
+                        cab_dec_bin(d, CAB_OP_lt, cab_dec_int(d, p, 1), open));
+    return cab_dec_when(d, wrong, cab_dec_int(d, p, -2), rest);
+}
+
 static cab_value *reshape_late(cab_dec *d, cab_value *x, cab_value *shape, int64_t n)
 {
     const cab_dim *dims[CAB_MAX_RANK];
@@ -102,8 +118,7 @@ static cab_value *reshape_late(cab_dec *d, cab_value *x, cab_value *shape, int64
     if (!read_wanted(d, x, shape, &w, n))
         return NULL;
     if (w.minus)
-        rest = cab_dec_bin(d, CAB_OP_div, cab_b_dim(&d->b, cab_type_numel(d->g, &x->type)),
-                           others(d, &w, n));
+        rest = what_is_left(d, x, &w, n);
     for (int i = 0; i < n; i++) {
         const cab_dim *known = cab_dec_known(w.e[i]);
         cab_value *e = w.e[i];

@@ -31,6 +31,7 @@ enum {
     ,
     BOOL = 1 << CAB_DT_bool,
     I64 = 1 << CAB_DT_i64,
+    F32 = 1 << CAB_DT_f32,
     I32I64 = 1 << CAB_DT_i32 | 1 << CAB_DT_i64,
     NUM = FLOAT | INT,
     NUMBOOL = NUM | BOOL,

@@ -132,6 +132,9 @@ cab_value *cab_dec_gather(cab_dec *d, cab_value *x, cab_value *index, int axis);
 cab_value *cab_dec_pick(cab_dec *d, cab_value *x, cab_value *at, int axis);
 /* Negative indices count from the end of an axis of extent n. */
 cab_value *cab_dec_from_end(cab_dec *d, cab_value *i, const cab_dim *n);
+/* x with the elements of u put at, or combined by op with, those of index. */
+cab_value *cab_dec_scatter(cab_dec *d, cab_value *x, cab_value *index, cab_value *u, int axis,
+                           const char *op);
 cab_value *cab_dec_concat(cab_dec *d, cab_value **x, int n, int axis);
 cab_value *cab_dec_transpose(cab_dec *d, cab_value *x, const int64_t *perm);
 /* Pads with a scalar value (NULL = 0); negative amounts cut. */

@@ -25,6 +25,7 @@ libpasses_a_SOURCES += \
     passes/decompose_rnn.c \
     passes/decompose_scalar.c \
     passes/decompose_scatter.c \
+    passes/decompose_select.c \
     passes/decompose_shape.c \
     passes/decompose_window.c \
     passes/fold.c \

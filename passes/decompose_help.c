@@ -100,9 +100,8 @@ void cab_dec_depends(cab_dec *d, const cab_value *v)
 {
     if (cab_dec_failed(d))
         return;
-    cab_dec_unsupported(d, "a shape depends on data%s%s",
-                        v && v->name ? ": value " : "",
-                        v && v->name ? v->name : "");
+    cab_dec_unsupported(d, "what must be known to compile depends on data%s%s",
+                        v && v->name ? ": value " : "", v && v->name ? v->name : "");
     cab_note(d->b.diag, "offer the value of the graph input it is computed "
              "from, or make it constant in the model");
 }

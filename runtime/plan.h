@@ -174,7 +174,7 @@ enum { CAB_CUSTOM_DOMAIN, CAB_CUSTOM_NAME, CAB_CUSTOM_NODE, CAB_CUSTOM_INPUTS, C
        CAB_CUSTOM_ATTRS, CAB_CUSTOM_HEAD };
 typedef struct cab_plan_instr { uint32_t op, a, b, c, d, e; } cab_plan_instr;
 
-/* The reviewed list of C helpers a plan may call; it only shrinks.
+/* The reviewed list of C helpers a plan may call (tests/helpers.expected).
  * HELPER(number, name, n_values, n_params) */
 #define CAB_HELPERS(HELPER) \
     HELPER(0, topk, 3, 6)   /* x, values, indices; outer, n, inner, k, largest, dtype */ \

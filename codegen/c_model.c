@@ -126,8 +126,6 @@ static void call_arguments(cab_cmodel *c, const cab_plan_instr *x)
 
 static void call(cab_cmodel *c, const cab_plan_instr *x)
 {
-    const uint32_t *w = c->w->words.p + x->b;
-    int64_t dtype = 0;
     cab_buf_str(c->b, "    {   /* ");
     cab_cm_comment(c->b, cab_cm_text(c, x->e));
     cab_buf_str(c->b, ": ");
@@ -139,9 +137,8 @@ static void call(cab_cmodel *c, const cab_plan_instr *x)
                        cab_cm_slot(c, x->c));
         return;
     }
-    cab_cm_known(c, (w + 2 + w[0])[5], &dtype);
-    cab_buf_printf(c->b, "        topk_%s(b, n, work + z->scratch);\n    }\n",
-                   cab_dtype_name(cab_dtype_from_onnx(dtype)));
+    cab_buf_printf(c->b, "        %s(b, n, work + z->scratch);\n    }\n",
+                   cab_cm_helper_name(c, x));
 }
 
 static cab_status step(cab_cmodel *c, const cab_plan_instr *x)
@@ -149,6 +146,9 @@ static cab_status step(cab_cmodel *c, const cab_plan_instr *x)
     uint32_t bytes;
     switch (x->op) {
     case CAB_I_LAUNCH: case CAB_I_HELPER:
+        if (x->op == CAB_I_HELPER && !cab_cm_helper_name(c, x))
+            return cab_fail(c->diag, CAB_EUNSUPPORTED, NULL,
+                            "C text has no form yet for the runtime's helper %u", x->a);
         call(c, x);
         return CAB_OK;
     case CAB_I_ZERO:

@@ -46,6 +46,10 @@ const char *cab_cm_constant(const cab_cmodel *c, int constant);
 /* Bits 1 and 2: f32_of_f16 and f32_of_bf16 are called. */
 unsigned cab_cm_calls_halves(const cab_cmodel *c);
 void cab_cm_helpers(cab_cmodel *c);
+/* The function of a call; NULL when the helper has no C form. */
+const char *cab_cm_helper_name(const cab_cmodel *c, const cab_plan_instr *x);
+/* Bytes of scratch for each of as many keys as the slot says. */
+int cab_cm_helper_room(const cab_cmodel *c, const cab_plan_instr *x, uint32_t *slot);
 
 /* ---- c_text.c ---- */
 /* The fixed functions that `body` calls. */

@@ -149,9 +149,11 @@ static void scratch(cab_cmodel *c)
         const cab_plan_instr *x = &c->w->instrs.p[i];
         if (x->op != CAB_I_HELPER)
             continue;
-        const uint32_t *w = c->w->words.p + x->b, *param = w + 2 + w[0];
-        cab_buf_printf(c->b, "    if (!topk_room(%s, z))\n        return 0;\n",
-                       cab_cm_slot(c, param[1]));
+        uint32_t slot;
+        int key = cab_cm_helper_room(c, x, &slot);
+        if (key)
+            cab_buf_printf(c->b, "    if (!room(%s, %d, z))\n        return 0;\n",
+                           cab_cm_slot(c, slot), key);
     }
 }
 

@@ -167,11 +167,45 @@ static const char topk_text[] =
     "            y[to] = x[(o * n[1] + key[j].at) * n[2] + i];\n"
     "            at[to] = key[j].at;\n        }\n    }\n}\n\n";
 
-static void topk(cab_cmodel *c, cab_dtype dt)
+/* The same letters. */
+static const char sort_text[] =
+    "static int after_T(const T *x, i64 m, i64 a, i64 b)\n{\n"
+    "    for (i64 j = 0; j < m; j++) {\n"
+    "        K p = X(x[a * m + j]), q = X(x[b * m + j]);\n"
+    "N        int np = p != p, nq = q != q;\n"
+    "N        if (np != nq)\n"
+    "N            return np;\n"
+    "N        if (np)\n"
+    "N            continue;\n"
+    "        if (p != q)\n            return p > q;\n    }\n    return 0;\n}\n"
+    "/* Rows of x[n0, n1] by number, in ascending order; equal rows stay in theirs. */\n"
+    "static void sort_T(void *const *b, const i64 *n, void *scratch)\n{\n"
+    "    i64 *from = b[1], *to = scratch;\n"
+    "    for (i64 i = 0; i < n[0]; i++)\n        from[i] = i;\n"
+    "    for (i64 w = 1; w < n[0]; w *= 2) {\n"
+    "        i64 *t = from;\n"
+    "        for (i64 lo = 0; lo < n[0]; lo += 2 * w) {\n"
+    "            i64 mid = n[0] - lo < w ? n[0] : lo + w;\n"
+    "            i64 hi = n[0] - mid < w ? n[0] : mid + w;\n"
+    "            for (i64 at = lo, i = lo, j = mid; at < hi; at++)\n"
+    "                to[at] = i == mid || (j < hi && after_T(b[0], n[1], from[i], from[j]))\n"
+    "                             ? from[j++] : from[i++];\n        }\n"
+    "        from = to;\n        to = t;\n    }\n"
+    "    if (n[0] && from != b[1])\n        memcpy(b[1], from, (size_t)n[0] * sizeof *from);\n}\n\n";
+
+/* By number: text, which parameter is the element type, which one counts keys
+ * of that many bytes of scratch. */
+static const struct helper { const char *name, *text; int dtype, n, key; } helpers[] = {
+    { "topk", topk_text, 5, 1, 16 },
+    { "sort", sort_text, 2, 0, 8 },
+};
+enum { N_HELPERS = sizeof helpers / sizeof *helpers };
+
+static void write_helper(cab_cmodel *c, const char *text, cab_dtype dt)
 {
     const char *type = cab_dtype_name(dt);
     bool half = dt == CAB_DT_f16 || dt == CAB_DT_bf16, real = cab_dtype_is_float(dt);
-    for (const char *p = topk_text; *p; p++) {
+    for (const char *p = text; *p; p++) {
         if (*p == 'T')
             cab_buf_str(c->b, type);
         else if (*p == 'K')
@@ -185,22 +219,42 @@ static void topk(cab_cmodel *c, cab_dtype dt)
     }
 }
 
-/* Element type of a call of topk; its parameters are x's: outer, n, inner, k,
- * largest, dtype. */
-static cab_dtype topk_type(const cab_cmodel *c, const cab_plan_instr *x)
+static uint32_t helper_param(const cab_cmodel *c, const cab_plan_instr *x, int i)
 {
-    const uint32_t *w = c->w->words.p + x->b, *param = w + 2 + w[0];
+    const uint32_t *w = c->w->words.p + x->b;
+    return w[2 + w[0] + (uint32_t)i];
+}
+
+/* Element type of a call; none when the helper has no text. */
+static cab_dtype helper_type(const cab_cmodel *c, const cab_plan_instr *x)
+{
     int64_t number = 0;
-    cab_cm_known(c, param[5], &number);
+    if (x->op != CAB_I_HELPER || x->a >= N_HELPERS)
+        return CAB_DT_none;
+    cab_cm_known(c, helper_param(c, x, helpers[x->a].dtype), &number);
     return cab_dtype_from_onnx(number);
+}
+
+const char *cab_cm_helper_name(const cab_cmodel *c, const cab_plan_instr *x)
+{
+    if (x->a >= N_HELPERS)
+        return NULL;
+    return cab_printf(c->arena, "%s_%s", helpers[x->a].name, cab_dtype_name(helper_type(c, x)));
+}
+
+int cab_cm_helper_room(const cab_cmodel *c, const cab_plan_instr *x, uint32_t *slot)
+{
+    if (x->a >= N_HELPERS)
+        return 0;
+    *slot = helper_param(c, x, helpers[x->a].n);
+    return helpers[x->a].key;
 }
 
 unsigned cab_cm_calls_halves(const cab_cmodel *c)
 {
     unsigned bits = 0;
     for (size_t i = 0; i < c->w->instrs.n; i++) {
-        cab_dtype dt = c->w->instrs.p[i].op == CAB_I_HELPER ? topk_type(c, &c->w->instrs.p[i])
-                                                            : CAB_DT_none;
+        cab_dtype dt = helper_type(c, &c->w->instrs.p[i]);
         bits |= dt == CAB_DT_f16 ? 1u : dt == CAB_DT_bf16 ? 2u : 0u;
     }
     return bits;
@@ -208,13 +262,13 @@ unsigned cab_cm_calls_halves(const cab_cmodel *c)
 
 void cab_cm_helpers(cab_cmodel *c)
 {
-    bool done[CAB_DT_COUNT] = { false };
+    bool done[N_HELPERS][CAB_DT_COUNT] = { { false } };
     for (size_t i = 0; i < c->w->instrs.n; i++) {
-        if (c->w->instrs.p[i].op != CAB_I_HELPER)
+        const cab_plan_instr *x = &c->w->instrs.p[i];
+        cab_dtype dt = helper_type(c, x);
+        if (dt == CAB_DT_none || done[x->a][dt])
             continue;
-        cab_dtype dt = topk_type(c, &c->w->instrs.p[i]);
-        if (!done[dt])
-            topk(c, dt);
-        done[dt] = true;
+        write_helper(c, helpers[x->a].text, dt);
+        done[x->a][dt] = true;
     }
 }

@@ -117,14 +117,14 @@ static const struct fragment { const char *name, *text; } fragments[] = {
       "            order[k] = order[k - 1];\n"
       "        order[k] = v;\n    }\n"
       "    return total;\n}\n\n" },
-    { "topk_room(",
-      "/* Room behind the buffers for the keys of one row of n. */\n"
-      "static int topk_room(i64 n, sizes *z)\n{\n"
+    { "room(",
+      "/* Room behind the buffers for n keys of so many bytes. */\n"
+      "static int room(i64 n, u64 bytes, sizes *z)\n{\n"
       "    u64 end;\n"
       "    if (n < 0 || n >= (i64)1 << 47)\n"
       "        return say(\"a helper needs an enormous size for these input shapes\", \"\", 0, 0, 0);\n"
       "    z->scratch = (z->scratch + 63) / 64 * 64;\n"
-      "    end = z->scratch + (u64)n * 16;\n"
+      "    end = z->scratch + (u64)n * bytes;\n"
       "    z->work = end > z->work ? end : z->work;\n"
       "    return 1;\n}\n\n" },
     { "given(",

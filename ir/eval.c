@@ -37,7 +37,9 @@ static eval_fn *const handlers[] = {
     [CAB_OP_window] = cab_eval_op_window,
     [CAB_OP_gather] = cab_eval_op_gather,
     [CAB_OP_scatter] = cab_eval_op_scatter,
-    [CAB_OP_topk] = cab_eval_op_topk
+    [CAB_OP_topk] = cab_eval_op_topk,
+    [CAB_OP_sort] = cab_eval_op_sort,
+    [CAB_OP_nms] = cab_eval_op_nms
 };
 
 bool cab_eval_knows(cab_op_id op)

@@ -6,6 +6,7 @@ libir_a_SOURCES += \
 	ir/eval_int.h \
 	ir/eval_reduce.c \
 	ir/eval_scalar.c \
+	ir/eval_select.c \
 	ir/eval_tensor.c \
 	ir/program_eval.c \
 	ir/program_parse.c \

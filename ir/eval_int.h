@@ -90,6 +90,8 @@ cab_status cab_eval_op_reduce(cab_eval *e);
 cab_status cab_eval_op_argreduce(cab_eval *e);
 cab_status cab_eval_op_scan(cab_eval *e);
 cab_status cab_eval_op_topk(cab_eval *e);
+cab_status cab_eval_op_sort(cab_eval *e);
+cab_status cab_eval_op_nms(cab_eval *e);
 cab_status cab_eval_op_window(cab_eval *e);
 cab_status cab_eval_op_dot(cab_eval *e);
 cab_status cab_eval_op_conv(cab_eval *e);
@@ -103,6 +105,17 @@ void cab_topk_order(cab_dtype t, const void *p, int64_t n, int64_t stride,
 /* Runs a graph inside the node, with its symbols. */
 cab_status cab_eval_body(cab_eval *e, const cab_graph *g, const cab_tensor *const *in,
                          cab_tensor *out);
+/* Numbers of the rows of x [n, m] as op sort orders them. */
+void cab_sort_order(cab_dtype t, const void *x, int64_t n, int64_t m, int64_t *order);
+/* One call of op nms; selected has room for batches * classes * min(n, limit)
+ * rows.  Their number. */
+typedef struct cab_nms {
+    int64_t batches, n, classes, limit;
+    bool center, filter;
+    const float *boxes, *scores;
+    float iou, threshold;
+} cab_nms;
+int64_t cab_nms_select(cab_arena *a, const cab_nms *q, int64_t *selected);
 
 /* ---- symbols (eval.c) ---- */
 /* True when the op has an evaluator. */

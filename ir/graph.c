@@ -281,32 +281,50 @@ size_t cab_graph_count(const cab_graph *g)
 }
 
 /* ---- requirements ---- */
-cab_status cab_graph_require_eq(cab_graph *g, const cab_dim *a, const cab_dim *b,
-                                const char *why, const cab_where *w, cab_diag *d)
+static bool has_guard(const cab_graph *g, const cab_dim *a, const cab_dim *b, bool le)
 {
-    int eq = cab_dim_eq(a, b);
-    cab_guard_eq guard = { a, b, cab_intern(g->strings, why ? why : ""), false };
-
-    if (eq == 1)
-        return CAB_OK;
-    if (eq == 0) {
-        cab_buf text = cab_buf_on(g->arena);
-        cab_dim_print(&text, a);
-        cab_buf_str(&text, " and ");
-        cab_dim_print(&text, b);
-        return cab_fail(d, CAB_EMODEL, w, "%s: %s differ", guard.why,
-                        cab_buf_cstr(&text));
-    }
     for (const cab_graph *s = g; s; s = s->parent)
         for (size_t i = 0; i < s->guards.n; i++) {
             const cab_guard_eq *o = &s->guards.p[i];
-            if (o->le)
-                continue;
-            if ((o->lhs == a && o->rhs == b) || (o->lhs == b && o->rhs == a))
-                return CAB_OK;
+            if (o->le == le && ((o->lhs == a && o->rhs == b) ||
+                                (!le && o->lhs == b && o->rhs == a)))
+                return true;
         }
-    cab_vec_push(g->arena, &g->guards, guard);
+    return false;
+}
+
+/* holds: 1 surely, 0 surely not, -1 not known. */
+static cab_status require(cab_graph *g, const cab_guard_eq *q, int holds, const cab_where *w,
+                          cab_diag *d)
+{
+    if (holds == 0) {
+        cab_buf text = cab_buf_on(g->arena);
+        cab_dim_print(&text, q->lhs);
+        cab_buf_str(&text, " and ");
+        cab_dim_print(&text, q->rhs);
+        return cab_fail(d, CAB_EMODEL, w, "%s: %s %s", q->why, cab_buf_cstr(&text),
+                        q->le ? "do not fit" : "differ");
+    }
+    if (holds < 0 && !has_guard(g, q->lhs, q->rhs, q->le))
+        cab_vec_push(g->arena, &g->guards, *q);
     return CAB_OK;
+}
+
+cab_status cab_graph_require_eq(cab_graph *g, const cab_dim *a, const cab_dim *b,
+                                const char *why, const cab_where *w, cab_diag *d)
+{
+    cab_guard_eq q = { a, b, cab_intern(g->strings, why ? why : ""), false };
+
+    return require(g, &q, cab_dim_eq(a, b), w, d);
+}
+
+cab_status cab_graph_require_le(cab_graph *g, const cab_dim *a, const cab_dim *b,
+                                const char *why, const cab_where *w, cab_diag *d)
+{
+    cab_guard_eq q = { a, b, cab_intern(g->strings, why ? why : ""), true };
+    int less = cab_dim_lt(b, a);
+
+    return require(g, &q, less < 0 ? less : !less, w, d);
 }
 
 cab_where cab_node_where(const cab_node *n)

@@ -84,6 +84,37 @@ cab_status cab_infer_topk(cab_graph *g, cab_node *n, cab_diag *d)
     return cab_infer_set(n, 1, CAB_DT_i64, x->rank, dims, d);
 }
 
+cab_status cab_infer_sort(cab_graph *g, cab_node *n, cab_diag *d)
+{
+    const cab_type *x = &n->in[0]->type;
+
+    (void)g;
+    if (x->rank != 2)
+        return cab_infer_fail(n, d, "an operand of rank %d", x->rank);
+    return cab_infer_set(n, 0, CAB_DT_i64, 1, x->dims, d);
+}
+
+cab_status cab_infer_nms(cab_graph *g, cab_node *n, cab_diag *d)
+{
+    const cab_type *b = &n->in[0]->type, *s = &n->in[1]->type;
+    const cab_dim *dims[2], *const *limit;
+    cab_where w = cab_node_where(n);
+
+    if (b->rank != 3 || s->rank != 3 || n->in[2]->type.rank || n->in[3]->type.rank)
+        return cab_infer_fail(n, d, "operands of rank %d, %d, %d and %d", b->rank, s->rank,
+                              n->in[2]->type.rank, n->in[3]->type.rank);
+    CAB_TRY(cab_infer_dims(n, "limit", 1, &limit, d));
+    CAB_TRY(cab_graph_require_eq(g, b->dims[0], s->dims[0], "nms: batches agree", &w, d));
+    CAB_TRY(cab_graph_require_eq(g, b->dims[1], s->dims[2], "nms: one score per box", &w, d));
+    CAB_TRY(cab_graph_require_eq(g, b->dims[2], cab_dim_const(g->dims, 4),
+                                 "nms: a box is 4 numbers", &w, d));
+    dims[0] = cab_dim_mul(g->dims, cab_dim_mul(g->dims, b->dims[0], s->dims[1]),
+                          cab_dim_min(g->dims, b->dims[1], limit[0]));
+    dims[1] = cab_dim_const(g->dims, 3);
+    CAB_TRY(cab_infer_set(n, 0, CAB_DT_i64, 2, dims, d));
+    return cab_infer_set(n, 1, CAB_DT_i64, 0, NULL, d);
+}
+
 /* ---- dot ---- */
 
 /* Reads the batch and contraction axes of one side; marks them in used. */

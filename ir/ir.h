@@ -245,6 +245,9 @@ size_t cab_graph_count(const cab_graph *g);
  * false, with why. */
 cab_status cab_graph_require_eq(cab_graph *g, const cab_dim *a, const cab_dim *b,
                                 const char *why, const cab_where *w, cab_diag *d);
+/* The same for a <= b. */
+cab_status cab_graph_require_le(cab_graph *g, const cab_dim *a, const cab_dim *b,
+                                const char *why, const cab_where *w, cab_diag *d);
 cab_where cab_node_where(const cab_node *n);
 
 /* ---- type.c ---- */

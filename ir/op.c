@@ -32,6 +32,7 @@ enum {
     ANY = ALL | CAB_SET_SEQ | CAB_SET_OPT,
     BOOL = 1 << CAB_DT_bool,
     I64 = 1 << CAB_DT_i64,
+    F32 = 1 << CAB_DT_f32,
     I32I64 = 1 << CAB_DT_i32 | 1 << CAB_DT_i64,
     NUM = FLOAT | INT,
     NUMBOOL = NUM | BOOL,

@@ -182,12 +182,51 @@ static cab_status helper_topk(run *r, const cab_step *st, const int64_t *par)
     return CAB_OK;
 }
 
+/* Elements of argument k as at least n * m * l are needed. */
+static bool holds(run *r, const cab_step *st, int k, int64_t n, int64_t m, int64_t l)
+{
+    int64_t need;
+    return n >= 0 && m >= 0 && l >= 0 && !__builtin_mul_overflow(n, m, &need) &&
+           !__builtin_mul_overflow(need, l, &need) && (uint64_t)need <= r->buf[st->args[k]].elems;
+}
+
+/* sort: params n, m; args x, order. */
+static cab_status helper_sort(run *r, const cab_step *st, const int64_t *par)
+{
+    if (!holds(r, st, 0, par[0], par[1], 1) || !holds(r, st, 1, par[0], 1, 1))
+        return fail(r, CAB_EINTERNAL, "sort", "a helper leaves its buffers", par[0]);
+    cab_sort_order(r->p->buffers.p[st->args[0]].type.dtype, r->buf[st->args[0]].p, par[0], par[1],
+                   (int64_t *)(void *)r->buf[st->args[1]].p);
+    return CAB_OK;
+}
+
+/* nms: params batches, n, classes, limit, center, filter; args boxes, scores,
+ * iou, threshold, selected, count. */
+static cab_status helper_nms(run *r, const cab_step *st, const int64_t *par)
+{
+    int64_t limit = par[3] < par[1] ? par[3] : par[1], sets;
+    if (__builtin_mul_overflow(par[0], par[2], &sets) || !holds(r, st, 0, par[0], par[1], 4) ||
+        !holds(r, st, 1, sets, par[1], 1) || !holds(r, st, 2, 1, 1, 1) ||
+        !holds(r, st, 3, 1, 1, 1) || !holds(r, st, 4, sets, limit, 3) || !holds(r, st, 5, 1, 1, 1))
+        return fail(r, CAB_EINTERNAL, "nms", "a helper leaves its buffers", limit);
+    void *b[6];
+    for (int k = 0; k < 6; k++)
+        b[k] = r->buf[st->args[k]].p;
+    cab_nms q = { .batches = par[0], .n = par[1], .classes = par[2], .limit = limit,
+                  .center = par[4] != 0, .filter = par[5] != 0, .boxes = b[0], .scores = b[1],
+                  .iou = *(float *)b[2], .threshold = *(float *)b[3] };
+    *(int64_t *)b[5] = cab_nms_select(r->a, &q, b[4]);
+    return CAB_OK;
+}
+
 static const struct helper {
     const char *name;
     int n_args, n_params;      /* at least */
     cab_status (*fn)(run *r, const cab_step *st, const int64_t *par);
 } helpers[] = {
-    { "topk", 3, 5, helper_topk }
+    { "topk", 3, 5, helper_topk },
+    { "sort", 2, 2, helper_sort },
+    { "nms", 6, 6, helper_nms }
 };
 
 static cab_status call_helper(run *r, const cab_step *st)

@@ -6,7 +6,6 @@
  * a build has failed and returns NULL (or a harmless number) then.
  */
 #include "passes/decompose_int.h"
-#include <limits.h>
 #include <string.h>
 
 /* ---- failing ---- */
@@ -97,101 +96,14 @@ int cab_dec_axis(cab_dec *d, int64_t axis, int rank)
     return 0;
 }
 
-static void depends_on_data(cab_dec *d, const cab_value *v)
+void cab_dec_depends(cab_dec *d, const cab_value *v)
 {
     if (cab_dec_failed(d))
         return;
-    cab_dec_unsupported(d, "a shape depends on data%s%s",
-                        v && v->name ? ": value " : "",
-                        v && v->name ? v->name : "");
+    cab_dec_unsupported(d, "what must be known to compile depends on data%s%s",
+                        v && v->name ? ": value " : "", v && v->name ? v->name : "");
     cab_note(d->b.diag, "offer the value of the graph input it is computed "
              "from, or make it constant in the model");
-}
-
-/* The symbol that an earlier reader of x made, when it is as narrow. */
-static const cab_dim *item_of(const cab_value *x, int64_t lo, int64_t hi)
-{
-    const cab_dim *const *sym;
-
-    for (const cab_use *u = x->uses; u; u = u->next)
-        if (u->node->op->id == CAB_OP_item && cab_attr_dims(u->node, "value", &sym) == 1 &&
-            sym[0]->lo >= lo && sym[0]->hi <= hi)
-            return sym[0];
-    return NULL;
-}
-
-const cab_dim *cab_dec_item(cab_dec *d, cab_value *x, int64_t lo, int64_t hi)
-{
-    const cab_dim *sym;
-    cab_attr attr;
-
-    if (cab_dec_failed(d))
-        return cab_dec_c(d, 1);
-    if (x->sym && x->n_sym == 1 && x->sym[0])
-        return x->sym[0];
-    sym = item_of(x, lo, hi);
-    if (sym)
-        return sym;
-    sym = cab_dim_fresh(d->g->dims, "data");
-    cab_dim_assume(d->g->dims, sym, lo, hi, 1);
-    attr = cab_a_dims("value", &sym, 1);
-    cab_build(&d->b, CAB_OP_item, 1, &x, 1, &attr);
-    return sym;
-}
-
-static bool read_elements(cab_dec *d, cab_value *v, int64_t lo, int64_t hi, const cab_dim **out,
-                          int64_t n)
-{
-    const cab_dim *one = cab_dec_c(d, 1);
-
-    for (int64_t i = 0; i < n && !cab_dec_failed(d); i++) {
-        cab_value *x = v;
-
-        if (v->sym && v->sym[i]) {
-            out[i] = v->sym[i];
-            continue;
-        }
-        if (cab_dec_rank(v) && n > 1)
-            x = cab_dec_cut(d, v, 0, cab_dec_c(d, i), one);
-        out[i] = cab_dec_item(d, x, lo, hi);
-    }
-    return !cab_dec_failed(d);
-}
-
-bool cab_dec_read(cab_dec *d, cab_value *v, int64_t lo, int64_t hi, const cab_dim ***out,
-                  int64_t *n)
-{
-    *n = 0;
-    if (cab_dec_failed(d))
-        return false;
-    if (!v) {
-        cab_dec_bad(d, "a required operand is missing");
-        return false;
-    }
-    if (cab_dec_rank(v) > 1) {
-        cab_dec_bad(d, "a shape operand has rank %d", cab_dec_rank(v));
-        return false;
-    }
-    if (cab_value_dims(d->g, v, out, n))
-        return true;
-    *n = cab_type_numel_static(&v->type);
-    if (*n < 0 || *n > CAB_DEC_READ_MAX || !(cab_dtype_is_int(v->type.dtype) ||
-                                             v->type.dtype == CAB_DT_bool)) {
-        depends_on_data(d, v);
-        return false;
-    }
-    *out = CAB_NEW_N(d->g->arena, const cab_dim *, *n + 1);
-    return read_elements(d, v, lo, hi, *out, *n);
-}
-
-bool cab_dec_dims(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n)
-{
-    return cab_dec_read(d, v, INT32_MIN, INT32_MAX, out, n);
-}
-
-bool cab_dec_extents(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n)
-{
-    return cab_dec_read(d, v, 0, INT32_MAX, out, n);
 }
 
 bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n)
@@ -204,7 +116,7 @@ bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n)
     if (!v)
         cab_dec_bad(d, "a required operand is missing");
     else
-        depends_on_data(d, v);
+        cab_dec_depends(d, v);
     return false;
 }
 
@@ -261,7 +173,7 @@ bool cab_dec_is_known(cab_dec *d, cab_value *v, double *out)
     return true;
 }
 
-bool cab_dec_number(cab_dec *d, cab_value *v, double *out)
+bool cab_dec_try_number(cab_dec *d, cab_value *v, double *out)
 {
     cab_tensor t;
     int budget = 64;           /* nodes to look at */
@@ -275,11 +187,17 @@ bool cab_dec_number(cab_dec *d, cab_value *v, double *out)
     }
     if (cab_value_scalar(v, out))
         return true;
-    if (compute(d, v, true, &budget, &t) && cab_tensor_numel(&t) == 1) {
-        *out = cab_elem_f64(t.dtype, t.data, 0);
+    if (!compute(d, v, true, &budget, &t) || cab_tensor_numel(&t) != 1)
+        return false;
+    *out = cab_elem_f64(t.dtype, t.data, 0);
+    return true;
+}
+
+bool cab_dec_number(cab_dec *d, cab_value *v, double *out)
+{
+    if (cab_dec_try_number(d, v, out))
         return true;
-    }
-    depends_on_data(d, v);
+    cab_dec_depends(d, v);
     return false;
 }
 
@@ -568,6 +486,29 @@ cab_value *cab_dec_transpose(cab_dec *d, cab_value *x, const int64_t *perm)
     return identity || !x ? x : cab_b_transpose(&d->b, x, perm);
 }
 
+/* Pads of unknown sign: all that is added, then all that goes, so that one side
+ * may take of what the other gives. */
+static cab_value *pad_then_cut(cab_dec *d, cab_value *x, const cab_dim *const *lo,
+                               const cab_dim *const *hi, cab_value *value)
+{
+    cab_dims *ds = d->g->dims;
+    const cab_dim *zero = cab_dec_c(d, 0), *l[CAB_MAX_RANK], *h[CAB_MAX_RANK];
+    const cab_dim *n[CAB_MAX_RANK], *start[CAB_MAX_RANK];
+    int64_t steps[CAB_MAX_RANK];
+    int rank = cab_dec_rank(x);
+
+    for (int i = 0; i < rank; i++) {
+        l[i] = cab_dim_max(ds, lo[i], zero);
+        h[i] = cab_dim_max(ds, hi[i], zero);
+        start[i] = cab_dim_max(ds, cab_dim_sub(ds, zero, lo[i]), zero);
+        n[i] = cab_dim_add(ds, x->type.dims[i], cab_dim_add(ds, lo[i], hi[i]));
+        steps[i] = 1;
+        cab_dec_require_le(d, zero, n[i], "padding takes no more away than there is");
+    }
+    x = cab_dec_pad(d, x, l, h, value);
+    return x ? cab_b_slice(&d->b, x, start, steps, n) : NULL;
+}
+
 cab_value *cab_dec_pad(cab_dec *d, cab_value *x, const cab_dim *const *lo,
                        const cab_dim *const *hi, cab_value *value)
 {
@@ -578,13 +519,12 @@ cab_value *cab_dec_pad(cab_dec *d, cab_value *x, const cab_dim *const *lo,
     int rank = cab_dec_rank(x);
     bool any = false;
 
+    for (int i = 0; i < rank; i++)
+        if ((lo[i]->lo < 0 && lo[i]->hi > 0) || (hi[i]->lo < 0 && hi[i]->hi > 0))
+            return pad_then_cut(d, x, lo, hi, value);
     for (int i = 0; i < rank && x; i++) {
         const cab_dim *start = zero, *n = x->type.dims[i];
 
-        if (lo[i]->lo < 0 && lo[i]->hi > 0)
-            return cab_dec_unsupported(d, "a padding of unknown sign");
-        if (hi[i]->lo < 0 && hi[i]->hi > 0)
-            return cab_dec_unsupported(d, "a padding of unknown sign");
         l[i] = lo[i]->lo >= 0 ? lo[i] : zero;
         h[i] = hi[i]->lo >= 0 ? hi[i] : zero;
         if (lo[i]->lo < 0) {
@@ -596,7 +536,7 @@ cab_value *cab_dec_pad(cab_dec *d, cab_value *x, const cab_dim *const *lo,
         x = cab_dec_cut(d, x, i, start, n);
         any = any || !cab_dim_is(l[i], 0) || !cab_dim_is(h[i], 0);
     }
-    if (!any)
+    if (!any || !x)
         return x;
     in[0] = x;
     in[1] = value;

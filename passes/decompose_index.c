@@ -134,27 +134,30 @@ cab_value *cab_dec_ReverseSequence(cab_dec *d)
 }
 
 /* ---- OneHot ---- */
+/* The depth, a number of any type. */
+static const cab_dim *depth_of(cab_dec *d, cab_value *v)
+{
+    double known;
+
+    if (cab_dec_failed(d) || !v || cab_type_numel_static(&v->type) != 1) {
+        cab_dec_bad(d, "depth must be one number");
+        return cab_dec_c(d, 1);
+    }
+    if (cab_dtype_is_int(v->type.dtype))
+        v = cab_dec_element(d, v, 0);
+    else if (cab_dec_try_number(d, v, &known))
+        return cab_dec_c(d, (int64_t)known);
+    return cab_dec_size(d, cab_dec_cast(d, v, CAB_DT_i64), "a depth must not be negative");
+}
+
 cab_value *cab_dec_OneHot(cab_dec *d)
 {
     cab_value *i = cab_dec_in(d, 0), *values = cab_dec_in(d, 2), *on, *off, *at;
     int rank = cab_dec_rank(i) + 1, axis = cab_dec_axis(d, cab_attr_int(d->n, "axis"), rank);
-    const cab_dim **depth, *one = cab_dec_c(d, 1), *deep;
-    cab_value *depth_v = cab_dec_in(d, 1);
-    int64_t n;
+    const cab_dim *one = cab_dec_c(d, 1), *deep = depth_of(d, cab_dec_in(d, 1));
 
     if (cab_dec_failed(d))
         return NULL;
-    if (depth_v && !cab_dtype_is_int(depth_v->type.dtype)) {
-        double v;
-
-        if (!cab_dec_number(d, depth_v, &v))
-            return NULL;
-        deep = cab_dec_c(d, (int64_t)v);
-    } else {
-        if (!cab_dec_dims(d, depth_v, &depth, &n) || n != 1)
-            return cab_dec_bad(d, "depth must be one number");
-        deep = depth[0];
-    }
     i = cab_dec_from_end(d, cab_dec_cast(d, i, CAB_DT_i64), deep);
     i = cab_dec_unsqueeze(d, i, axis);
     at = cab_dec_iota(d, rank, axis, deep, CAB_DT_i64);
@@ -198,10 +201,11 @@ cab_value *cab_dec_TopK(cab_dec *d)
     cab_node *n;
     int64_t one;
 
-    if (!cab_dec_dims(d, cab_dec_in(d, 1), &k, &one))
+    if (!cab_dec_extents(d, cab_dec_in(d, 1), &k, &one))
         return NULL;
     if (one != 1 || cab_dim_lt(cab_dec_dim(d, x, axis), k[0]) == 1)
         return cab_dec_bad(d, "K does not fit the axis");
+    cab_dec_require_le(d, k[0], cab_dec_dim(d, x, axis), "K is no larger than the axis");
     attr[0] = cab_a_dims("k", k, 1);
     attr[1] = cab_a_int("axis", axis);
     attr[2] = cab_a_int("largest", cab_attr_int(d->n, "largest"));

@@ -50,13 +50,14 @@ bool cab_dec_read(cab_dec *d, cab_value *v, int64_t lo, int64_t hi, const cab_di
 /* The same for any 32-bit numbers, and for extents (not negative). */
 bool cab_dec_dims(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n);
 bool cab_dec_extents(cab_dec *d, cab_value *v, const cab_dim ***out, int64_t *n);
-/* An integer of one element, read during the run. */
-const cab_dim *cab_dec_item(cab_dec *d, cab_value *x, int64_t lo, int64_t hi);
+/* Known at compile time, or the operator is unsupported. */
 bool cab_dec_ints(cab_dec *d, cab_value *v, int64_t **out, int64_t *n);
 /* One known number: computed from constants, offered inputs and extents. */
 bool cab_dec_number(cab_dec *d, cab_value *v, double *out);
 /* The same from constants and extents only, without a story when it is not. */
 bool cab_dec_is_known(cab_dec *d, cab_value *v, double *out);
+/* The same where one that is not known is no failure. */
+bool cab_dec_try_number(cab_dec *d, cab_value *v, double *out);
 /* axes operand (or attribute when there is none): sorted as given, checked;
  * all axes when absent.  The number of axes, -1 after a failure. */
 int cab_dec_axes(cab_dec *d, cab_value *v, int rank, int64_t axes[CAB_MAX_RANK]);
@@ -64,7 +65,32 @@ int cab_dec_axes(cab_dec *d, cab_value *v, int rank, int64_t axes[CAB_MAX_RANK])
  * length. */
 bool cab_dec_list(cab_dec *d, const char *name, int n, int64_t def, int64_t *out);
 
+/* ---- sizes that only data decide (decompose_late.c) ---- */
+/* An integer of one element, read during the run. */
+const cab_dim *cab_dec_item(cab_dec *d, cab_value *x, int64_t lo, int64_t hi);
+/* An extent: 0 .. INT32_MAX, or the run ends with the text why (NULL: the usual). */
+const cab_dim *cab_dec_size(cab_dec *d, cab_value *x, const char *why);
+/* Elements of an operand of integers of rank 0 or 1; -1 after a failure. */
+int64_t cab_dec_length(cab_dec *d, cab_value *v);
+/* Element i of it as an i64 scalar; those that are known stay so. */
+cab_value *cab_dec_element(cab_dec *d, cab_value *v, int64_t i);
+/* The element of a scalar, when it is known; else NULL. */
+const cab_dim *cab_dec_known(const cab_value *x);
+/* select of i64 scalars that takes a side at once where the condition is known. */
+cab_value *cab_dec_when(cab_dec *d, cab_value *c, cab_value *x, cab_value *y);
+/* x op a constant. */
+cab_value *cab_dec_op_c(cab_dec *d, cab_op_id op, cab_value *x, int64_t c);
+/* 1 where axes[i], an operand of the run, names axis a of rank; checked. */
+cab_value *cab_dec_names_axis(cab_dec *d, cab_value *axes, int64_t i, int a, int rank);
+/* Must hold, or the model is invalid, or the run ends. */
+void cab_dec_require_le(cab_dec *d, const cab_dim *a, const cab_dim *b, const char *why);
+void cab_dec_require_eq(cab_dec *d, const cab_dim *a, const cab_dim *b, const char *why);
+/* The same of a bool scalar. */
+void cab_dec_require(cab_dec *d, cab_value *x, const char *why);
+
 /* ---- failing ---- */
+/* What must be known at compile time depends on data. */
+void cab_dec_depends(cab_dec *d, const cab_value *v);
 /* Both return NULL. */
 cab_value *cab_dec_unsupported(cab_dec *d, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -112,6 +138,9 @@ cab_value *cab_dec_gather(cab_dec *d, cab_value *x, cab_value *index, int axis);
 cab_value *cab_dec_pick(cab_dec *d, cab_value *x, cab_value *at, int axis);
 /* Negative indices count from the end of an axis of extent n. */
 cab_value *cab_dec_from_end(cab_dec *d, cab_value *i, const cab_dim *n);
+/* x with the elements of u put at, or combined by op with, those of index. */
+cab_value *cab_dec_scatter(cab_dec *d, cab_value *x, cab_value *index, cab_value *u, int axis,
+                           const char *op);
 cab_value *cab_dec_concat(cab_dec *d, cab_value **x, int n, int axis);
 cab_value *cab_dec_transpose(cab_dec *d, cab_value *x, const int64_t *perm);
 /* Pads with a scalar value (NULL = 0); negative amounts cut. */
@@ -149,6 +178,21 @@ bool cab_dec_window_read(cab_dec *d, const cab_value *x, const cab_value *w,
                          cab_dec_window *out);
 cab_value *cab_dec_conv(cab_dec *d, cab_value *x, cab_value *w,
                         const cab_dec_window *win, int64_t group, cab_dtype acc);
+/* ---- Resize ---- */
+typedef struct cab_dec_resize {
+    const char *mode, *coord, *nearest;
+    double cubic_a, extrapolation;
+    bool exclude_outside, antialias;
+} cab_dec_resize;
+/* An axis of which something is known during the run only; f64 scalars. */
+typedef struct cab_dec_axis_late {
+    int axis;
+    const cab_dim *out;        /* extent of the result */
+    cab_value *n, *scale;      /* extent of the operand */
+    cab_value *roi[2];         /* NULL: no crop */
+} cab_dec_axis_late;
+cab_value *cab_dec_resize_late(cab_dec *d, const cab_dec_resize *r, const cab_dec_axis_late *a,
+                               cab_value *x);
 /* ---- quantisation ---- */
 /* A scale or zero point so that it broadcasts to x: a scalar, one per index of
  * axis, or one per block of axis (the node's attribute block_size). */

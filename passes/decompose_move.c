@@ -2,8 +2,9 @@
 /*
  * decompose_move.c - ops that only move elements.
  *
- * Extents, starts and pads may be symbolic; where a result needs the sign of
- * a symbolic number and its interval does not tell, the op is unsupported.
+ * Extents, starts and pads may be symbolic, or known during the run only.
+ * Where a result needs the sign of a number and its interval does not tell,
+ * the choice is computed and its result read (decompose_late.c).
  */
 #include "passes/decompose_int.h"
 #include <limits.h>
@@ -52,19 +53,100 @@ static bool resolve(cab_dec *d, cab_value *x, const cab_dim **dims, int64_t n)
     return true;
 }
 
+/* Every unknown extent is read after 0 became the operand's extent; -1 stays
+ * where minus is given, as the value of the elements of x over the others. */
+typedef struct wanted {
+    cab_value *e[CAB_MAX_RANK];
+    bool minus;                /* some unknown extent may be -1 */
+} wanted;
+
+static const char not_negative[] = "an extent of a shape must not be negative, nor be left open "
+                                   "where the others do not decide it";
+
+/* Product of the extents that are not negative. */
+static cab_value *others(cab_dec *d, const wanted *w, int64_t n)
+{
+    cab_value *p = cab_b_scalar_i(&d->b, CAB_DT_i64, 1);
+
+    for (int i = 0; i < n; i++) {
+        cab_value *skip = cab_dec_op_c(d, CAB_OP_lt, w->e[i], 0);
+
+        p = cab_dec_bin(d, CAB_OP_mul, p, cab_dec_when(d, skip, cab_dec_int(d, p, 1), w->e[i]));
+    }
+    return p;
+}
+
+static bool read_wanted(cab_dec *d, cab_value *x, cab_value *shape, wanted *w, int64_t n)
+{
+    bool zero_is_zero = cab_attr_int(d->n, "allowzero") != 0;
+
+    w->minus = true;
+    for (int i = 0; i < n; i++) {
+        const cab_dim *known;
+        cab_value *e = cab_dec_element(d, shape, i), *copy;
+
+        known = cab_dec_known(e);
+        w->minus = w->minus && !(known && cab_dim_is(known, -1));
+        copy = i < cab_dec_rank(x) ? cab_b_dim(&d->b, x->type.dims[i]) : cab_dec_int(d, e, -2);
+        w->e[i] = known || zero_is_zero
+                      ? e : cab_dec_when(d, cab_dec_op_c(d, CAB_OP_eq, e, 0), copy, e);
+    }
+    return !cab_dec_failed(d);
+}
+
+/* What the other extents leave for one of -1; negative when that is nothing
+ * definite: two of -1, or an extent of 0. */
+static cab_value *what_is_left(cab_dec *d, const cab_value *x, const wanted *w, int64_t n)
+{
+    cab_value *p = others(d, w, n), *open = cab_dec_int(d, p, 0), *rest, *wrong;
+
+    for (int i = 0; i < n; i++)
+        open = cab_dec_bin(d, CAB_OP_add, open,
+                           cab_dec_cast(d, cab_dec_op_c(d, CAB_OP_eq, w->e[i], -1), CAB_DT_i64));
+    rest = cab_dec_bin(d, CAB_OP_div, cab_b_dim(&d->b, cab_type_numel(d->g, &x->type)), p);
+    wrong = cab_dec_bin(d, CAB_OP_or, cab_dec_op_c(d, CAB_OP_eq, p, 0),
+                        cab_dec_bin(d, CAB_OP_lt, cab_dec_int(d, p, 1), open));
+    return cab_dec_when(d, wrong, cab_dec_int(d, p, -2), rest);
+}
+
+static cab_value *reshape_late(cab_dec *d, cab_value *x, cab_value *shape, int64_t n)
+{
+    const cab_dim *dims[CAB_MAX_RANK];
+    cab_value *rest = NULL;
+    wanted w;
+
+    if (!read_wanted(d, x, shape, &w, n))
+        return NULL;
+    if (w.minus)
+        rest = what_is_left(d, x, &w, n);
+    for (int i = 0; i < n; i++) {
+        const cab_dim *known = cab_dec_known(w.e[i]);
+        cab_value *e = w.e[i];
+
+        if (!known && rest)
+            e = cab_dec_when(d, cab_dec_op_c(d, CAB_OP_eq, e, -1), rest, e);
+        dims[i] = known ? known : cab_dec_size(d, e, not_negative);
+    }
+    if (cab_dec_failed(d) || !resolve(d, x, dims, n))
+        return NULL;
+    return cab_dec_reshape(d, x, (int)n, dims);
+}
+
 cab_value *cab_dec_Reshape(cab_dec *d)
 {
-    cab_value *x = cab_dec_in(d, 0);
+    cab_value *x = cab_dec_in(d, 0), *shape = cab_dec_in(d, 1);
     const cab_dim **want, *dims[CAB_MAX_RANK];
     int64_t n;
 
-    if (!cab_dec_dims(d, cab_dec_in(d, 1), &want, &n))
-        return NULL;
+    if (shape && cab_value_dims(d->g, shape, &want, &n) && n <= CAB_MAX_RANK) {
+        memcpy(dims, want, (size_t)n * sizeof *dims);
+        return resolve(d, x, dims, n) ? cab_dec_reshape(d, x, (int)n, dims) : NULL;
+    }
+    n = cab_dec_length(d, shape);
     if (n > CAB_MAX_RANK)
         return cab_dec_unsupported(d, "a result of rank %lld; the limit is %d",
                                    (long long)n, CAB_MAX_RANK);
-    memcpy(dims, want, (size_t)n * sizeof *dims);
-    return resolve(d, x, dims, n) ? cab_dec_reshape(d, x, (int)n, dims) : NULL;
+    return n < 0 ? NULL : reshape_late(d, x, shape, n);
 }
 
 static const cab_dim *product(cab_dec *d, const cab_value *x, int from, int to)
@@ -142,18 +224,61 @@ cab_value *cab_dec_Unsqueeze(cab_dec *d)
     return cab_dec_reshape(d, x, rank + k, dims);
 }
 
+/* One axis of a broadcast with an extent of the run: what the result has.
+ * One of the two is 1, or they are equal. */
+static const cab_dim *broadcast_late(cab_dec *d, cab_value **x, int axis, cab_value *e)
+{
+    const cab_dim *one = cab_dec_c(d, 1), *n = (*x)->type.dims[axis], *out;
+    cab_value *have = cab_b_dim(&d->b, n), *is_one, *fits, *at;
+
+    if (cab_dim_is(n, 1))
+        return cab_dec_size(d, e, not_negative);
+    is_one = cab_dec_op_c(d, CAB_OP_eq, e, 1);
+    fits = cab_dec_bin(d, CAB_OP_or, is_one, cab_dec_op_c(d, CAB_OP_eq, have, 1));
+    cab_dec_require(d, cab_dec_bin(d, CAB_OP_or, fits, cab_dec_bin(d, CAB_OP_eq, e, have)),
+                    "shapes broadcast");
+    if (cab_dim_eq(n, one) == 0)
+        return n;
+    out = cab_dec_size(d, cab_dec_when(d, cab_dec_op_c(d, CAB_OP_eq, have, 1), e, have),
+                       not_negative);
+    at = cab_dec_iota(d, 1, 0, out, CAB_DT_i64);
+    at = cab_dec_bin(d, CAB_OP_min, at, cab_dec_op_c(d, CAB_OP_sub, have, 1));
+    *x = cab_dec_gather(d, *x, at, axis);
+    return out;
+}
+
+static bool read_broadcast(cab_dec *d, cab_value **x, cab_value *shape, int64_t n,
+                           const cab_dim **dims)
+{
+    for (int i = 0; i < n && !cab_dec_failed(d); i++) {
+        cab_value *e = cab_dec_element(d, shape, i);
+        int axis = i - (int)n + cab_dec_rank(*x);
+
+        dims[i] = cab_dec_known(e);
+        if (!dims[i])
+            dims[i] = axis < 0 ? cab_dec_size(d, e, not_negative)
+                               : broadcast_late(d, x, axis, e);
+    }
+    return !cab_dec_failed(d);
+}
+
 cab_value *cab_dec_Expand(cab_dec *d)
 {
-    cab_value *x = cab_dec_in(d, 0);
+    cab_value *x = cab_dec_in(d, 0), *shape = cab_dec_in(d, 1);
     cab_type want = { 0 }, out;
     cab_where w = cab_node_where(d->n);
-    const cab_dim **dims;
-    int64_t n;
+    const cab_dim *late[CAB_MAX_RANK], **dims;
+    int64_t n = cab_dec_length(d, shape), m;
 
-    if (!cab_dec_dims(d, cab_dec_in(d, 1), &dims, &n))
-        return NULL;
     if (n > CAB_MAX_RANK)
         return cab_dec_unsupported(d, "a result of rank %lld", (long long)n);
+    if (n < 0)
+        return NULL;
+    if (!cab_value_dims(d->g, shape, &dims, &m)) {
+        dims = late;
+        if (!read_broadcast(d, &x, shape, n, late))
+            return NULL;
+    }
     want = cab_type_tensor(x->type.dtype, (int)n, dims);
     d->b.status = cab_broadcast(d->g, &x->type, &want, &out, &w, d->b.diag);
     return cab_dec_failed(d) ? NULL : cab_b_expand(&d->b, x, out.rank, out.dims);
@@ -201,7 +326,7 @@ cab_value *cab_dec_Split(cab_dec *d)
     int64_t parts = d->n->n_out, n = 0;
     const cab_dim **v = NULL, *at = cab_dec_c(d, 0), *total, *chunk;
 
-    if (cab_dec_failed(d) || (sizes && !cab_dec_dims(d, sizes, &v, &n)))
+    if (cab_dec_failed(d) || (sizes && !cab_dec_extents(d, sizes, &v, &n)))
         return NULL;
     if (sizes && n != parts)
         return cab_dec_bad(d, "%lld sizes for %lld outputs", (long long)n, (long long)parts);
@@ -218,7 +343,9 @@ cab_value *cab_dec_Split(cab_dec *d)
             d->out[i] = cab_dec_cut(d, x, axis, at, size);
         at = cab_dim_add(d->g->dims, at, size);
     }
-    return d->out[0];
+    if (sizes)
+        cab_dec_require_eq(d, at, total, "the sizes of the parts add up to the axis");
+    return cab_dec_failed(d) ? NULL : d->out[0];
 }
 
 /* numpy's clamp of one bound: negative counts from the end. */
@@ -227,10 +354,6 @@ static const cab_dim *bound(cab_dec *d, const cab_dim *v, const cab_dim *n,
 {
     cab_dims *ds = d->g->dims;
 
-    if (v->lo < 0 && v->hi >= 0) {
-        cab_dec_unsupported(d, "a slice bound of unknown sign");
-        return n;
-    }
     if (v->hi < 0)
         v = cab_dim_is_const(v) && v->value < -(int64_t)INT32_MAX - 1
                 ? cab_dec_c(d, low) : cab_dim_add(ds, v, n);
@@ -258,39 +381,183 @@ static void slice_axis(cab_dec *d, const cab_dim *n, const cab_dim *from,
         *start = zero;
 }
 
-cab_value *cab_dec_Slice(cab_dec *d)
-{
-    cab_value *x = cab_dec_in(d, 0), *step_v = cab_dec_in(d, 4);
-    const cab_dim **from, **to, *starts[CAB_MAX_RANK], *sizes[CAB_MAX_RANK];
-    int64_t n, m, axes[CAB_MAX_RANK], steps[CAB_MAX_RANK], *given = NULL, k = 0;
-    int rank = cab_dec_rank(x), na;
+/* What is asked of one axis: scalars. */
+typedef struct cut { cab_value *from, *to, *step; } cut;
 
-    if (!cab_dec_dims(d, cab_dec_in(d, 1), &from, &n) ||
-        !cab_dec_dims(d, cab_dec_in(d, 2), &to, &m) ||
-        (step_v && !cab_dec_ints(d, step_v, &given, &k)))
-        return NULL;
-    na = cab_dec_axes(d, cab_dec_in(d, 3), rank, axes);
-    if (na < 0)
-        return NULL;
-    if (n != m || (step_v && k != n) || n > na || (cab_dec_in(d, 3) && n != na))
-        return cab_dec_bad(d, "starts, ends, axes and steps differ in length");
-    for (int i = 0; i < rank; i++) {
-        starts[i] = cab_dec_c(d, 0);
-        sizes[i] = x->type.dims[i];
-        steps[i] = 1;
+static cab_value *clamp_bound(cab_dec *d, cab_value *v, cab_value *n, cab_value *low)
+{
+    v = cab_dec_when(d, cab_dec_op_c(d, CAB_OP_lt, v, 0), cab_dec_bin(d, CAB_OP_add, v, n), v);
+    v = cab_dec_bin(d, CAB_OP_max, v, low);
+    return cab_dec_bin(d, CAB_OP_min, v, cab_dec_bin(d, CAB_OP_add, n, low));
+}
+
+/* Extent of the result; the bounds of c become where it starts and ends. */
+static const cab_dim *size_late(cab_dec *d, cut *c, const cab_dim *extent)
+{
+    cab_value *n = cab_b_dim(&d->b, extent), *up, *low, *span, *mag, *size;
+
+    c->step = cab_dec_op_c(d, CAB_OP_min, cab_dec_op_c(d, CAB_OP_max, c->step, -INT32_MAX),
+                           INT32_MAX);
+    up = cab_dec_bin(d, CAB_OP_lt, cab_dec_int(d, n, 0), c->step);
+    low = cab_dec_when(d, up, cab_dec_int(d, n, 0), cab_dec_int(d, n, -1));
+    c->from = clamp_bound(d, c->from, n, low);
+    c->to = clamp_bound(d, c->to, n, low);
+    span = cab_dec_when(d, up, cab_dec_bin(d, CAB_OP_sub, c->to, c->from),
+                        cab_dec_bin(d, CAB_OP_sub, c->from, c->to));
+    mag = cab_dec_un(d, CAB_OP_abs, c->step);
+    span = cab_dec_bin(d, CAB_OP_add, cab_dec_op_c(d, CAB_OP_max, span, 0), mag);
+    size = cab_dec_bin(d, CAB_OP_div, cab_dec_op_c(d, CAB_OP_sub, span, 1), mag);
+    size = cab_dec_when(d, cab_dec_op_c(d, CAB_OP_eq, c->step, 0), cab_dec_int(d, n, -1), size);
+    return cab_dec_size(d, size, "a slice needs a step other than 0");
+}
+
+/* The arguments of the primitive, and what it cannot do: steps of the run. */
+typedef struct slicing {
+    const cab_dim *starts[CAB_MAX_RANK], *sizes[CAB_MAX_RANK];
+    int64_t steps[CAB_MAX_RANK];
+    cut by_index[CAB_MAX_RANK];
+} slicing;
+
+static slicing whole(cab_dec *d, const cab_value *x)
+{
+    slicing s = { .steps = { 0 } };
+
+    for (int i = 0; i < cab_dec_rank(x); i++) {
+        s.starts[i] = cab_dec_c(d, 0);
+        s.sizes[i] = x->type.dims[i];
+        s.steps[i] = 1;
     }
+    return s;
+}
+
+static int64_t clamp_step(cab_dec *d, int64_t s)
+{
+    if (!s)
+        cab_dec_bad(d, "a step of 0");
+    return s > INT32_MAX ? INT32_MAX : s < -INT32_MAX ? -INT32_MAX : s;
+}
+
+static bool has_sign(const cab_dim *x) { return x && (x->lo >= 0 || x->hi < 0); }
+
+static void slice_late(cab_dec *d, slicing *s, int a, cut c)
+{
+    const cab_dim *from = cab_dec_known(c.from), *to = cab_dec_known(c.to);
+    const cab_dim *step = cab_dec_known(c.step);
+
+    if (cab_dec_failed(d))
+        return;
+    if (!step || !cab_dim_is_const(step)) {
+        s->by_index[a] = c;
+        return;
+    }
+    s->steps[a] = clamp_step(d, step->value);
+    if (has_sign(from) && has_sign(to)) {
+        slice_axis(d, s->sizes[a], from, to, s->steps[a], &s->starts[a], &s->sizes[a]);
+        return;
+    }
+    s->sizes[a] = size_late(d, &c, s->sizes[a]);
+    /* Nothing is read of an empty slice, but the start must stay inside. */
+    s->starts[a] = cab_dec_size(d, cab_dec_op_c(d, CAB_OP_max, c.from, 0), NULL);
+}
+
+static cab_value *do_slice(cab_dec *d, cab_value *x, const slicing *s)
+{
+    x = cab_dec_failed(d) ? NULL : cab_b_slice(&d->b, x, s->starts, s->steps, s->sizes);
+    for (int a = 0; a < cab_dec_rank(x); a++) {
+        cut c = s->by_index[a];
+        cab_value *i;
+
+        if (!c.step)
+            continue;
+        i = cab_dec_iota(d, 1, 0, size_late(d, &c, x->type.dims[a]), CAB_DT_i64);
+        i = cab_dec_bin(d, CAB_OP_add, cab_dec_bin(d, CAB_OP_mul, i, c.step), c.from);
+        x = cab_dec_gather(d, x, i, a);
+    }
+    return x;
+}
+
+/* Number i of an operand, or def when there is no such operand. */
+static cab_value *bound_of(cab_dec *d, cab_value *v, int64_t i, int64_t def)
+{
+    return v ? cab_dec_element(d, v, i) : cab_b_scalar_i(&d->b, CAB_DT_i64, def);
+}
+
+/* Axes of the run: of every axis, what the operands say if they name it. */
+static cab_value *slice_any_axes(cab_dec *d, cab_value *x, cab_value *axes, int64_t n)
+{
+    cab_value *starts = cab_dec_in(d, 1), *ends = cab_dec_in(d, 2), *steps = cab_dec_in(d, 4);
+    int rank = cab_dec_rank(x);
+    slicing s = whole(d, x);
+
+    for (int a = 0; a < rank; a++) {
+        cut c = { bound_of(d, NULL, 0, 0), bound_of(d, NULL, 0, INT64_MAX),
+                  bound_of(d, NULL, 0, 1) };
+
+        for (int64_t i = 0; i < n; i++) {
+            cab_value *hit = cab_dec_names_axis(d, axes, i, a, rank);
+
+            c.from = cab_dec_when(d, hit, cab_dec_element(d, starts, i), c.from);
+            c.to = cab_dec_when(d, hit, cab_dec_element(d, ends, i), c.to);
+            c.step = cab_dec_when(d, hit, bound_of(d, steps, i, 1), c.step);
+        }
+        slice_late(d, &s, a, c);
+    }
+    return do_slice(d, x, &s);
+}
+
+static bool all_known(cab_dec *d, const cab_dim ***from, const cab_dim ***to, int64_t **steps,
+                      int64_t n)
+{
+    int64_t k;
+
+    *steps = NULL;
+    if (!cab_value_dims(d->g, cab_dec_in(d, 1), from, &k) ||
+        !cab_value_dims(d->g, cab_dec_in(d, 2), to, &k) ||
+        (cab_dec_in(d, 4) && !cab_value_ints(d->g, cab_dec_in(d, 4), steps, &k)))
+        return false;
+    for (int64_t i = 0; i < n; i++)
+        if (!has_sign((*from)[i]) || !has_sign((*to)[i]))
+            return false;
+    return true;
+}
+
+static cab_value *slice_axes(cab_dec *d, cab_value *x, const int64_t *axes, int64_t n)
+{
+    const cab_dim **from, **to;
+    int64_t *steps;
+    slicing s = whole(d, x);
+    bool known = all_known(d, &from, &to, &steps, n);
+
     for (int i = 0; i < n; i++) {
         int a = (int)axes[i];
-        int64_t s = given ? given[i] : 1;
 
-        if (!s)
-            return cab_dec_bad(d, "a step of 0");
-        if (s > INT32_MAX || s < -INT32_MAX)
-            s = s > 0 ? INT32_MAX : -INT32_MAX;
-        steps[a] = s;
-        slice_axis(d, x->type.dims[a], from[i], to[i], s, &starts[a], &sizes[a]);
+        if (!known) {
+            slice_late(d, &s, a, (cut){ cab_dec_element(d, cab_dec_in(d, 1), i),
+                                        cab_dec_element(d, cab_dec_in(d, 2), i),
+                                        bound_of(d, cab_dec_in(d, 4), i, 1) });
+            continue;
+        }
+        s.steps[a] = clamp_step(d, steps ? steps[i] : 1);
+        if (!cab_dec_failed(d))
+            slice_axis(d, x->type.dims[a], from[i], to[i], s.steps[a], &s.starts[a], &s.sizes[a]);
     }
-    return cab_dec_failed(d) ? NULL : cab_b_slice(&d->b, x, starts, steps, sizes);
+    return do_slice(d, x, &s);
+}
+
+cab_value *cab_dec_Slice(cab_dec *d)
+{
+    cab_value *x = cab_dec_in(d, 0), *list = cab_dec_in(d, 3), *step = cab_dec_in(d, 4);
+    int64_t n = cab_dec_length(d, cab_dec_in(d, 1)), m = cab_dec_length(d, cab_dec_in(d, 2));
+    int64_t axes[CAB_MAX_RANK], *known, k;
+
+    if (cab_dec_failed(d))
+        return NULL;
+    if (n != m || (step && cab_dec_length(d, step) != n) || n > cab_dec_rank(x) ||
+        (list && cab_dec_length(d, list) != n))
+        return cab_dec_bad(d, "starts, ends, axes and steps differ in length");
+    if (list && !cab_value_ints(d->g, list, &known, &k))
+        return slice_any_axes(d, x, list, n);
+    return cab_dec_axes(d, list, cab_dec_rank(x), axes) < 0 ? NULL : slice_axes(d, x, axes, n);
 }
 
 cab_value *cab_dec_Tile(cab_dec *d)
@@ -300,7 +567,7 @@ cab_value *cab_dec_Tile(cab_dec *d)
     const cab_dim **times, *dims[CAB_MAX_RANK + 1];
     int64_t n;
 
-    if (!cab_dec_dims(d, cab_dec_in(d, 1), &times, &n))
+    if (!cab_dec_extents(d, cab_dec_in(d, 1), &times, &n))
         return NULL;
     if (n != rank)
         return cab_dec_bad(d, "%lld repeats for rank %d", (long long)n, rank);
@@ -427,6 +694,7 @@ static cab_value *pad_by_index(cab_dec *d, cab_value *x, const char *mode,
 
         if (cab_dim_is(lo[a], 0) && cab_dim_is(hi[a], 0))
             continue;
+        cab_dec_require_le(d, cab_dec_c(d, 0), total, "padding takes no more away than there is");
         if (cab_dim_is(n, 0) && !cab_dim_is(total, 0))
             return cab_dec_bad(d, "an empty axis cannot be padded by mode %s", mode);
         x = cab_dec_gather(d, x, source(d, mode, n, lo[a], total), a);
@@ -434,25 +702,60 @@ static cab_value *pad_by_index(cab_dec *d, cab_value *x, const char *mode,
     return x;
 }
 
+/* pads[i], pads[i + n] of the axis that axes[i] names during the run. */
+static void pads_any_axes(cab_dec *d, cab_value *pads, cab_value *axes, int64_t n, int a, int rank,
+                          const cab_dim **lo, const cab_dim **hi)
+{
+    cab_value *l = cab_b_scalar_i(&d->b, CAB_DT_i64, 0), *h = l;
+
+    for (int64_t i = 0; i < n; i++) {
+        cab_value *hit = cab_dec_names_axis(d, axes, i, a, rank);
+
+        l = cab_dec_when(d, hit, cab_dec_element(d, pads, i), l);
+        h = cab_dec_when(d, hit, cab_dec_element(d, pads, i + n), h);
+    }
+    *lo = cab_dec_item(d, l, INT32_MIN, INT32_MAX);
+    *hi = cab_dec_item(d, h, INT32_MIN, INT32_MAX);
+}
+
+static bool read_pads(cab_dec *d, int rank, const cab_dim **lo, const cab_dim **hi)
+{
+    cab_value *pads = cab_dec_in(d, 1), *list = cab_dec_in(d, 3);
+    int64_t n = cab_dec_length(d, pads), axes[CAB_MAX_RANK], *known, k;
+    const cab_dim **v;
+    int na;
+
+    for (int i = 0; i < rank; i++)
+        lo[i] = hi[i] = cab_dec_c(d, 0);
+    if (n >= 0 && list && !cab_value_ints(d->g, list, &known, &k)) {
+        if (cab_dec_length(d, list) * 2 != n)
+            cab_dec_bad(d, "%lld pads for axes that differ in number", (long long)n);
+        for (int a = 0; a < rank && !cab_dec_failed(d); a++)
+            pads_any_axes(d, pads, list, n / 2, a, rank, &lo[a], &hi[a]);
+        return !cab_dec_failed(d);
+    }
+    na = n < 0 ? -1 : cab_dec_axes(d, list, rank, axes);
+    if (na < 0 || !cab_dec_dims(d, pads, &v, &n))
+        return false;
+    if (n != 2 * (int64_t)na) {
+        cab_dec_bad(d, "%lld pads for %d axes", (long long)n, na);
+        return false;
+    }
+    for (int i = 0; i < na; i++) {
+        lo[axes[i]] = v[i];
+        hi[axes[i]] = v[i + na];
+    }
+    return true;
+}
+
 cab_value *cab_dec_Pad(cab_dec *d)
 {
     cab_value *x = cab_dec_in(d, 0), *value = cab_dec_in(d, 2);
     const char *mode = cab_attr_str(d->n, "mode");
-    const cab_dim **pads, *lo[CAB_MAX_RANK], *hi[CAB_MAX_RANK];
-    int64_t n, axes[CAB_MAX_RANK];
-    int na;
+    const cab_dim *lo[CAB_MAX_RANK], *hi[CAB_MAX_RANK];
 
-    na = cab_dec_axes(d, cab_dec_in(d, 3), cab_dec_rank(x), axes);
-    if (na < 0 || !cab_dec_dims(d, cab_dec_in(d, 1), &pads, &n))
+    if (!read_pads(d, cab_dec_rank(x), lo, hi))
         return NULL;
-    if (n != 2 * (int64_t)na)
-        return cab_dec_bad(d, "%lld pads for %d axes", (long long)n, na);
-    for (int i = 0; i < cab_dec_rank(x); i++)
-        lo[i] = hi[i] = cab_dec_c(d, 0);
-    for (int i = 0; i < na; i++) {
-        lo[axes[i]] = pads[i];
-        hi[axes[i]] = pads[i + na];
-    }
     if (mode && *mode && strcmp(mode, "constant"))
         return pad_by_index(d, x, mode, lo, hi);
     if (value && cab_dec_rank(value) == 1)
@@ -468,20 +771,19 @@ cab_value *cab_dec_CenterCropPad(cab_dec *d)
     int64_t n, axes[CAB_MAX_RANK];
     int na = cab_dec_axes(d, NULL, cab_dec_rank(x), axes);
 
-    if (na < 0 || !cab_dec_dims(d, cab_dec_in(d, 1), &shape, &n))
+    if (na < 0 || !cab_dec_extents(d, cab_dec_in(d, 1), &shape, &n))
         return NULL;
     if (n != na)
         return cab_dec_bad(d, "%lld extents for %d axes", (long long)n, na);
     for (int i = 0; i < cab_dec_rank(x); i++)
         lo[i] = hi[i] = cab_dec_c(d, 0);
     for (int i = 0; i < na; i++) {
-        const cab_dim *have = x->type.dims[axes[i]], *more = cab_dim_sub(ds, shape[i], have);
-        const cab_dim *less = cab_dim_sub(ds, have, shape[i]), *zero = cab_dec_c(d, 0);
+        const cab_dim *have = x->type.dims[axes[i]], *zero = cab_dec_c(d, 0);
+        const cab_dim *more = cab_dim_sub(ds, shape[i], have), *less = cab_dim_sub(ds, have, shape[i]);
 
-        if (!cab_dim_is_const(more))
-            return cab_dec_unsupported(d, "axis %lld has no known extent", (long long)axes[i]);
-        lo[axes[i]] = more->value >= 0 ? cab_dim_floordiv(ds, more, two)
-                    : cab_dim_sub(ds, zero, cab_dim_floordiv(ds, less, two));
+        /* One of the two is 0. */
+        lo[axes[i]] = cab_dim_sub(ds, cab_dim_floordiv(ds, cab_dim_max(ds, more, zero), two),
+                                  cab_dim_floordiv(ds, cab_dim_max(ds, less, zero), two));
         hi[axes[i]] = cab_dim_sub(ds, more, lo[axes[i]]);
     }
     return cab_dec_pad(d, x, lo, hi, NULL);

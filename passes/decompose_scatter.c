@@ -9,8 +9,8 @@
 #include "passes/decompose_int.h"
 #include <string.h>
 
-static cab_value *scatter(cab_dec *d, cab_value *x, cab_value *index, cab_value *u, int axis,
-                          const char *op)
+cab_value *cab_dec_scatter(cab_dec *d, cab_value *x, cab_value *index, cab_value *u, int axis,
+                           const char *op)
 {
     cab_value *in[] = { x, index, u };
     cab_attr attr[2];
@@ -44,7 +44,7 @@ static cab_value *scatter_elements(cab_dec *d)
     if (cab_dec_failed(d) || cab_dec_rank(i) != rank || cab_dec_rank(u) != rank)
         return cab_dec_bad(d, "operands differ in rank");
     i = cab_dec_from_end(d, cab_dec_cast(d, i, CAB_DT_i64), x->type.dims[axis]);
-    return scatter(d, x, i, u, axis, op);
+    return cab_dec_scatter(d, x, i, u, axis, op);
 }
 
 cab_value *cab_dec_ScatterElements(cab_dec *d)
@@ -106,7 +106,7 @@ cab_value *cab_dec_ScatterND(cab_dec *d)
     dims[1] = rest;
     u = cab_dec_reshape(d, u, 2, dims);
     dims[0] = rows;
-    y = scatter(d, cab_dec_reshape(d, x, 2, dims), at, u, 0, op);
+    y = cab_dec_scatter(d, cab_dec_reshape(d, x, 2, dims), at, u, 0, op);
     return y ? cab_dec_reshape(d, y, rank, x->type.dims) : NULL;
 }
 
@@ -125,7 +125,7 @@ cab_value *cab_dec_TensorScatter(cab_dec *d)
                         cab_dec_along(d, cab_dec_cast(d, w, CAB_DT_i64), 0, rank));
     if (mode && !strcmp(mode, "circular"))
         j = cab_dec_bin(d, CAB_OP_mod, j, cab_b_dim(&d->b, x->type.dims[axis]));
-    return scatter(d, x, j, u, axis, "none");
+    return cab_dec_scatter(d, x, j, u, axis, "none");
 }
 
 /* ---- the inverses of pooling and of taking windows ---- */
@@ -179,11 +179,11 @@ cab_value *cab_dec_MaxUnpool(cab_dec *d)
     n = cab_dec_c(d, 1);
     for (int a = 0; a < rank; a++)
         n = cab_dim_mul(d->g->dims, n, dims[a]);
-    y = scatter(d, zeros(d, x, 1, &n), flat(d, i), flat(d, x), 0, "none");
+    y = cab_dec_scatter(d, zeros(d, x, 1, &n), flat(d, i), flat(d, x), 0, "none");
     y = y ? cab_dec_reshape(d, y, rank, dims) : NULL;
     if (!y || !cab_dec_in(d, 2))
         return y;
-    if (!cab_dec_dims(d, cab_dec_in(d, 2), &want, &n_want))
+    if (!cab_dec_extents(d, cab_dec_in(d, 2), &want, &n_want))
         return NULL;
     if (n_want != rank)
         return cab_dec_bad(d, "output_shape has %lld elements", (long long)n_want);
@@ -207,7 +207,7 @@ static bool read_columns(cab_dec *d, columns *c)
     cab_dims *ds = d->g->dims;
     int64_t n, m;
 
-    if (!cab_dec_dims(d, cab_dec_in(d, 1), &c->image, &n) ||
+    if (!cab_dec_extents(d, cab_dec_in(d, 1), &c->image, &n) ||
         !cab_dec_ints(d, cab_dec_in(d, 2), &c->block, &m))
         return false;
     c->n = (int)n;
@@ -282,7 +282,7 @@ cab_value *cab_dec_Col2Im(cab_dec *d)
     dims[1] = cab_dim_floordiv(ds, x->type.dims[1], c.taps);
     x = cab_dec_reshape(d, cab_dec_cast(d, x, cab_dec_wide(dt)), 3, dims);
     dims[2] = c.pixels;
-    y = x ? scatter(d, zeros(d, x, 3, dims), at, x, 2, "add") : NULL;
+    y = x ? cab_dec_scatter(d, zeros(d, x, 3, dims), at, x, 2, "add") : NULL;
     memcpy(dims + 2, c.image, (size_t)c.n * sizeof *dims);
     return y ? cab_dec_cast(d, cab_dec_reshape(d, y, c.n + 2, dims), dt) : NULL;
 }

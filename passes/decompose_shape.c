@@ -84,7 +84,7 @@ cab_value *cab_dec_ConstantOfShape(cab_dec *d)
     cab_value *v;
     int64_t n;
 
-    if (!cab_dec_dims(d, cab_dec_in(d, 0), &dims, &n))
+    if (!cab_dec_extents(d, cab_dec_in(d, 0), &dims, &n))
         return NULL;
     if (n > CAB_MAX_RANK)
         return cab_dec_unsupported(d, "a result of rank %lld", (long long)n);
@@ -102,6 +102,34 @@ cab_value *cab_dec_ConstantOfShape(cab_dec *d)
 }
 
 /* ---- ranges and masks ---- */
+static const char range_why[] = "a range needs a step other than 0 and fewer than 2^31 elements";
+
+/* Number of elements of a range of i64 scalars; -1 where it is no range. */
+static cab_value *count_late(cab_dec *d, cab_value *from, cab_value *to, cab_value *step)
+{
+    cab_value *up = cab_dec_bin(d, CAB_OP_lt, cab_dec_int(d, step, 0), step);
+    cab_value *a = cab_dec_when(d, up, from, to), *b = cab_dec_when(d, up, to, from);
+    cab_value *span = cab_dec_bin(d, CAB_OP_sub, b, a), *none = cab_dec_int(d, step, -1), *n;
+
+    n = cab_dec_bin(d, CAB_OP_div, cab_dec_op_c(d, CAB_OP_sub, span, 1),
+                    cab_dec_when(d, up, step, cab_dec_un(d, CAB_OP_neg, step)));
+    n = cab_dec_op_c(d, CAB_OP_add, n, 1);
+    /* A span of more than 63 bits is negative. */
+    n = cab_dec_when(d, cab_dec_op_c(d, CAB_OP_lt, span, 1), none, n);
+    n = cab_dec_when(d, cab_dec_bin(d, CAB_OP_lt, a, b), n, cab_dec_int(d, step, 0));
+    return cab_dec_when(d, cab_dec_op_c(d, CAB_OP_eq, step, 0), none, n);
+}
+
+static cab_value *int_range_late(cab_dec *d, cab_value *from, cab_value *to, cab_value *step)
+{
+    cab_value *n = count_late(d, cab_dec_element(d, from, 0), cab_dec_element(d, to, 0),
+                              cab_dec_element(d, step, 0));
+    cab_value *i = cab_dec_iota(d, 1, 0, cab_dec_size(d, n, range_why), CAB_DT_i64);
+
+    i = cab_dec_cast(d, i, cab_dec_dtype(from));
+    return cab_dec_bin(d, CAB_OP_add, cab_dec_bin(d, CAB_OP_mul, i, step), from);
+}
+
 static cab_value *int_range(cab_dec *d, cab_value *from, cab_value *to, cab_value *step)
 {
     cab_dims *ds = d->g->dims;
@@ -109,9 +137,9 @@ static cab_value *int_range(cab_dec *d, cab_value *from, cab_value *to, cab_valu
     int64_t *s, k;
     cab_value *i;
 
-    if (!cab_dec_dims(d, from, &a, &k) || !cab_dec_dims(d, to, &b, &k) ||
-        !cab_dec_ints(d, step, &s, &k))
-        return NULL;
+    if (!cab_value_dims(d->g, from, &a, &k) || !cab_value_dims(d->g, to, &b, &k) ||
+        !cab_value_ints(d->g, step, &s, &k))
+        return int_range_late(d, from, to, step);
     if (k != 1 || !s[0])
         return cab_dec_bad(d, "a step of 0");
     span = s[0] > 0 ? cab_dim_sub(ds, b[0], a[0]) : cab_dim_sub(ds, a[0], b[0]);
@@ -139,6 +167,22 @@ static const cab_dim *whole_number(cab_dec *d, cab_value *v)
                ? cab_dec_c(d, (int64_t)x) : NULL;
 }
 
+/* The same of floats, in double precision.  A count that is no number compares
+ * as nothing does. */
+static const cab_dim *float_count_late(cab_dec *d, cab_value *v[3])
+{
+    cab_value *w[3], *n;
+
+    for (int k = 0; k < 3; k++)
+        w[k] = cab_dec_cast(d, v[k], CAB_DT_f64);
+    n = cab_dec_bin(d, CAB_OP_div, cab_dec_bin(d, CAB_OP_sub, w[1], w[0]), w[2]);
+    n = cab_dec_op_c(d, CAB_OP_max, cab_dec_un(d, CAB_OP_ceil, n), 0);
+    n = cab_dec_failed(d) ? NULL
+                          : cab_b_select(&d->b, cab_dec_op_c(d, CAB_OP_lt, n, INT64_C(1) << 31), n,
+                                         cab_dec_int(d, n, -1));
+    return cab_dec_size(d, cab_dec_cast(d, n, CAB_DT_i64), range_why);
+}
+
 /* Number of elements of a range of floats; NULL after a failure. */
 static const cab_dim *float_count(cab_dec *d, cab_value *v[3])
 {
@@ -150,8 +194,8 @@ static const cab_dim *float_count(cab_dec *d, cab_value *v[3])
     if (w[0] && w[1] && w[2] && cab_dim_is(w[2], 1))
         return cab_dim_max(d->g->dims, cab_dim_sub(d->g->dims, w[1], w[0]), cab_dec_c(d, 0));
     for (int k = 0; k < 3; k++)
-        if (!cab_dec_number(d, v[k], &f[k]))
-            return NULL;
+        if (!cab_dec_try_number(d, v[k], &f[k]))
+            return float_count_late(d, v);
     n = ceil((f[1] - f[0]) / f[2]);
     if (!(n <= INT32_MAX)) {
         cab_dec_bad(d, "a range of %g elements", n);
@@ -221,42 +265,61 @@ cab_value *cab_dec_EyeLike(cab_dec *d)
 /* Only inference: the mask is all true then. */
 cab_value *cab_dec_Dropout(cab_dec *d)
 {
-    cab_value *x = cab_dec_in(d, 0), *training = cab_dec_in(d, 2);
+    cab_value *x = cab_dec_in(d, 0), *ratio_v = cab_dec_in(d, 1), *training = cab_dec_in(d, 2);
     double ratio = 0.5, on = 0;
+    bool now = !training || cab_dec_try_number(d, training, &on);
 
-    if (training && !cab_dec_number(d, training, &on))
-        return NULL;
-    if (on != 0 && cab_dec_in(d, 1) && !cab_dec_number(d, cab_dec_in(d, 1), &ratio))
-        return NULL;
-    if (on != 0 && ratio != 0)
+    if (now && on != 0 && ratio_v)
+        now = cab_dec_try_number(d, ratio_v, &ratio);
+    if (now && on != 0 && ratio != 0)
         return cab_dec_unsupported(d, "training_mode with ratio %g", ratio);
+    if (!now) {
+        cab_value *off = cab_dec_op_c(d, CAB_OP_eq, training, 0), *none;
+
+        none = ratio_v ? cab_dec_op_c(d, CAB_OP_eq, ratio_v, 0) : off;
+        cab_dec_require(d, cab_dec_bin(d, CAB_OP_or, cab_dec_reshape(d, off, 0, NULL),
+                                       none ? cab_dec_reshape(d, none, 0, NULL) : NULL),
+                        "training_mode is off, or the ratio is 0");
+    }
     if (cab_dec_wants(d, 1))
         d->out[1] = cab_b_expand(&d->b, cab_b_scalar_i(&d->b, CAB_DT_bool, 1),
                                  cab_dec_rank(x), x->type.dims);
-    return x;
+    return cab_dec_failed(d) ? NULL : x;
 }
 
 /* ---- windows of signal processing: formulas of the index ---- */
+/* 2 pi k over the number of steps of a window of n elements. */
+static cab_value *turn(cab_dec *d, int k, const cab_dim *n, bool periodic)
+{
+    if (!periodic)
+        n = cab_dim_sub(d->g->dims, n, cab_dec_c(d, 1));
+    if (cab_dim_is_const(n))
+        return cab_b_scalar(&d->b, CAB_DT_f64, 2 * M_PI * k / (double)n->value);
+    return cab_dec_bin(d, CAB_OP_div, cab_b_scalar(&d->b, CAB_DT_f64, 2 * M_PI * k),
+                       cab_dec_cast(d, cab_b_dim(&d->b, n), CAB_DT_f64));
+}
+
 static cab_value *cosine_window(cab_dec *d, const double *coef, int n_coef)
 {
     bool periodic = cab_attr_int(d->n, "periodic") != 0;
     cab_dtype dt = cab_dtype_from_onnx(cab_attr_int(d->n, "output_datatype"));
+    const cab_dim **size;
     cab_value *sum = NULL, *i;
-    int64_t *size, n;
+    int64_t n;
 
-    if (!cab_dec_ints(d, cab_dec_in(d, 0), &size, &n))
+    if (!cab_dec_extents(d, cab_dec_in(d, 0), &size, &n))
         return NULL;
-    if (n != 1 || size[0] < 0 || size[0] > INT32_MAX)
-        return cab_dec_bad(d, "a window of %lld elements", n ? (long long)size[0] : 0LL);
-    i = cab_dec_iota(d, 1, 0, cab_dec_c(d, size[0]), CAB_DT_f64);
+    if (n != 1 || size[0]->hi < 0 || size[0]->lo > INT32_MAX)
+        return cab_dec_bad(d, "the size must be one number that is not negative");
+    i = cab_dec_iota(d, 1, 0, size[0], CAB_DT_f64);
     for (int k = 0; k < n_coef; k++) {
-        double turn = 2 * M_PI * k / (double)(periodic ? size[0] : size[0] - 1);
         cab_value *t;
 
         if (k == 0) {
             t = cab_b_expand(&d->b, cab_dec_num(d, i, coef[0]), 1, i ? i->type.dims : NULL);
         } else {
-            t = cab_dec_un(d, CAB_OP_cos, cab_dec_bin(d, CAB_OP_mul, i, cab_dec_num(d, i, turn)));
+            t = cab_dec_un(d, CAB_OP_cos, cab_dec_bin(d, CAB_OP_mul, i,
+                                                      turn(d, k, size[0], periodic)));
             t = cab_dec_bin(d, CAB_OP_mul, t, cab_dec_num(d, t, coef[k]));
         }
         sum = sum ? cab_dec_bin(d, CAB_OP_add, sum, t) : t;

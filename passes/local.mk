@@ -12,6 +12,7 @@ libpasses_a_SOURCES += \
     passes/decompose_flow.c \
     passes/decompose_index.c \
     passes/decompose_int.h \
+    passes/decompose_late.c \
     passes/decompose_loss.c \
     passes/decompose_move.c \
     passes/decompose_ms.c \
@@ -21,9 +22,11 @@ libpasses_a_SOURCES += \
     passes/decompose_quant.c \
     passes/decompose_reduce.c \
     passes/decompose_resize.c \
+    passes/decompose_resize_late.c \
     passes/decompose_rnn.c \
     passes/decompose_scalar.c \
     passes/decompose_scatter.c \
+    passes/decompose_select.c \
     passes/decompose_seq.c \
     passes/decompose_shape.c \
     passes/decompose_window.c \

@@ -232,35 +232,6 @@ cab_status cab_lower_dense(cab_lower *l, cab_value *v, const cab_node *by, int *
     return cab_lower_copy(l, v, &at, by);
 }
 
-static cab_status emit_topk(cab_lower *l, cab_node *n)
-{
-    cab_value *x = n->in[0];
-    const cab_type *t = &x->type;
-    const cab_dim *const *k;
-    const cab_dim *one = cab_dim_const(l->d, 1), *outer = one, *inner = one;
-    int64_t axis = cab_attr_int(n, "axis");
-    int args[3];
-    axis += axis < 0 ? t->rank : 0;
-    for (int i = 0; i < t->rank; i++) {
-        const cab_dim **p = i < axis ? &outer : &inner;
-        if (i != axis)
-            *p = cab_dim_mul(l->d, *p, t->dims[i]);
-    }
-    CAB_TRY(cab_lower_dense(l, x, n, &args[0]));
-    for (int i = 0; i < 2; i++)
-        args[i + 1] = cab_place_of(l, n->out[i])->buffer;
-    cab_attr_dims(n, "k", &k);
-    const cab_dim *params[] = {
-        outer, t->dims[axis], inner, k[0],
-        cab_dim_const(l->d, cab_attr_int(n, "largest") != 0),
-        cab_dim_const(l->d, cab_dtype_onnx(t->dtype))
-    };
-    cab_step s = { .kind = CAB_STEP_HELPER, .helper = "topk", .n_args = 3, .args = args,
-                   .n_params = 6, .params = params, .loc = n->loc, .what = n->op->name };
-    cab_program_step(l->p, &s);
-    return CAB_OK;
-}
-
 /* One call of a kernel of the host program: every operand dense in memory. */
 static cab_status emit_custom(cab_lower *l, cab_node *n)
 {
@@ -315,7 +286,7 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
     if (n->op->id == CAB_OP_custom)
         return emit_custom(l, n);
     if (n->op->traits & CAB_T_HELPER)
-        return emit_topk(l, n);
+        return cab_lower_helper(l, n);
     cab_vinfo *x = n->n_in ? cab_lower_info(l, n->in[0]) : NULL;
     if (x && x->inside == CAB_INSIDE_WHOLE && x->host == v) {
         cab_place_of(l, v);

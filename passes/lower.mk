@@ -5,6 +5,7 @@ libpasses_a_SOURCES += \
     passes/layout.c \
     passes/lower.c \
     passes/lower_flow.c \
+    passes/lower_helper.c \
     passes/lower_index.c \
     passes/lower_int.h \
     passes/lower_launch.c \

@@ -98,10 +98,11 @@ void cab_lower_flow_step(cab_lower *l, cab_step_kind kind, const cab_dim *sym, i
 /* The facts that simplification took for granted. */
 static void check_interval(cab_lower *l, const cab_dim *sym, const cab_node *n)
 {
-    const cab_step texts = { .loc = n->loc,
-                             .what = cab_printf(l->a, "a size read from data must lie between "
-                                                "%lld and %lld", (long long)sym->lo,
-                                                (long long)sym->hi) };
+    const char *why = cab_attr_str(n, "why");
+    cab_step texts = { .loc = n->loc, .what = why };
+    if (!why || !*why)
+        texts.what = cab_printf(l->a, "a size read from data must lie between %lld and %lld",
+                                (long long)sym->lo, (long long)sym->hi);
     if (sym->lo > INT64_MIN)
         cab_lower_flow_step(l, CAB_STEP_CHECK_LE, NULL, -1, cab_dim_const(l->d, sym->lo), sym, &texts);
     if (sym->hi < INT64_MAX)

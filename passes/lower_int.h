@@ -134,6 +134,9 @@ cab_status cab_lower_copy(cab_lower *l, cab_value *v, const cab_place *to, const
 /* A buffer that holds v alone, row-major, for a reader that is no kernel. */
 cab_status cab_lower_dense(cab_lower *l, cab_value *v, const cab_node *by, int *out);
 
+/* ---- lower_helper.c: ops that a helper of the runtime computes ---- */
+cab_status cab_lower_helper(cab_lower *l, cab_node *n);
+
 /* ---- lower_place.c ---- */
 /* Place of a stored value; made on first use for inputs, constants and the
  * values about to be written. */

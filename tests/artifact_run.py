@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models through their artifact: cab compile (a process each), then one cab-rt --lines that is kept.
 
-  artifact_run.py BUILD [--flags CAB-FLAGS] [--rt-flags CAB-RT-FLAGS]
+  artifact_run.py BUILD [--no-values] [--flags CAB-FLAGS] [--rt-flags CAB-RT-FLAGS]
+
+--no-values: cab compile is given no inputs, so the artifact reads every size that
+data decides during the run.
 
 One line in:   MODEL <TAB> OUTDIR <TAB> INPUT ...     (the --server protocol of
 one line out:  ok | unsupported: why | error: why      run_node_tests.py)
@@ -34,7 +37,8 @@ class Runtime:
 def compile_to(a, model, inputs, to):
     """None, or the answer when it would not compile."""
     argv = [os.path.join(a.build, "cab"), "compile", model, "-o", to, *shlex.split(a.flags)]
-    p = subprocess.run(argv + [w for i in inputs for w in ("--input", i)], stdin=subprocess.DEVNULL,
+    offered = [] if a.no_values else inputs
+    p = subprocess.run(argv + [w for i in offered for w in ("--input", i)], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode == 0:
         return None
@@ -45,6 +49,7 @@ def compile_to(a, model, inputs, to):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("build")
+    ap.add_argument("--no-values", action="store_true", help="offer no inputs to cab compile")
     ap.add_argument("--flags", default="", help="of cab compile: --naive, --target ...")
     ap.add_argument("--rt-flags", default="--verify=full", help="of cab-rt")
     a = ap.parse_args()

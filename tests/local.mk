@@ -79,6 +79,7 @@ EXTRA_DIST += \
 	tests/emit_c_driver.c \
 	tests/emit_c_run.py \
 	tests/strip_shapes.py \
+	tests/late_sizes.py \
 	tests/ms_ops.py \
 	tests/seq_models.py \
 	tests/ratchet-optimised.txt \

@@ -437,6 +437,50 @@ static void check_argreduce_topk(void)
     end();
 }
 
+static void check_sort(void)
+{
+    begin();
+    cab_tensor x = floats(2, SHAPE(5, 2), (const float[]){ 1, 2, NAN, 0, 1, -1, -0.0f, 3, 0, 3 });
+    cab_tensor y = run1(CAB_OP_sort, 1, &x, 0, NULL);
+    CHECK(HOLDS(y, SHAPE(5), 3, 4, 2, 0, 1));
+    x = tensor(CAB_DT_f32, 2, SHAPE(3, 0));  /* rows without elements are all equal */
+    y = run1(CAB_OP_sort, 1, &x, 0, NULL);
+    CHECK(HOLDS(y, SHAPE(3), 0, 1, 2));
+    end();
+}
+
+/* Two squares of side 2 that share half, one apart; the first has less score. */
+static void check_nms(void)
+{
+    static const float corners[] = { 0, 0, 2, 2, 1, 0, 3, 2, 9, 9, 8, 8 };
+    static const float centres[] = { 1, 1, 2, 2, 2, 1, 2, 2, 8.5f, 8.5f, 1, 1 };
+    begin();
+    const cab_dim *limit = num(3);
+    cab_attr a[3] = { cab_a_dims("limit", &limit, 1), cab_a_int("center", 0), cab_a_int("filter", 0) };
+    cab_tensor in[4] = { floats(3, SHAPE(1, 3, 4), corners),
+                         floats(3, SHAPE(1, 1, 3), (const float[]){ 0.5f, 0.9f, 0.5f }),
+                         floats(0, NULL, (const float[]){ 0.3f }), floats(0, NULL, (const float[]){ 0.5f }) };
+    cab_tensor out[2];
+    CHECK_EQ(run(CAB_OP_nms, 4, in, 2, out, 3, a), CAB_OK);
+    CHECK_EQ(*(const int64_t *)out[1].data, 2);
+    CHECK(HOLDS(out[0], SHAPE(3, 3), 0, 0, 1, 0, 0, 2, 0, 0, 0));
+    in[0] = floats(3, SHAPE(1, 3, 4), centres);
+    in[2] = floats(0, NULL, (const float[]){ 0.34f });    /* a third in common: all stay */
+    a[1] = cab_a_int("center", 1);
+    CHECK_EQ(run(CAB_OP_nms, 4, in, 2, out, 3, a), CAB_OK);
+    CHECK_EQ(*(const int64_t *)out[1].data, 3);
+    CHECK(HOLDS(out[0], SHAPE(3, 3), 0, 0, 1, 0, 0, 0, 0, 0, 2));
+    a[2] = cab_a_int("filter", 1);     /* above the threshold, not at it */
+    CHECK_EQ(run(CAB_OP_nms, 4, in, 2, out, 3, a), CAB_OK);
+    CHECK_EQ(*(const int64_t *)out[1].data, 1);
+    limit = num(0);
+    a[0] = cab_a_dims("limit", &limit, 1);
+    CHECK_EQ(run(CAB_OP_nms, 4, in, 2, out, 3, a), CAB_OK);
+    CHECK_EQ(*(const int64_t *)out[1].data, 0);
+    CHECK(out[0].dims[0] == 0);
+    end();
+}
+
 static void check_scan(void)
 {
     begin();
@@ -672,6 +716,8 @@ int main(void)
     check_gather();
     check_reductions();
     check_argreduce_topk();
+    check_sort();
+    check_nms();
     check_scan();
     check_scatter();
     check_dot();

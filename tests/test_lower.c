@@ -398,6 +398,16 @@ static cab_value *gen_topk(gen *q, cab_value *x)
     return n ? n->out[0] : NULL;
 }
 
+static cab_value *gen_sort(gen *q, cab_value *x)
+{
+    const cab_dim *d[2] = { x->type.rank ? x->type.dims[0] : num(q, 1), num(q, 1) };
+    for (int i = 1; i < x->type.rank; i++)
+        d[1] = cab_dim_mul(q->g->dims, d[1], x->type.dims[i]);
+    /* Few values, so that rows meet again. */
+    x = cab_b_unary(&q->b, CAB_OP_sign, cab_b_reshape(&q->b, x, 2, d));
+    return cab_b_cast(&q->b, cab_build(&q->b, CAB_OP_sort, 1, &x, 0, NULL), CAB_DT_f32);
+}
+
 static cab_value *gen_half(gen *q, cab_value *x)
 {
     cab_value *h = cab_b_cast(&q->b, cab_b_unary(&q->b, CAB_OP_floor, x), CAB_DT_f16);
@@ -409,7 +419,7 @@ static gen_fn *const makers[] = {
     gen_unary, gen_unary, gen_binary, gen_binary, gen_binary, gen_transpose, gen_transpose,
     gen_reshape, gen_reshape, gen_slice, gen_pad, gen_concat, gen_reduce, gen_arg, gen_gather,
     gen_scan, gen_scatter, gen_rows, gen_rows, gen_dot, gen_dot, gen_dot, gen_conv, gen_conv, gen_window,
-    gen_iota, gen_expand, gen_topk, gen_half,
+    gen_iota, gen_expand, gen_topk, gen_sort, gen_half,
 };
 
 /* Element counts stay small, so that the reference is quick. */

@@ -47,6 +47,15 @@ static const char *const models[] = {
     "  %y = neg %0\n"
     "  %z = custom %0, %i {domain = \"acme\", name = \"Other\", dtypes = [\"u8\"], ranks = [1], "
     "dims = [N]}\n}\n",
+    "graph @e(%x: f32[N,4], %t: f32[]) -> (%o, %y, %z) core {\n"
+    "  %o = sort %x\n"
+    "  %b = reshape %x {dims = [1, N, 4]}\n"
+    "  %r = reduce %x {op = \"sum\", axes = [1]}\n"
+    "  %s = reshape %r {dims = [1, 1, N]}\n"
+    "  %k, %c = nms %b, %s, %t, %t {limit = [3], filter = 1}\n"
+    "  %0 = item %c {value = [K]}\n"
+    "  %y = slice %k {starts = [0, 0], steps = [1, 1], dims = [K, 3]}\n"
+    "  %z = neg %c\n}\n",
 };
 enum { N_MODELS = sizeof models / sizeof *models };
 
@@ -68,19 +77,27 @@ static void append(bytes *b, const void *p, size_t n)
 static void spare_scalars(bytes *b, cab_plan_header *h)
 {
     for (int i = 0; i < SPARE; i++) {
-        cab_plan_scalar s = { .op = i < 3 ? CAB_S_SIZE_READ : CAB_S_CONST, .imm = 8 * (i - 3) };
+        cab_plan_scalar s = { .op = i < 3 ? CAB_S_CONST : CAB_S_SIZE_READ, .imm = 8 * i };
         append(b, &s, sizeof s);
         h->n_scalars++;
     }
 }
 
-static void spare_values(bytes *b, cab_plan_header *h)
+/* A slot that is known when the run starts. */
+static uint32_t early_slot(const cab_plan *p)
+{
+    uint32_t i = 0;
+    while (i + 1 < p->n_early && p->scalars[i].op != CAB_S_CONST)
+        i++;
+    return i;
+}
+
+static void spare_values(bytes *b, cab_plan_header *h, uint32_t slot)
 {
     static const uint8_t cls[SPARE] = { CAB_V_DYNAMIC, CAB_V_DYNAMIC, CAB_V_ALIAS, CAB_V_ALIAS,
                                         CAB_V_ARENA, CAB_V_ARENA };
     for (uint32_t i = 0; i < SPARE; i++) {
-        cab_plan_value v = { .cls = cls[i], .dtype = 7, .slot_bytes = h->n_scalars - 1,
-                             .slot_offset = h->n_scalars - 3,
+        cab_plan_value v = { .cls = cls[i], .dtype = 7, .slot_bytes = slot, .slot_offset = slot,
                              .index = h->n_values - (i >= 2 ? 2 : 0), .last = h->n_instrs };
         append(b, &v, sizeof v);
         h->n_values++;
@@ -91,15 +108,16 @@ static void take_plan(parts *out, const cab_plan *p)
 {
     const cab_plan_header *h = p->header;
     bytes *b = &out->sec[CAB_SEC_PLAN];
-    const cab_plan_instr nothing = { .op = CAB_I_EVAL_SHAPE };
     out->h = *h;
     append(b, h, sizeof *h);
     append(b, p->scalars, h->n_scalars * sizeof *p->scalars);
     spare_scalars(b, &out->h);
+    const cab_plan_instr nothing = { .op = CAB_I_EVAL_SHAPE, .a = out->h.n_scalars,
+                                     .b = out->h.n_scalars };
     append(b, p->checks, h->n_checks * sizeof *p->checks);
     append(b, p->values, h->n_values * sizeof *p->values);
     out->h.n_instrs += SPARE;
-    spare_values(b, &out->h);
+    spare_values(b, &out->h, early_slot(p));
     append(b, p->kernels, h->n_kernels * sizeof *p->kernels);
     append(b, p->instrs, (h->n_instrs - 1) * sizeof *p->instrs);
     for (int i = 0; i < SPARE; i++)

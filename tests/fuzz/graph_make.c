@@ -444,6 +444,38 @@ static cab_value *make_topk(gen *q, const cab_op *op)
     return n->out[0];
 }
 
+static cab_value *make_sort(gen *q, const cab_op *op)
+{
+    cab_value *x = any(q, FLOATS | INTS, true);
+    if (!x || x->type.rank == 0)
+        return NULL;
+    const cab_dim *d[2] = { x->type.dims[0], num(q, 1) };
+    for (int i = 1; i < x->type.rank; i++)
+        d[1] = cab_dim_mul(q->g->dims, d[1], x->type.dims[i]);
+    x = cab_b_reshape(&q->b, x, 2, d);
+    return x ? build(q, op->id, 1, &x, 0, NULL) : NULL;
+}
+
+/* All of the first result counts, so the limit is what is surely found: 0, or
+ * every box, none of which has an area. */
+static cab_value *make_nms(gen *q, const cab_op *op)
+{
+    const cab_dim *n = q->dim[pick(q, N_DIMS)], *b[3] = { num(q, 2), n, num(q, 4) };
+    const cab_dim *s[3] = { num(q, 2), num(q, 1 + pick(q, 2)), n }, *limit = coin(q) ? n : num(q, 0);
+    cab_value *in[4] = { leaf(q, CAB_DT_f32, 3, b, 0), leaf(q, CAB_DT_f32, 3, s, 0) };
+    cab_attr a[] = { cab_a_dims("limit", &limit, 1), cab_a_int("center", 0), cab_a_int("filter", 0) };
+    if (!in[0] || !in[1])
+        return NULL;
+    in[0] = binary(q, CAB_OP_mul, in[0], cab_b_scalar(&q->b, CAB_DT_f32, 0));
+    in[2] = in[3] = cab_b_scalar(&q->b, CAB_DT_f32, 0.5);
+    cab_node *x = in[0] ? cab_build_node(&q->b, op->id, 4, in, 2, 3, a) : NULL;
+    if (!x)
+        return NULL;
+    note(q, x);
+    add(q, x->out[1]);
+    return x->out[0];
+}
+
 /* ---- products and windows ---- */
 
 /* Accumulating type of a product's result: ints of 8 bits usually widen. */
@@ -636,6 +668,7 @@ static maker *const makers[CAB_OP_COUNT] = {
     [CAB_OP_dim] = make_dim,             [CAB_OP_reduce] = make_reduce,
     [CAB_OP_argreduce] = make_argreduce, [CAB_OP_scan] = make_scan,
     [CAB_OP_topk] = make_topk,           [CAB_OP_dot] = make_dot,
+    [CAB_OP_sort] = make_sort,           [CAB_OP_nms] = make_nms,
     [CAB_OP_conv] = make_conv,           [CAB_OP_window] = make_window,
 };
 static cab_value *(*const idioms[])(gen *q) = { make_rows, make_attention, make_gelu, make_round_trip };

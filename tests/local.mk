@@ -40,9 +40,10 @@ tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
 
 # Measurements: built by hand, `make tests/bench/bench_contract`.
 EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
-	tests/bench/rt_figures
+	tests/bench/rt_figures tests/bench/bench_dynamic
 tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
 tests_bench_bench_contract_LDADD = $(compiler_ldadd) $(OPENBLAS_LIBS)
+tests_bench_bench_dynamic_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_LDADD = libcabrt.a -lpthread -lm
 CLEANFILES += $(EXTRA_PROGRAMS)

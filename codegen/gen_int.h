@@ -78,6 +78,7 @@ typedef struct cab_gen {
     int rows, cols, row, col;  /* row, col: the point being evaluated */
     cab_kv (*results)[CAB_GEN_TILE]; /* per stage and point of the tile */
     CAB_VEC(cab_gen_load) loads;
+    cab_kv sums;               /* row_stores: the sums of a tile, on the stack; -1 = none */
     size_t loads_from;         /* older entries belong to another tile shape */
     int n_levels;
     cab_gen_level level[CAB_GEN_LEVELS];

@@ -14,6 +14,8 @@
 #define TASK_FLOPS 4e6
 #define MIN_TASKS 24
 #define MIN_TASK_FLOPS 4e5
+/* A store this heavy is most of a tile's code. */
+#define ROW_STORE_WEIGHT 12
 
 static bool unit(const cab_affine *f, int axis)
 {
@@ -227,6 +229,14 @@ static bool both_unit_in_k(const cab_spec *s, const cab_contraction *c)
     return false;
 }
 
+static bool costly_stores(const cab_spec *s)
+{
+    for (size_t i = 1; i < s->stages.n; i++)
+        if (cab_sched_weight(s, (int)i) >= ROW_STORE_WEIGHT)
+            return true;
+    return false;
+}
+
 static bool choose(const cab_spec *s, const cab_target *t, const bool *constant, cab_sched *out)
 {
     cab_contraction c;
@@ -259,6 +269,7 @@ static bool choose(const cab_spec *s, const cab_target *t, const bool *constant,
     choose_tile(s, t, &c, out);
     out->ku = choose_ku(s, &c, out);
     choose_blocks(s, t, &c, out);
+    out->row_stores = out->mr > 1 && costly_stores(s);
     return true;
 }
 

@@ -574,6 +574,7 @@ static void mutate(cab_sched *s, const cab_target *t)
         s->n_block = width * (int)pick(1, 3);
     if (s->task_axes > 0 && s->n_block)
         s->task_block = width * (int)pick(1, 2);
+    s->row_stores = s->n_block && s->mr > 1 && pick(0, 1);
 }
 
 static void check_sched(const cab_target *t, const cab_sched *given, bool any, const memory *mem,

@@ -284,7 +284,9 @@ static void loops(run *r, int d, cab_kv *acc)
 
 /* ---- start and finish ---- */
 
-/* The budget of `ku` steps unrolls whole inner axes, then a part of the next. */
+/* The budget of `ku` steps unrolls whole inner axes, then a part of the next;
+ * half of it where rows are left over: there are many such bodies, they run
+ * once, and their code is compiled all the same. */
 static void choose_unroll(run *r)
 {
     int64_t budget = r->g->sched->ku > 1 ? r->g->sched->ku : 1;
@@ -292,7 +294,7 @@ static void choose_unroll(run *r)
     for (int d = r->n_axes - 1; d >= 0; d--) {
         const cab_dim *e = r->g->s->axis[r->axis[d]].extent;
         bool whole = cab_dim_is_const(e) && e->value > 0 && e->value <= budget;
-        r->unroll[d] = whole ? e->value : budget;
+        r->unroll[d] = whole ? e->value : r->g->rest && budget % 2 == 0 ? budget / 2 : budget;
         if (r->along && d == r->n_axes - 1)
             continue;
         budget = whole ? budget / e->value : 1;

@@ -128,6 +128,15 @@ static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contra
         }
 }
 
+/* Rows of a at a symbolic distance: each has a register for its address, and
+ * LLVM groups the loads of a row to free it, which costs vector registers. */
+static bool symbolic_rows(const cab_spec *s, const cab_contraction *c, const cab_sched *o)
+{
+    const cab_dim *d = c->m ? s->views.p[c->a].at.coef[o->m_axis] : NULL;
+
+    return d && !cab_dim_is_const(d);
+}
+
 /* Unroll of the innermost reduction: enough work per round, exact if possible. */
 static int choose_ku(const cab_spec *s, const cab_contraction *c, const cab_sched *o)
 {
@@ -137,7 +146,7 @@ static int choose_ku(const cab_spec *s, const cab_contraction *c, const cab_sche
     for (int i = 0; i < s->n_axes; i++)
         if (c->k >> i & 1)
             inner = i;
-    if (inner < 0)
+    if (inner < 0 || symbolic_rows(s, c, o))
         return 1;
     most = tile >= 24 ? 4 : tile >= 12 ? 6 : 8;
     e = s->axis[inner].extent;

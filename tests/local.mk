@@ -102,6 +102,10 @@ bench: cab
 		--out bench.json --peers ort --threads 1,2 --models digits_cnn,minilm_l3,resnet50 \
 		--cmd cabochon='./cab bench --worker --threads {threads}' \
 		--cmd naive='./cab bench --worker --naive --threads {threads}'
+# One symbolic artifact at many sizes, beside compilations for one size: docs/benchmarks.md.
+bench-dynamic: tests/bench/bench_dynamic
+	$(cab_cache)/corpus/.venv/bin/python $(srcdir)/tests/bench/dynamic.py tests/bench/bench_dynamic \
+		$(cab_cache)/corpus . $(WHAT)
 # Every model of the corpus, all data sets, optimised and naive.
 corpus: cab cab-rt
 	sh $(srcdir)/tests/check-corpus.sh . $(CAB_SHARED) $(cab_cache)/corpus
@@ -120,4 +124,4 @@ kill-long: cab
 	sh $(srcdir)/tests/kill-cache.sh . $(srcdir)/samples/digits/digits.onnx 200
 	m=$(cab_cache)/corpus/densenet121/model.onnx; test -f $$m || m=$(srcdir)/samples/digits/digits.onnx; \
 	sh $(srcdir)/tests/kill-artifact.sh . $$m 200
-.PHONY: ratchet bench corpus emit-c-conformance artifact-conformance kill-long
+.PHONY: ratchet bench bench-dynamic corpus emit-c-conformance artifact-conformance kill-long

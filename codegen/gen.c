@@ -65,6 +65,7 @@ static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d
     bool vector = c->lanes > 1, par = vector && axis_is(s, c->vec_axis, CAB_AXIS_PAR);
     cab_where w = { .node = s->name };
     const char *why = NULL;
+    cab_contraction k;
 
     if (vector && (c->vec_axis < 0 || c->vec_axis >= s->n_axes ||
                    c->lanes > CAB_KIR_MAX_LANES || (c->lanes & (c->lanes - 1))))
@@ -78,6 +79,8 @@ static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d
         why = "turn";
     else if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
         why = "n_block";
+    else if (c->row_stores && (rows < 2 || c->n_block <= 0 || !cab_contraction_find(s, &k)))
+        why = "row_stores";
     else if (c->task_axes < 0 || c->task_block < 0 || c->ku < 0 || c->ku > CAB_GEN_TILE)
         why = "counts";
     if (!why)
@@ -134,7 +137,7 @@ static cab_gen *create(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     g->masks = t && masks_are_cheap(s, t);
     g->lanes = g->rows = g->cols = 1;
     g->vec = g->tail = g->mask = -1;
-    g->staged_by = g->staged_view = -1;
+    g->staged_by = g->staged_view = g->sums = -1;
     if (sched->stage_rows && sched->lanes > 1 &&
         !cab_gen_find_staged(s, sched->vec_axis, &g->staged_by, &g->staged_view))
         g->staged_by = -1;
@@ -153,6 +156,10 @@ static void begin(cab_gen *g)
         g->at[i] = (cab_gen_axis){ cab_k_i64(g->k, 0), 0 };
     for (int i = 0; i < g->n_affines; i++)
         g->affines[i].sum = cab_gen_dim(g, g->affines[i].f->base);
+    if (g->sched->row_stores)
+        g->sums = cab_k_alloc(g->k, CAB_KS_STACK, cab_gen_type(g->s->stages.p[0].acc),
+                              (int64_t)g->sched->mr * (g->sched->nv > 1 ? g->sched->nv : 1) *
+                                  (g->sched->lanes > 1 ? g->sched->lanes : 1));
 }
 
 static void finish(cab_gen *g, const cab_dim *n_tasks, cab_kernel *out)

@@ -203,7 +203,7 @@ static void prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index)
     const cab_gen_panels *p = &g->panels;
     int64_t tile = (g->cols * g->lanes + p->cols - 1) / p->cols;
 
-    if (p->more && g->sched->mr >= PREFETCH_ROWS && g->at[p->axis].off % p->cols == 0)
+    if (p->more && g->rows >= PREFETCH_ROWS && g->at[p->axis].off % p->cols == 0)
         cab_k_prefetch(g->k, ptr, index, tile * p->stride);
 }
 

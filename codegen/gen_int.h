@@ -76,8 +76,10 @@ typedef struct cab_gen {
     cab_kv tail;               /* lanes of the last column that exist, -1 = all */
     cab_kv mask;               /* the same for the point being evaluated */
     int rows, cols, row, col;  /* row, col: the point being evaluated */
+    bool rest;                 /* the tile is one of the bodies for what whole tiles leave */
     cab_kv (*results)[CAB_GEN_TILE]; /* per stage and point of the tile */
     CAB_VEC(cab_gen_load) loads;
+    cab_kv sums;               /* row_stores: the sums of a tile, on the stack; -1 = none */
     size_t loads_from;         /* older entries belong to another tile shape */
     int n_levels;
     cab_gen_level level[CAB_GEN_LEVELS];

@@ -10,6 +10,11 @@
 #include <string.h>
 #include "codegen/gen_int.h"
 
+enum {
+    PIPELINE = 8,              /* multiplications under way at once */
+    EXACT_ROWS = 8             /* largest tile that gets a body for every rest */
+};
+
 /* Form of the tile inside a level. */
 typedef struct shape { int rows, cols, lanes; bool masked; } shape;
 
@@ -175,9 +180,71 @@ static void rows_of(cab_gen *g, int d, cab_kv lo, cab_kv hi, int rows)
     span(g, d, lo, hi, rows, (shape){ rows, g->cols, g->lanes, false });
 }
 
-static void row_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
+/* Most rows left over that are shared with the last whole tile: so few that
+ * their sums would not fill the pipeline of the multipliers. */
+static int shared_rows(const cab_gen *g)
+{
+    int n = (PIPELINE - 1) / (g->cols > 1 ? g->cols : 1), mr = g->sched->mr;
+
+    return n < mr - 2 ? n : mr - 2;
+}
+
+/* Bodies of that many rows in what is left: 0, 1 or 2.  left is below mr, or
+ * mr + 1 .. mr + shared, which takes two bodies of about half. */
+static cab_kv count_bodies(cab_gen *g, cab_kv left, int rows, int shared)
+{
+    int mr = g->sched->mr;
+    cab_kv n = i64(g, 0);
+
+    for (int l = mr + shared; l >= rows; l--) {
+        int big = l > mr ? (l + 1) / 2 : l, small = l > mr ? l / 2 : 0;
+        int times = (big == rows) + (small == rows);
+        if (times && l != mr)
+            n = cab_k_select(g->k, cab_k_cmp(g->k, CAB_KC_EQ, left, i64(g, l)), i64(g, times), n);
+    }
+    return n;
+}
+
+/* Whole tiles, and what is left in bodies of the exact size: 8 + 3 rows are a
+ * tile and a body of 3, 8 + 1 rows bodies of 5 and 4. */
+static void exact_rows(cab_gen *g, int d, cab_kv lo, cab_kv hi)
+{
+    int mr = g->sched->mr, shared = shared_rows(g);
+    cab_kv tile = i64(g, mr), at = whole(g, lo, hi, mr);
+    cab_kv left = cab_k_op2(g->k, CAB_K_sub, hi, at), few, some, back;
+
+    few = cab_k_cmp(g->k, CAB_KC_LT, left, i64(g, shared + 1));
+    few = cab_k_op2(g->k, CAB_K_and, few, cab_k_cmp(g->k, CAB_KC_LT, i64(g, 0), left));
+    some = cab_k_cmp(g->k, CAB_KC_LT, lo, at);
+    back = cab_k_select(g->k, cab_k_op2(g->k, CAB_K_and, few, some), tile, i64(g, 0));
+    at = cab_k_op2(g->k, CAB_K_sub, at, back);
+    left = add(g, left, back);
+    rows_of(g, d, lo, at, mr);
+    g->rest = true;
+    for (int rows = mr - 1; rows > 0; rows--) {
+        cab_kv n = count_bodies(g, left, rows, shared);
+        cab_kv end = add(g, at, cab_k_op2(g->k, CAB_K_mul, n, i64(g, rows)));
+        rows_of(g, d, at, end, rows);
+        at = end;
+    }
+    g->rest = false;
+}
+
+/* In tiles of mr, then 4, then one by one. */
+static void fewer_rows(cab_gen *g, int d, cab_kv lo, cab_kv hi)
 {
     int mr = g->sched->mr, small = mr > 4 ? 4 : 1;
+    cab_kv mid = whole(g, lo, hi, mr);
+
+    rows_of(g, d, lo, mid, mr);
+    if (small > 1)
+        rows_of(g, d, mid, whole(g, mid, hi, small), small);
+    rows_of(g, d, small > 1 ? whole(g, mid, hi, small) : mid, hi, 1);
+}
+
+static void row_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
+{
+    int mr = g->sched->mr;
     int64_t n, left = remainder_of(g, d, mr);
     cab_kv mid;
 
@@ -190,15 +257,16 @@ static void row_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
         rows_of(g, d, mid, add(g, lo, i64(g, n)), (int)size);
         return;
     }
-    mid = whole(g, lo, hi, mr);
-    rows_of(g, d, lo, mid, mr);
-    if (left > 0)
-        rows_of(g, d, mid, hi, (int)left);
-    if (left >= 0)
-        return;
-    if (small > 1)
-        rows_of(g, d, mid, whole(g, mid, hi, small), small);
-    rows_of(g, d, small > 1 ? whole(g, mid, hi, small) : mid, hi, 1);
+    if (left >= 0) {
+        mid = whole(g, lo, hi, mr);
+        rows_of(g, d, lo, mid, mr);
+        if (left > 0)
+            rows_of(g, d, mid, hi, (int)left);
+    } else if (mr <= EXACT_ROWS) {
+        exact_rows(g, d, lo, hi);
+    } else {
+        fewer_rows(g, d, lo, hi);
+    }
 }
 
 /* ---- vectors ---- */

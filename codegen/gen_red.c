@@ -284,7 +284,9 @@ static void loops(run *r, int d, cab_kv *acc)
 
 /* ---- start and finish ---- */
 
-/* The budget of `ku` steps unrolls whole inner axes, then a part of the next. */
+/* The budget of `ku` steps unrolls whole inner axes, then a part of the next;
+ * half of it where rows are left over: there are many such bodies, they run
+ * once, and their code is compiled all the same. */
 static void choose_unroll(run *r)
 {
     int64_t budget = r->g->sched->ku > 1 ? r->g->sched->ku : 1;
@@ -292,7 +294,7 @@ static void choose_unroll(run *r)
     for (int d = r->n_axes - 1; d >= 0; d--) {
         const cab_dim *e = r->g->s->axis[r->axis[d]].extent;
         bool whole = cab_dim_is_const(e) && e->value > 0 && e->value <= budget;
-        r->unroll[d] = whole ? e->value : budget;
+        r->unroll[d] = whole ? e->value : r->g->rest && budget % 2 == 0 ? budget / 2 : budget;
         if (r->along && d == r->n_axes - 1)
             continue;
         budget = whole ? budget / e->value : 1;
@@ -411,6 +413,36 @@ bool cab_gen_find_staged(const cab_spec *s, int axis, int *by, int *view)
     return found && !other;
 }
 
+/* The stores of a tile, row by row: what they compute stands in the code once,
+ * not once a row.  The sums wait on the stack. */
+static void store_rows(run *r)
+{
+    cab_gen *g = r->g;
+    int axis = g->sched->m_axis, rows = g->rows, cols = g->cols;
+    cab_gen_axis at = g->at[axis];
+    cab_gen_state st = cab_gen_save(g);
+    cab_dtype type = cab_gen_type(g->s->stages.p[0].acc);
+    cab_kv *sums = g->results[0], kept[CAB_GEN_TILE], i, place;
+
+    memcpy(kept, sums, sizeof kept);
+    for (int p = 0; p < rows * cols; p++)
+        cab_k_st(g->k, sums[p], g->sums, cab_k_i64(g->k, (int64_t)p * g->lanes), 0, -1);
+    i = cab_k_loop(g->k, cab_k_i64(g->k, 0), cab_k_i64(g->k, rows), 1, 0, NULL, NULL);
+    cab_gen_bind(g, axis, i);
+    g->at[axis].base = cab_k_op2(g->k, CAB_K_add, at.base, i);
+    g->rows = 1;
+    g->loads_from = g->loads.n;
+    place = cab_k_op2(g->k, CAB_K_mul, i, cab_k_i64(g->k, (int64_t)cols * g->lanes));
+    for (int c = 0; c < cols; c++) {
+        cab_kv n = cab_k_i64(g->k, (int64_t)c * g->lanes);
+        sums[c] = cab_k_ld(g->k, type, g->lanes, g->sums, cab_k_op2(g->k, CAB_K_add, place, n), 0, -1);
+    }
+    body(r, NULL);
+    cab_k_end(g->k, 0, NULL, NULL);
+    memcpy(sums, kept, sizeof kept);
+    cab_gen_restore(g, &st);
+}
+
 void cab_gen_stage(cab_gen *g, int index)
 {
     run r = start(g, index);
@@ -418,7 +450,10 @@ void cab_gen_stage(cab_gen *g, int index)
 
     g->stage = index;
     if (r.st->kind == CAB_STAGE_STORE) {
-        loops(&r, 0, acc);
+        if (g->sums >= 0 && g->rows > 1)
+            store_rows(&r);
+        else
+            loops(&r, 0, acc);
         return;
     }
     start_accumulators(&r, acc);

@@ -114,6 +114,8 @@ static survey survey_stage(const cab_spec *s, int stage, int axis)
     return v;
 }
 
+double cab_sched_weight(const cab_spec *s, int stage) { return survey_stage(s, stage, 0).weight; }
+
 /* ---- the vector axis ---- */
 
 static int lanes_for(const cab_spec *s, const cab_target *t, int axis)
@@ -186,8 +188,8 @@ static double stage_weight(const cab_spec *s)
     double w = 0;
 
     for (size_t i = 0; i < s->stages.n; i++) {
-        survey v = survey_stage(s, (int)i, 0);
-        w = v.weight > w ? v.weight : w;
+        double v = cab_sched_weight(s, (int)i);
+        w = v > w ? v : w;
     }
     return w;
 }
@@ -357,7 +359,8 @@ void cab_sched_print(cab_buf *b, const cab_sched *s)
         { "lanes", s->lanes }, { "vec_axis", s->vec_axis }, { "unroll", s->unroll },
         { "m_axis", s->m_axis }, { "n_axis", s->n_axis }, { "task_axes", s->task_axes },
         { "task_block", s->task_block }, { "n_block", s->n_block }, { "turn", s->turn }, { "swap", s->swap },
-        { "pack_b", s->pack_b }, { "stage_rows", s->stage_rows }, { "ir_passes", s->ir_passes },
+        { "pack_b", s->pack_b }, { "row_stores", s->row_stores }, { "stage_rows", s->stage_rows },
+        { "ir_passes", s->ir_passes },
     };
 
     cab_buf_str(b, "sched {");

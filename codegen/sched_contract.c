@@ -14,6 +14,8 @@
 #define TASK_FLOPS 4e6
 #define MIN_TASKS 24
 #define MIN_TASK_FLOPS 4e5
+/* A store this heavy is most of a tile's code. */
+#define ROW_STORE_WEIGHT 12
 
 static bool unit(const cab_affine *f, int axis)
 {
@@ -126,6 +128,15 @@ static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contra
         }
 }
 
+/* Rows of a at a symbolic distance: each has a register for its address, and
+ * LLVM groups the loads of a row to free it, which costs vector registers. */
+static bool symbolic_rows(const cab_spec *s, const cab_contraction *c, const cab_sched *o)
+{
+    const cab_dim *d = c->m ? s->views.p[c->a].at.coef[o->m_axis] : NULL;
+
+    return d && !cab_dim_is_const(d);
+}
+
 /* Unroll of the innermost reduction: enough work per round, exact if possible. */
 static int choose_ku(const cab_spec *s, const cab_contraction *c, const cab_sched *o)
 {
@@ -135,7 +146,7 @@ static int choose_ku(const cab_spec *s, const cab_contraction *c, const cab_sche
     for (int i = 0; i < s->n_axes; i++)
         if (c->k >> i & 1)
             inner = i;
-    if (inner < 0)
+    if (inner < 0 || symbolic_rows(s, c, o))
         return 1;
     most = tile >= 24 ? 4 : tile >= 12 ? 6 : 8;
     e = s->axis[inner].extent;
@@ -227,6 +238,14 @@ static bool both_unit_in_k(const cab_spec *s, const cab_contraction *c)
     return false;
 }
 
+static bool costly_stores(const cab_spec *s)
+{
+    for (size_t i = 1; i < s->stages.n; i++)
+        if (cab_sched_weight(s, (int)i) >= ROW_STORE_WEIGHT)
+            return true;
+    return false;
+}
+
 static bool choose(const cab_spec *s, const cab_target *t, const bool *constant, cab_sched *out)
 {
     cab_contraction c;
@@ -259,6 +278,7 @@ static bool choose(const cab_spec *s, const cab_target *t, const bool *constant,
     choose_tile(s, t, &c, out);
     out->ku = choose_ku(s, &c, out);
     choose_blocks(s, t, &c, out);
+    out->row_stores = out->mr > 1 && costly_stores(s);
     return true;
 }
 

@@ -12,6 +12,8 @@ double cab_sched_extent(const cab_spec *s, int axis);
 /* Points of those axes. */
 double cab_sched_points(const cab_spec *s, uint32_t axes);
 uint32_t cab_sched_par(const cab_spec *s);
+/* Arithmetic of a stage per point, in instructions. */
+double cab_sched_weight(const cab_spec *s, int stage);
 /* sched_contract.c: false when no contraction tile fits the Spec. */
 bool cab_sched_contract(const cab_spec *s, const cab_target *t, const bool *constant,
                         cab_sched *out);

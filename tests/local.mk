@@ -42,9 +42,10 @@ tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
 
 # Measurements: built by hand, `make tests/bench/bench_contract`.
 EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
-	tests/bench/rt_figures
+	tests/bench/rt_figures tests/bench/bench_dynamic
 tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
 tests_bench_bench_contract_LDADD = $(compiler_ldadd) $(OPENBLAS_LIBS)
+tests_bench_bench_dynamic_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_LDADD = libcabrt.a -lpthread -lm
 CLEANFILES += $(EXTRA_PROGRAMS)
@@ -106,6 +107,10 @@ bench: cab
 		--out bench.json --peers ort --threads 1,2 --models digits_cnn,minilm_l3,resnet50 \
 		--cmd cabochon='./cab bench --worker --threads {threads}' \
 		--cmd naive='./cab bench --worker --naive --threads {threads}'
+# One symbolic artifact at many sizes, beside compilations for one size: docs/benchmarks.md.
+bench-dynamic: tests/bench/bench_dynamic
+	$(cab_cache)/corpus/.venv/bin/python $(srcdir)/tests/bench/dynamic.py tests/bench/bench_dynamic \
+		$(cab_cache)/corpus . $(WHAT)
 # Every model of the corpus, all data sets, optimised and naive.
 corpus: cab cab-rt
 	sh $(srcdir)/tests/check-corpus.sh . $(CAB_SHARED) $(cab_cache)/corpus
@@ -124,4 +129,4 @@ kill-long: cab
 	sh $(srcdir)/tests/kill-cache.sh . $(srcdir)/samples/digits/digits.onnx 200
 	m=$(cab_cache)/corpus/densenet121/model.onnx; test -f $$m || m=$(srcdir)/samples/digits/digits.onnx; \
 	sh $(srcdir)/tests/kill-artifact.sh . $$m 200
-.PHONY: ratchet bench corpus emit-c-conformance artifact-conformance kill-long
+.PHONY: ratchet bench bench-dynamic corpus emit-c-conformance artifact-conformance kill-long

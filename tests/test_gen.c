@@ -574,6 +574,7 @@ static void mutate(cab_sched *s, const cab_target *t)
         s->n_block = width * (int)pick(1, 3);
     if (s->task_axes > 0 && s->n_block)
         s->task_block = width * (int)pick(1, 2);
+    s->row_stores = s->n_block && s->mr > 1 && pick(0, 1);
 }
 
 static void check_sched(const cab_target *t, const cab_sched *given, bool any, const memory *mem,
@@ -744,6 +745,49 @@ static void check_edges(const cab_target *targets, int n_targets, uint64_t seed)
     CHECK(packed >= 15);
 }
 
+/* y = erf(a b) + c with rows whose number the code does not know: every rest
+ * that a tile of mr rows may leave, alone and after whole tiles. */
+static void make_rows(int64_t rows)
+{
+    const cab_dim *m = cab_dim_sym(dims, "M");
+    uint32_t am, an, ak;
+
+    cab_env_set(&env, "M", rows);
+    open_spec(CAB_SPEC_CONTRACT);
+    am = 1u << cab_spec_axis(spec, CAB_AXIS_PAR, m, "m");
+    an = 1u << cab_spec_axis(spec, CAB_AXIS_PAR, cst(pick(0, 1) ? 40 : 32), "n");
+    ak = 1u << cab_spec_axis(spec, CAB_AXIS_RED, cst(pick(0, 1) ? 8 : 7), "k");
+    const cab_expr *b = cab_ex_load(spec, view_of(CAB_DT_f32, ak | an, false, false));
+    const cab_expr *a = cab_ex_load(spec, view_of(CAB_DT_f32, am | ak, false, false));
+    const cab_expr *x = op2(CAB_EX_mul, a, b);
+    x = op1(CAB_EX_erf, sum_of(ak, CAB_DT_f32, CAB_RED_SUM, x));
+    x = op2(CAB_EX_add, x, cab_ex_load(spec, view_of(CAB_DT_f32, am | an, false, false)));
+    cab_spec_store(spec, 0, view_of(CAB_DT_f32, am | an, false, true), x);
+}
+
+static void check_rests(const cab_target *targets, int n_targets, uint64_t seed)
+{
+    memory mem[MAX_OPERANDS], want[MAX_OPERANDS];
+    cab_mark mark = cab_arena_mark(arena);
+    const bool constant[MAX_OPERANDS] = { true };      /* b is packed */
+
+    for (int rows = 0; rows <= 19 && test_failed < 10; rows++) {
+        const cab_target *t = &targets[rows % n_targets];
+        start_seed(seed + (uint64_t)rows);
+        make_rows(rows);       /* 0 rows: nothing is written */
+        if (!reference(mem, want, seed + (uint64_t)rows))
+            return;
+        cab_sched sched = cab_sched_choose(spec, t, constant, false);
+        CHECK(sched.row_stores && sched.n_block);
+        check_sched(t, &sched, false, mem, want, seed);
+        sched.mr = 2 + rows % 7;
+        sched.nv = 1 + rows % 3;
+        sched.n_block = sched.nv * sched.lanes;
+        check_sched(t, &sched, false, mem, want, seed);
+        cab_arena_release(arena, mark);
+    }
+}
+
 int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
@@ -763,8 +807,10 @@ int main(int argc, char **argv)
         CHECK_EQ(cab_target_get(arena, "x86-64-v3", &targets[n++], &diag), CAB_OK);
     if (targets[0].vector_bytes >= 64)
         CHECK_EQ(cab_target_get(arena, "x86-64-v4", &targets[n++], &diag), CAB_OK);
-    if (count > 1)
+    if (count > 1) {
         check_edges(targets, n, seed);
+        check_rests(targets, n, seed);
+    }
     mark = cab_arena_mark(arena);
     for (uint64_t i = 0; i < count && test_failed < 10; i++) {
         check_seed(targets, n, seed + i);

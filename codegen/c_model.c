@@ -156,6 +156,7 @@ static cab_status step(cab_cmodel *c, const cab_plan_instr *x)
         cab_buf_printf(c->b, "    if (%s > 0)\n        memset(v[%u], 0, (size_t)%s);\n",
                        cab_cm_slot(c, bytes), x->a, cab_cm_slot(c, bytes));
         return CAB_OK;
+    case CAB_I_SAME:           /* no state is held: what follows is done */
     case CAB_I_END:
         return CAB_OK;
     default:

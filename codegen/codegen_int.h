@@ -32,6 +32,8 @@ void cab_scalars_init(cab_scalars *s, cab_arena *a);
 uint32_t cab_scalars_text(cab_scalars *s, const char *text);   /* NULL = "" */
 /* Symbols that are extents of the program's inputs become INPUT_DIM slots. */
 void cab_scalars_bind_inputs(cab_scalars *s, const cab_program *p);
+/* Symbols that are the room of states become CAPACITY slots. */
+cab_status cab_scalars_bind_states(cab_scalars *s, const cab_program *p, cab_diag *d);
 uint32_t cab_scalars_const(cab_scalars *s, int64_t v);
 /* Slot of an expression; fails when it names a symbol no input binds. */
 cab_status cab_scalars_slot(cab_scalars *s, const cab_dim *x, uint32_t *out, cab_diag *d);

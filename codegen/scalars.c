@@ -61,6 +61,31 @@ void cab_scalars_bind_inputs(cab_scalars *s, const cab_program *p)
     }
 }
 
+/* The symbol x: an extent where no session holds the state. */
+static cab_status bind_room(cab_scalars *s, const cab_dim *x, const cab_dim *extent, int output,
+                            cab_diag *d)
+{
+    uint32_t dense;
+    if (lookup(s, x) != CAB_PLAN_NONE)
+        return CAB_OK;
+    CAB_TRY(cab_scalars_slot(s, extent, &dense, d));
+    remember(s, x, push(s, (cab_plan_scalar){ CAB_S_CAPACITY, dense, (uint32_t)output,
+                                              cab_scalars_text(s, ""), 0 }));
+    return CAB_OK;
+}
+
+cab_status cab_scalars_bind_states(cab_scalars *s, const cab_program *p, cab_diag *d)
+{
+    for (size_t i = 0; i < p->states.n; i++) {
+        const cab_program_state *x = &p->states.p[i];
+        const cab_type *in = &p->buffers.p[p->inputs.p[x->input]].type;
+        const cab_type *out = &p->buffers.p[p->outputs.p[x->output]].type;
+        CAB_TRY(bind_room(s, x->room_in, in->dims[x->axis], x->output, d));
+        CAB_TRY(bind_room(s, x->room_out, out->dims[x->axis], x->output, d));
+    }
+    return CAB_OK;
+}
+
 uint32_t cab_scalars_const(cab_scalars *s, int64_t v)
 {
     for (size_t i = 0; i < s->slots.n; i++)

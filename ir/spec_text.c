@@ -470,8 +470,19 @@ static void put_step(cab_buf *b, const cab_step *s)
         }
         cab_buf_char(b, ')');
     }
+    if (s->past)
+        cab_buf_printf(b, " past %d", s->past - 1);
     put_note(b, "loc", s->loc);
     put_note(b, "what", s->what);
+    cab_buf_char(b, '\n');
+}
+
+static void put_state(cab_buf *b, const cab_program_state *s)
+{
+    cab_buf_printf(b, "  state %d -> %d axis %d room ", s->input, s->output, s->axis);
+    cab_dim_print(b, s->room_in);
+    cab_buf_str(b, ", ");
+    cab_dim_print(b, s->room_out);
     cab_buf_char(b, '\n');
 }
 
@@ -531,6 +542,8 @@ void cab_program_print(cab_buf *b, const cab_program *p)
         put_note(b, "why", p->guards.p[i].why);
         cab_buf_char(b, '\n');
     }
+    for (size_t i = 0; i < p->states.n; i++)
+        put_state(b, &p->states.p[i]);
     for (size_t i = 0; i < p->steps.n; i++)
         put_step(b, &p->steps.p[i]);
     cab_buf_str(b, "}\n");

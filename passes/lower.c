@@ -194,8 +194,11 @@ static cab_status emit_concat(cab_lower *l, cab_node *n)
         cab_value *u = n->in[i];
         const cab_vinfo *x = cab_lower_info(l, u);
         bool there = x->inside == CAB_INSIDE_PART && x->host == y && x->part_at == at;
-        if (!there && !cab_dim_is(u->type.dims[axis], 0))
+        if (!there && !cab_dim_is(u->type.dims[axis], 0)) {
             CAB_TRY(copy_to(l, u, &part, n));
+            if (i == 0)
+                l->p->steps.p[l->p->steps.n - 1].past = cab_lower_info(l, y)->state;
+        }
         const cab_dim *step = cab_dim_mul(l->d, host->stride[axis], u->type.dims[axis]);
         part.base = cab_dim_add(l->d, part.base, step);
         at = cab_dim_add(l->d, at, u->type.dims[axis]);
@@ -330,12 +333,13 @@ static void make_inputs(cab_lower *l)
 {
     for (size_t k = 0; k < l->g->inputs.n; k++) {
         cab_value *v = l->g->inputs.p[k];
+        cab_type there = cab_lower_memory_type(l, v);
         cab_buffer b = { .kind = CAB_BUFFER_INPUT, .type = v->type, .name = v->name,
-                         .alias_of = -1, .elems = cab_type_numel(l->g, &v->type),
+                         .alias_of = -1, .elems = cab_type_numel(l->g, &there),
                          .blob = v->hint_used ? v->hint : NULL };
         cab_place *at = &cab_lower_info(l, v)->at;
         at->buffer = cab_program_buffer(l->p, &b);
-        cab_type_strides(l->g, &v->type, at->stride, &at->base, NULL);
+        cab_type_strides(l->g, &there, at->stride, &at->base, NULL);
         cab_vec_push(l->a, &l->p->inputs, at->buffer);
     }
 }
@@ -345,15 +349,15 @@ static void make_outputs(cab_lower *l)
     for (size_t k = 0; k < l->g->outputs.n; k++) {
         cab_value *v = l->g->outputs.p[k];
         cab_vinfo *i = cab_lower_info(l, v);
+        bool first = i->output < 0 && !v->type.layout && !is_leaf(v);
+        cab_type there = first ? cab_lower_memory_type(l, v) : v->type;
         cab_buffer b = { .kind = CAB_BUFFER_OUTPUT, .type = v->type, .alias_of = -1,
                          .name = l->g->output_names.p[k],
-                         .elems = cab_type_numel(l->g, &v->type) };
+                         .elems = cab_type_numel(l->g, &there) };
         b.type.layout = NULL;
         cab_vec_push(l->a, &l->p->outputs, cab_program_buffer(l->p, &b));
-        if (is_leaf(v))
-            continue;
-        i->need = true;
-        if (i->output < 0 && !v->type.layout)
+        i->need = i->need || !is_leaf(v);
+        if (first)
             i->output = (int)k;
     }
 }
@@ -401,6 +405,7 @@ cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c)
         l.info[i].output = -1;
     }
     find_members(&l);
+    cab_lower_find_states(&l);
     make_inputs(&l);
     make_outputs(&l);
     mark_needs(&l);

@@ -10,4 +10,5 @@ libpasses_a_SOURCES += \
     passes/lower_place.c \
     passes/lower_root.c \
     passes/lower_serial.c \
+    passes/lower_state.c \
     passes/lower_value.c

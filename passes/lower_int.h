@@ -71,6 +71,7 @@ typedef struct cab_vinfo {
     cab_value *host;
     const cab_dim *part_at;    /* PART: first index along the concat's axis */
     int output;                /* graph output whose buffer it is; -1 */
+    int state;                 /* 1 + number of the program's state it is a side of; 0 */
 } cab_vinfo;
 
 typedef struct cab_members { CAB_VEC(cab_node *) v; } cab_members;
@@ -90,6 +91,12 @@ static inline cab_vinfo *cab_lower_info(const cab_lower *l, const cab_value *v)
 {
     return &l->info[v->id];
 }
+/* ---- lower_state.c ---- */
+/* Finds the states of the program; before any place is made. */
+void cab_lower_find_states(cab_lower *l);
+/* The type of v as an input or output lies in memory: with room. */
+cab_type cab_lower_memory_type(const cab_lower *l, const cab_value *v);
+
 /* ---- lower_place.c ---- */
 /* Place of a stored value; made on first use for inputs, constants and the
  * values about to be written. */

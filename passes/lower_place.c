@@ -186,7 +186,8 @@ const cab_place *cab_place_of(cab_lower *l, cab_value *v)
                                       &v->type, i->at.stride);
         CAB_ASSERT(ok);
     } else if (i->output >= 0) {
-        whole_place(l, &v->type, l->p->outputs.p[i->output], &i->at);
+        cab_type t = cab_lower_memory_type(l, v);
+        whole_place(l, &t, l->p->outputs.p[i->output], &i->at);
     } else if (cab_const_node(v)) {
         whole_place(l, &v->type, leaf_buffer(l, v), &i->at);
     } else {

@@ -19,5 +19,6 @@ libruntime_a_SOURCES += \
 	runtime/session_bind.c \
 	runtime/session_overlap.c \
 	runtime/session_async.c \
+	runtime/session_state.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

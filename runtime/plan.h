@@ -36,7 +36,7 @@
 #include <stdint.h>
 
 #define CAB_PLAN_MAGIC "CABOCHN\n"
-#define CAB_PLAN_VERSION 2
+#define CAB_PLAN_VERSION 3
 #define CAB_PLAN_OLDEST 2
 #define CAB_PLAN_MAX_RANK 8
 #define CAB_PLAN_NONE 0xffffffffu
@@ -107,6 +107,8 @@ enum cab_scalar_op {
     CAB_S_ADD, CAB_S_SUB, CAB_S_MUL, CAB_S_FLOORDIV, CAB_S_CEILDIV, CAB_S_MOD,
     CAB_S_MIN, CAB_S_MAX,
     CAB_S_SIZE_READ,           /* set by instruction SIZE_READ or LOOP */
+    CAB_S_CAPACITY,            /* room of the states whose first output is b; slot a when the
+                                * session holds none of them */
     CAB_S_COUNT
 };
 typedef struct cab_plan_scalar { uint32_t op, a, b, name; int64_t imm; } cab_plan_scalar;
@@ -124,7 +126,18 @@ enum cab_value_class {
     CAB_V_DYNAMIC,             /* allocated by ALLOC, freed at the end of the run */
     CAB_V_CLASS_COUNT
 };
-enum { CAB_V_ZEROED = 1, CAB_V_FIXED = 2 /* input must equal the bytes at offset in weights */ };
+enum {
+    CAB_V_ZEROED = 1,
+    CAB_V_FIXED = 2,           /* input must equal the bytes at offset in weights */
+    /* OUTPUT: the input CAB_GROWS_INPUT(offset) with more behind it along axis
+     * CAB_GROWS_AXIS(offset).  Both have room in memory along that axis, the
+     * output slot slot_offset (a CAPACITY) of it; outputs whose slots name one b
+     * are held together. */
+    CAB_V_GROWS = 4
+};
+#define CAB_GROWS(input, axis) ((uint64_t)(input) << 8 | (uint64_t)(axis))
+#define CAB_GROWS_INPUT(offset) ((uint32_t)((offset) >> 8))
+#define CAB_GROWS_AXIS(offset) ((int)((offset) & 255))
 typedef struct cab_plan_value {
     uint8_t cls, kind, dtype, rank;    /* kind: 0 tensor, 1 sequence, 2 optional; dtype: ONNX number */
     uint32_t flags;
@@ -154,6 +167,7 @@ enum cab_instr_op {
     CAB_I_NEXT,        /* slot a += 1, back to the LOOP at instruction b */
     CAB_I_END,
     CAB_I_CUSTOM,      /* a its number among these instructions, b words (below), d layers, e what */
+    CAB_I_SAME,        /* to instruction a when values b and c are the same memory */
     CAB_I_COUNT
 };
 /* Words of a CUSTOM instruction; those of different ones do not overlap:

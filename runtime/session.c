@@ -97,6 +97,7 @@ void cab_session_destroy(cab_session *s)
     cab_async_fini(&s->async);
     if (s->dynamic)
         free_dynamic(s);
+    cab_state_fini(s);
     for (uint32_t i = 0; s->out_mem && i < s->plan->header->n_outputs; i++)
         cab_session_free(s, s->out_mem[i]);
     for (uint32_t i = 0; s->spare_mem && i < s->plan->header->n_outputs; i++)
@@ -229,7 +230,7 @@ static int locate_aliases(run_state *r)
 static int eval_shape(run_state *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
-    int rc = cab_shape_eval(s->plan, NULL, s->slots, x->a, x->b, r->e);
+    int rc = cab_shape_eval(s->plan, NULL, NULL, s->slots, x->a, x->b, r->e);
     return rc == CAB_OK ? locate_aliases(r) : rc;
 }
 
@@ -279,6 +280,13 @@ static int branch(run_state *r, const cab_plan_instr *x)
     return CAB_OK;
 }
 
+static int same(run_state *r, const cab_plan_instr *x)
+{
+    if (r->s->data[x->b] && r->s->data[x->b] == r->s->data[x->c])
+        r->pc = x->a;
+    return CAB_OK;
+}
+
 static int loop(run_state *r, const cab_plan_instr *x)
 {
     int64_t *slots = r->s->slots;
@@ -303,7 +311,7 @@ static int (*const handlers[CAB_I_COUNT])(run_state *, const cab_plan_instr *) =
     [CAB_I_COPY] = copy,           [CAB_I_EVAL_SHAPE] = eval_shape,
     [CAB_I_SIZE_READ] = size_read, [CAB_I_ALLOC] = alloc_value, [CAB_I_JUMP] = jump,
     [CAB_I_BRANCH] = branch,       [CAB_I_LOOP] = loop,        [CAB_I_NEXT] = next,
-    [CAB_I_CUSTOM] = custom,
+    [CAB_I_CUSTOM] = custom,       [CAB_I_SAME] = same,
 };
 
 /* ---- the run ---- */
@@ -315,7 +323,7 @@ static void record(run_state *r, const cab_plan_instr *x, int64_t start)
         [CAB_I_CUSTOM] = "custom", [CAB_I_ZERO] = "zero", [CAB_I_COPY] = "copy", [CAB_I_ALLOC] = "alloc",
     };
     cab_session *s = r->s;
-    if (!kinds[x->op] || s->n_trace >= s->plan->header->n_instrs)
+    if (!kinds[x->op] || s->n_trace >= s->cap_trace)
         return;
     bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER || x->op == CAB_I_CUSTOM;
     cab_trace_event *t = &s->trace[s->n_trace++];
@@ -387,15 +395,19 @@ int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
     s->n_trace = 0;
     if (e)
         e->code = e->text[0] = 0;
-    int rc = cab_session_bind(s, inputs, outputs, e);
+    int rc = cab_state_begin(s, &inputs, outputs, e);
+    if (rc == CAB_OK)
+        rc = cab_session_bind(s, inputs, outputs, e);
     if (rc != CAB_OK)
         return rc;
     run_state r = { .s = s, .e = e, .t0 = s->trace ? cab_now_ns() : 0 };
     rc = execute(&r);
     if (r.in_pool)
         cab_pool_leave(s->options.threads);
-    if (rc == CAB_OK)
+    if (rc == CAB_OK) {
         copy_outputs(&r);
+        cab_state_end(s);
+    }
     if (s->dynamic_bytes)
         free_dynamic(s);
     return rc;

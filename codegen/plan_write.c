@@ -251,13 +251,21 @@ static cab_status write_custom(cab_planner *w, const cab_step *s, cab_plan_instr
     return CAB_OK;
 }
 
-/* Goes around the launch that follows when a state lies where it was. */
-static cab_status skip_past(cab_planner *w, int state)
+/* Goes around the launch that follows when its condition is 0, or when the
+ * state it copies lies where it was. */
+static cab_status skip_unless(cab_planner *w, const cab_step *s)
 {
-    const cab_program_state *s = &w->p->states.p[state];
-    cab_plan_instr x = { .op = CAB_I_SAME, .a = (uint32_t)w->instrs.n + 2 };
-    CAB_TRY(value_of(w, w->p->inputs.p[s->input], &x.b));
-    CAB_TRY(value_of(w, w->p->outputs.p[s->output], &x.c));
+    cab_plan_instr x = { .op = s->past ? CAB_I_SAME : CAB_I_BRANCH,
+                         .a = (uint32_t)w->instrs.n + 2 };
+    if (!s->past && !s->when)
+        return CAB_OK;
+    if (s->past) {
+        const cab_program_state *t = &w->p->states.p[s->past - 1];
+        CAB_TRY(value_of(w, w->p->inputs.p[t->input], &x.b));
+        CAB_TRY(value_of(w, w->p->outputs.p[t->output], &x.c));
+    } else {
+        CAB_TRY(cab_scalars_slot(&w->scalars, s->when, &x.b, w->diag));
+    }
     cab_vec_push(w->arena, &w->instrs, x);
     return CAB_OK;
 }
@@ -266,8 +274,7 @@ static cab_status write_step(cab_planner *w, size_t i)
 {
     const cab_step *s = &w->p->steps.p[i];
     CAB_TRY(clear_first(w, s));
-    if (s->past)
-        CAB_TRY(skip_past(w, s->past - 1));
+    CAB_TRY(skip_unless(w, s));
     cab_plan_instr x = { .b = (uint32_t)w->words.n, .d = cab_scalars_text(&w->scalars, s->loc),
                          .e = cab_scalars_text(&w->scalars, s->what) };
     if (s->kind == CAB_STEP_CUSTOM) {

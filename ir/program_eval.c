@@ -229,6 +229,11 @@ cab_status cab_program_eval(cab_arena *a, const cab_program *p, const cab_tensor
         if (st->kind == CAB_STEP_CUSTOM)
             return fail(&r, CAB_EUNSUPPORTED, st->custom->name,
                         "an operator of the host program has no reference, arguments", st->n_args);
+        int64_t wanted = 1;
+        if (st->when)
+            CAB_TRY(number(&r, st->when, &wanted));
+        if (!wanted)
+            continue;
         CAB_TRY(st->kind == CAB_STEP_LAUNCH ? launch(&r, st) : call_helper(&r, st));
     }
     for (size_t i = 0; i < p->outputs.n; i++)

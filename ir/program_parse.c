@@ -196,6 +196,8 @@ static cab_status parse_step_rest(cab_scan *p, cab_step *s, const char *launch)
     }
     s->n_params = (int)params.n;
     s->params = params.p;
+    if (cab_scan_take(p, "when"))
+        CAB_TRY(cab_scan_dim(p, &s->when));
     if (cab_scan_take(p, "past")) {
         CAB_TRY(cab_scan_int(p, 0, INT32_MAX - 1, &s->past));
         s->past++;

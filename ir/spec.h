@@ -213,6 +213,7 @@ typedef struct cab_step {
     const int *args;           /* buffer per operand (LAUNCH) or argument; CUSTOM: -1 = absent */
     int n_params;
     const cab_dim *const *params;  /* HELPER: integer arguments */
+    const cab_dim *when;       /* LAUNCH: skipped where it is 0; NULL = always */
     int past;                  /* LAUNCH: 1 + number of the state whose input it copies into its
                                 * output, needless where both are the same memory; 0 = none */
     const char *loc;           /* ONNX node names */

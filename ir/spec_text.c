@@ -326,6 +326,7 @@ static void program_facts(cab_buf *b, const cab_program *p)
         for (int k = 0; st->custom && k < st->n_args; k++)
             for (int x = 0; x < st->custom->types[k].rank; x++)
                 put_facts(b, seen, st->custom->types[k].dims[x]);
+        put_facts(b, seen, st->when);
         if (st->spec)
             spec_facts(b, seen, st->spec);
     }
@@ -469,6 +470,10 @@ static void put_step(cab_buf *b, const cab_step *s)
             cab_dim_print(b, s->params[k]);
         }
         cab_buf_char(b, ')');
+    }
+    if (s->when) {
+        cab_buf_str(b, " when ");
+        cab_dim_print(b, s->when);
     }
     if (s->past)
         cab_buf_printf(b, " past %d", s->past - 1);

@@ -298,8 +298,9 @@ static cab_status verify_states(const cab_program *p, cab_diag *d)
             return program_fail(p, d, "state %zu: its output is not its input made longer", i);
     }
     for (size_t i = 0; i < p->steps.n; i++)
-        if (p->steps.p[i].past < 0 || (size_t)p->steps.p[i].past > p->states.n)
-            return program_fail(p, d, "step %zu copies a state that does not exist", i);
+        if (p->steps.p[i].past < 0 || (size_t)p->steps.p[i].past > p->states.n ||
+            (p->steps.p[i].past && p->steps.p[i].when))
+            return program_fail(p, d, "step %zu copies a state that does not exist, or at times", i);
     return CAB_OK;
 }
 

@@ -297,6 +297,7 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
 {
     cab_value *v = n->out[0];
     cab_vinfo *i = cab_lower_info(l, v);
+    size_t n_steps = l->p->steps.n;
     const char *why = NULL;
     cab_place at;
     if (n->op->id == CAB_OP_concat)
@@ -320,8 +321,11 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
             CAB_TRY(copy_to(l, n->in[0], to, n));
         return cab_lower_serial(l, n, to, &why) ? CAB_OK : refuse(l, n, why);
     }
-    if (cab_lower_launch(l, v, n->group, n, to, &why))
+    if (cab_lower_launch(l, v, n->group, n, to, &why)) {
+        cab_lower_also_direct(l, n, to);
+        i->step = l->p->steps.n == n_steps + 1 ? (int)l->p->steps.n : 0;
         return CAB_OK;
+    }
     if (n->group <= 0)
         return refuse(l, n, why);
     cab_log(2, "group %d lowered node by node: %s", n->group, why);

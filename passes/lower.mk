@@ -4,6 +4,7 @@ libpasses_a_SOURCES += \
     passes/group.c \
     passes/layout.c \
     passes/lower.c \
+    passes/lower_direct.c \
     passes/lower_index.c \
     passes/lower_int.h \
     passes/lower_launch.c \

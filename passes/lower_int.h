@@ -50,6 +50,16 @@ bool cab_value_strides(cab_graph *g, const cab_value *v, const cab_dim *out[CAB_
  * stride 1: constant, or so by its strides.  *axis: the last free axis of b. */
 bool cab_dot_b_fits(cab_graph *g, const cab_node *dot, int *axis);
 
+/* ---- lower_direct.c: products that read b through its views ---- */
+/* A free axis of b, seen through views that need not be strided, has unit
+ * stride: it need not be stored. */
+bool cab_dot_reads_views(cab_graph *g, const cab_node *dot);
+/* Rows of a, when b is a fixed tensor seen through views whose unit stride is
+ * along an axis summed over; else NULL. */
+const cab_dim *cab_dot_rows_of_sums(cab_graph *g, const cab_node *dot);
+/* And those are so few that it is read as it lies. */
+bool cab_dot_sums_along_b(cab_graph *g, const cab_node *dot);
+
 /* How far a convolution reads beyond its input along a spatial axis. */
 void cab_conv_reach(cab_graph *g, const cab_node *n, int axis, int64_t *lo, int64_t *hi);
 
@@ -71,6 +81,7 @@ typedef struct cab_vinfo {
     cab_value *host;
     const cab_dim *part_at;    /* PART: first index along the concat's axis */
     int output;                /* graph output whose buffer it is; -1 */
+    int step;                  /* 1 + the one step that stores it; 0 = none or several */
     int state;                 /* 1 + number of the program's state it is a side of; 0 */
 } cab_vinfo;
 
@@ -227,6 +238,10 @@ void cab_lower_scatter(cab_kernel *k, cab_value *v, const cab_place *to);
  * node by node). */
 bool cab_lower_launch(cab_lower *l, cab_value *v, int group, const cab_node *only,
                       const cab_place *to, const char **why);
+/* After the launch of n's kernel to that place: where that is as good for few
+ * rows, a second kernel that reads b of its product in place, and the choice
+ * between the two ways, by the rows of a run. */
+void cab_lower_also_direct(cab_lower *l, cab_node *n, const cab_place *to);
 /* The same for a scan or a scatter. */
 bool cab_lower_serial(cab_lower *l, cab_node *n, const cab_place *to, const char **why);
 

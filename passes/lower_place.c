@@ -130,7 +130,8 @@ bool cab_dot_b_fits(cab_graph *g, const cab_node *dot, int *axis)
             *axis = i;
             unit = unit || (strided && cab_dim_is(stride[i], 1));
         }
-    return *axis < 0 || unit || cab_const_node(view_base(b, chain, CAB_KERNEL_DEPTH, &n));
+    return *axis < 0 || unit || cab_const_node(view_base(b, chain, CAB_KERNEL_DEPTH, &n)) ||
+           (!strided && cab_dot_reads_views(g, dot)) || cab_dot_sums_along_b(g, dot);
 }
 
 /* ---- buffers ---- */

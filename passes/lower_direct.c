@@ -145,22 +145,31 @@ static bool is_fixed(const cab_graph *g, const cab_value *v)
     return !v->def;
 }
 
+/* Points of an operand of one batch and one step of the sum. */
+static const cab_dim *free_points(cab_graph *g, const cab_value *v, uint32_t bound)
+{
+    const cab_dim *n = cab_dim_const(g->dims, 1);
+    for (int i = 0; i < v->type.rank; i++)
+        if (!(bound >> i & 1))
+            n = cab_dim_mul(g->dims, n, v->type.dims[i]);
+    return n;
+}
+
 const cab_dim *cab_dot_rows_of_sums(cab_graph *g, const cab_node *dot)
 {
-    const cab_dim *stride[CAB_MAX_RANK], *rows = cab_dim_const(g->dims, 1);
-    const cab_value *base, *a = dot->in[0], *b = dot->in[1];
+    const cab_dim *stride[CAB_MAX_RANK];
+    const cab_value *base, *b = dot->in[1];
     uint32_t contract = axes_of(dot, "b_contract");
-    uint32_t bound = axes_of(dot, "a_batch") | axes_of(dot, "a_contract");
+    const cab_dim *rows = free_points(g, dot->in[0], axes_of(dot, "a_batch") |
+                                                     axes_of(dot, "a_contract"));
     bool unit = false;
     if (!cab_dtype_is_float(b->type.dtype) || !b_strides(g, dot, &base, stride) ||
         !is_fixed(g, base))
         return NULL;
     for (int i = 0; i < b->type.rank; i++)
         unit = unit || ((contract >> i & 1) && stride[i] && cab_dim_is(stride[i], 1));
-    for (int i = 0; i < a->type.rank; i++)
-        if (!(bound >> i & 1))
-            rows = cab_dim_mul(g->dims, rows, a->type.dims[i]);
-    return unit ? rows : NULL;
+    /* Few rows beside as few columns: the copy is small then, too. */
+    return unit && free_points(g, b, axes_of(dot, "b_batch") | contract) != rows ? rows : NULL;
 }
 
 bool cab_dot_sums_along_b(cab_graph *g, const cab_node *dot)

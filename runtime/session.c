@@ -137,6 +137,7 @@ typedef struct run_state {
     int64_t t0;
     uint32_t pc;
     bool in_pool;
+    size_t before;             /* records of the trace that binding made */
 } run_state;
 
 /* Fills bufs and ints from a call's words. */
@@ -323,7 +324,7 @@ static void record(run_state *r, const cab_plan_instr *x, int64_t start)
         [CAB_I_CUSTOM] = "custom", [CAB_I_ZERO] = "zero", [CAB_I_COPY] = "copy", [CAB_I_ALLOC] = "alloc",
     };
     cab_session *s = r->s;
-    if (!kinds[x->op] || s->n_trace >= s->cap_trace)
+    if (!kinds[x->op] || s->n_trace - r->before >= s->plan->header->n_instrs)
         return;
     bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER || x->op == CAB_I_CUSTOM;
     cab_trace_event *t = &s->trace[s->n_trace++];
@@ -400,7 +401,7 @@ int cab_session_run(cab_session *s, const cab_tensor_view *inputs,
         rc = cab_session_bind(s, inputs, outputs, e);
     if (rc != CAB_OK)
         return rc;
-    run_state r = { .s = s, .e = e, .t0 = s->trace ? cab_now_ns() : 0 };
+    run_state r = { .s = s, .e = e, .t0 = s->trace ? cab_now_ns() : 0, .before = s->n_trace };
     rc = execute(&r);
     if (r.in_pool)
         cab_pool_leave(s->options.threads);

@@ -95,11 +95,7 @@ static void run(decoder *d, int64_t from, int64_t n, int bound)
 
 static void add(moves *m, const cab_trace_event *t)
 {
-    char name[48];
-    size_t n = 0;
-    while (t->name[n] && n < sizeof name - 1 && (t->name[n] < '0' || t->name[n] > '9'))
-        n++;
-    snprintf(name, sizeof name, "%.*s", (int)n, t->name);
+    const char *name = t->what;
     m->n++;
     m->ms += (double)t->ns / 1e6;
     for (int i = 0; i < m->kinds; i++)
@@ -108,25 +104,38 @@ static void add(moves *m, const cab_trace_event *t)
             return;
         }
     if (m->kinds < MOVES) {
-        strcpy(m->names[m->kinds], name);
+        snprintf(m->names[m->kinds], sizeof m->names[0], "%s", name);
         m->count[m->kinds++] = 1;
     }
 }
 
+/* "reshape+expand+transpose": nothing but moves. */
+static int only_moves(const char *what)
+{
+    static const char *const kinds[] = { "copy", "transpose", "reshape", "expand", "concat", "slice",
+                                         "relayout" };
+    while (*what) {
+        size_t n = strcspn(what, "+"), k = 0;
+        while (k < sizeof kinds / sizeof *kinds &&
+               (strlen(kinds[k]) != n || strncmp(what, kinds[k], n)))
+            k++;
+        if (k == sizeof kinds / sizeof *kinds)
+            return 0;
+        what += n + (what[n] == '+');
+    }
+    return 1;
+}
+
 static void find_moves(const decoder *d, moves *m)
 {
-    static const char *const kinds[] = { "copy", "transpose", "reshape", "expand", "concat" };
     const cab_trace_event *t;
     size_t n;
     memset(m, 0, sizeof *m);
     cab_session_trace(d->s, &t, &n);
     for (size_t i = 0; i < n; i++) {
         m->n_alloc += !strcmp(t[i].kind, "alloc");
-        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-            if (!strcmp(t[i].kind, "copy") || !strncmp(t[i].name, kinds[k], strlen(kinds[k]))) {
-                add(m, &t[i]);
-                break;
-            }
+        if (!strcmp(t[i].kind, "copy") || (!strcmp(t[i].kind, "launch") && only_moves(t[i].what)))
+            add(m, &t[i]);
     }
 }
 
@@ -144,7 +153,9 @@ static void *decode(cab_model *m, int threads, int bound, int64_t length, size_t
     moves v;
     int grew = 0;
     start(&d, m, threads, bound);
+    double first = now_ms();
     run(&d, 0, length, bound);
+    first = now_ms() - first;
     run(&d, length, 1, bound);
     uint64_t before = cab_session_allocations(d.s);
     for (int i = 0; i < TOKENS; i++) {
@@ -155,8 +166,8 @@ static void *decode(cab_model *m, int threads, int bound, int64_t length, size_t
         grew += v.n_alloc;
     }
     qsort(ms, TOKENS, sizeof *ms, ascending);
-    printf("%6lld steps, %-11s: %7.2f ms a token (least %.2f); %d moves in %.3f ms (", (long long)length,
-           bound ? "bound" : "handed back", ms[TOKENS / 2], ms[0], v.n, v.ms);
+    printf("%6lld steps in %.1f ms, %-11s: %7.2f ms a token (least %.2f); %d moves in %.3f ms (", (long long)length,
+           first, bound ? "bound" : "handed back", ms[TOKENS / 2], ms[0], v.n, v.ms);
     for (int i = 0; i < v.kinds; i++)
         printf("%s%d %s", i ? ", " : "", v.count[i], v.names[i]);
     printf("); in %d tokens %d states grew, %llu allocations\n", TOKENS, grew,

@@ -17,6 +17,7 @@ unit_tests = \
 	tests/test_llvm \
 	tests/test_runtime \
 	tests/test_artifact \
+	tests/test_state \
 	tests/test_mdwe \
 	tests/test_custom \
 	tests/test_libcab

@@ -27,6 +27,22 @@ static const char cache_text[] =
     "  %sum = reduce %p {op = \"sum\", axes = [2]}\n"
     "  %old = reduce %k {op = \"sum\", axes = [2]}\n}\n";
 
+/* Attention without its softmax: pairs of queries share keys and values. */
+static const char attention_text[] =
+    "graph @attention(%q: f32[B,4,S,8], %x: f32[B,2,S,8], %k: f32[B,2,P,8], %v: f32[B,2,P,8])"
+    " -> (%kk, %vv, %y) core {\n"
+    "  %n = neg %x\n"
+    "  %kk = concat %k, %n {axis = 2}\n"
+    "  %vv = concat %v, %x {axis = 2}\n"
+    "  %k1 = reshape %kk {dims = [B, 2, 1, P + S, 8]}\n"
+    "  %k2 = expand %k1 {dims = [B, 2, 2, P + S, 8]}\n"
+    "  %k3 = reshape %k2 {dims = [B, 4, P + S, 8]}\n"
+    "  %v1 = reshape %vv {dims = [B, 2, 1, P + S, 8]}\n"
+    "  %v2 = expand %v1 {dims = [B, 2, 2, P + S, 8]}\n"
+    "  %v3 = reshape %v2 {dims = [B, 4, P + S, 8]}\n"
+    "  %s = dot %q, %k3 {a_batch = [0, 1], b_batch = [0, 1], a_contract = [3], b_contract = [3]}\n"
+    "  %y = dot %s, %v3 {a_batch = [0, 1], b_batch = [0, 1], a_contract = [3], b_contract = [2]}\n}\n";
+
 /* q = (h w) w, Fibonacci numbers; t has another shape. */
 static const char hidden_text[] =
     "graph @hidden(%h: f32[N,2], %g: f64[N,2]) -> (%q, %t, %r) core {\n"
@@ -287,6 +303,51 @@ static void check_values(void)
     teardown(&r);
 }
 
+/* ---- attention ---- */
+
+enum { KEYS = 2, QUERIES = 4, HEAD = 8, LONG = 40 };
+
+static cab_tensor_view heads(int64_t batch, int64_t n, int64_t steps, float *data)
+{
+    return (cab_tensor_view){ CAB_TYPE_F32, 4, { batch, n, steps, HEAD }, data,
+                              sizeof *data * (size_t)(batch * n * steps * HEAD) };
+}
+
+/* Few rows and many, with the caches bound and handed back, optimised and naive. */
+static void check_attention(void)
+{
+    static const int64_t rows[] = { 1, 7, 4, 5, 1, 1, 3, 9, 1 };
+    static float q[BATCH * QUERIES * LONG * HEAD], x[BATCH * KEYS * LONG * HEAD];
+    rig r[3] = { setup(attention_text, false, 0), setup(attention_text, false, 0),
+                 setup(attention_text, true, 0) };
+    cab_tensor_view in[3][4], out[3][3] = { { { 0 } } };
+    for (int k = 0; k < 3; k++)
+        in[k][2] = in[k][3] = heads(BATCH, KEYS, 0, NULL);
+    CHECK_EQ(cab_session_bind_state(r[0].s, 2, 0, &in[0][2], 0, &r[0].e), 0);
+    CHECK_EQ(cab_session_bind_state(r[0].s, 3, 1, &in[0][3], 0, &r[0].e), 0);
+    for (size_t t = 0; t < sizeof rows / sizeof *rows; t++) {
+        for (size_t i = 0; i < sizeof q / sizeof *q; i++)
+            q[i] = (float)((i * 5 + t) % 7) - 3;
+        for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+            x[i] = (float)((i * 3 + t) % 5) - 2;
+        for (int k = 0; k < 3; k++) {
+            in[k][0] = heads(BATCH, QUERIES, rows[t], q);
+            in[k][1] = heads(BATCH, KEYS, rows[t], x);
+            CHECK_EQ(cab_session_run(r[k].s, in[k], out[k], &r[k].e), 0);
+            in[k][2] = out[k][0];          /* not looked at where they are bound */
+            in[k][3] = out[k][1];
+            CHECK(out[k][2].bytes == out[0][2].bytes &&
+                  !memcmp(out[k][2].data, out[0][2].data, out[0][2].bytes));
+        }
+        CHECK_EQ(events(&r[0], "launch", "reshape+expand+reshape"), rows[t] > 4);
+        CHECK_EQ(events(&r[0], "launch", "dot"), 2);
+        CHECK_EQ(events(&r[0], "launch", "copy"), 1);          /* x, as values */
+        CHECK_EQ(events(&r[1], "launch", "copy"), 3);
+    }
+    for (int k = 0; k < 3; k++)
+        teardown(&r[k]);
+}
+
 /* ---- what is refused, and what a failure leaves ---- */
 
 static void check_says(rig *r, int rc, int want, const char *words)
@@ -536,6 +597,7 @@ int main(void)
     check_growth(true);
     check_copies();
     check_values();
+    check_attention();
     check_refusals();
     check_failed_runs();
     check_limit();

@@ -64,6 +64,7 @@ EXTRA_DIST += \
 	tests/check-samples.sh \
 	tests/check-corpus.sh \
 	tests/smollm2_greedy.py \
+	tests/carried_state.py \
 	tests/check-rt-symbols.sh \
 	tests/check-sample.sh \
 	tests/check-shared.sh \

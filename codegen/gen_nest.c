@@ -12,7 +12,8 @@
 
 enum {
     PIPELINE = 8,              /* multiplications under way at once */
-    EXACT_ROWS = 8             /* largest tile that gets a body for every rest */
+    EXACT_ROWS = 8,            /* largest tile that gets bodies for every rest */
+    AGAIN_ROWS = 5             /* largest of them where b is read again anyway */
 };
 
 /* Form of the tile inside a level. */
@@ -180,24 +181,36 @@ static void rows_of(cab_gen *g, int d, cab_kv lo, cab_kv hi, int rows)
     span(g, d, lo, hi, rows, (shape){ rows, g->cols, g->lanes, false });
 }
 
-/* Most rows left over that are shared with the last whole tile: so few that
- * their sums would not fill the pipeline of the multipliers. */
-static int shared_rows(const cab_gen *g)
-{
-    int n = (PIPELINE - 1) / (g->cols > 1 ? g->cols : 1), mr = g->sched->mr;
+/* How rows that fill no tile are cut: up to `most` (< mr) in one body of their
+ * number, more in two of about half; up to `shared` are so few that their sums
+ * would not fill the pipeline of the multipliers, and take the last whole tile
+ * along: 8 + 1 rows run as 5 + 4. */
+typedef struct cut { int most, shared; } cut;
 
-    return n < mr - 2 ? n : mr - 2;
+static cut choose_cut(const cab_gen *g, int d)
+{
+    int mr = g->sched->mr, few = (PIPELINE - 1) / (g->cols > 1 ? g->cols : 1), fit;
+    bool again = d > 0 && g->level[d - 1].axis != g->sched->n_axis;
+    cut c = { mr - 1, 0 };
+
+    /* Inside another loop over rows the columns of b are near: two bodies read
+     * them as cheaply as one, and there is less to compile. */
+    if (again && c.most > AGAIN_ROWS)
+        c.most = AGAIN_ROWS;
+    fit = 2 * c.most - mr;
+    c.shared = few < fit ? few : fit;
+    return c;
 }
 
 /* Bodies of that many rows in what is left: 0, 1 or 2.  left is below mr, or
- * mr + 1 .. mr + shared, which takes two bodies of about half. */
-static cab_kv count_bodies(cab_gen *g, cab_kv left, int rows, int shared)
+ * mr + 1 .. mr + shared. */
+static cab_kv count_bodies(cab_gen *g, cab_kv left, int rows, const cut *c)
 {
     int mr = g->sched->mr;
     cab_kv n = i64(g, 0);
 
-    for (int l = mr + shared; l >= rows; l--) {
-        int big = l > mr ? (l + 1) / 2 : l, small = l > mr ? l / 2 : 0;
+    for (int l = mr + c->shared; l >= rows; l--) {
+        int big = l > c->most ? (l + 1) / 2 : l, small = l > c->most ? l / 2 : 0;
         int times = (big == rows) + (small == rows);
         if (times && l != mr)
             n = cab_k_select(g->k, cab_k_cmp(g->k, CAB_KC_EQ, left, i64(g, l)), i64(g, times), n);
@@ -205,15 +218,15 @@ static cab_kv count_bodies(cab_gen *g, cab_kv left, int rows, int shared)
     return n;
 }
 
-/* Whole tiles, and what is left in bodies of the exact size: 8 + 3 rows are a
- * tile and a body of 3, 8 + 1 rows bodies of 5 and 4. */
+/* Whole tiles, and bodies of the exact size. */
 static void exact_rows(cab_gen *g, int d, cab_kv lo, cab_kv hi)
 {
-    int mr = g->sched->mr, shared = shared_rows(g);
+    int mr = g->sched->mr;
+    cut c = choose_cut(g, d);
     cab_kv tile = i64(g, mr), at = whole(g, lo, hi, mr);
     cab_kv left = cab_k_op2(g->k, CAB_K_sub, hi, at), few, some, back;
 
-    few = cab_k_cmp(g->k, CAB_KC_LT, left, i64(g, shared + 1));
+    few = cab_k_cmp(g->k, CAB_KC_LE, left, i64(g, c.shared));
     few = cab_k_op2(g->k, CAB_K_and, few, cab_k_cmp(g->k, CAB_KC_LT, i64(g, 0), left));
     some = cab_k_cmp(g->k, CAB_KC_LT, lo, at);
     back = cab_k_select(g->k, cab_k_op2(g->k, CAB_K_and, few, some), tile, i64(g, 0));
@@ -221,8 +234,8 @@ static void exact_rows(cab_gen *g, int d, cab_kv lo, cab_kv hi)
     left = add(g, left, back);
     rows_of(g, d, lo, at, mr);
     g->rest = true;
-    for (int rows = mr - 1; rows > 0; rows--) {
-        cab_kv n = count_bodies(g, left, rows, shared);
+    for (int rows = c.most; rows > 0; rows--) {
+        cab_kv n = count_bodies(g, left, rows, &c);
         cab_kv end = add(g, at, cab_k_op2(g->k, CAB_K_mul, n, i64(g, rows)));
         rows_of(g, d, at, end, rows);
         at = end;
@@ -230,7 +243,8 @@ static void exact_rows(cab_gen *g, int d, cab_kv lo, cab_kv hi)
     g->rest = false;
 }
 
-/* In tiles of mr, then 4, then one by one. */
+/* In tiles of mr, then 4, then one by one: sliding windows, whose code is long
+ * and shares only loads. */
 static void fewer_rows(cab_gen *g, int d, cab_kv lo, cab_kv hi)
 {
     int mr = g->sched->mr, small = mr > 4 ? 4 : 1;
@@ -262,7 +276,7 @@ static void row_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
         rows_of(g, d, lo, mid, mr);
         if (left > 0)
             rows_of(g, d, mid, hi, (int)left);
-    } else if (mr <= EXACT_ROWS) {
+    } else if (g->sched->n_block > 0 && mr <= EXACT_ROWS) {   /* a contraction */
         exact_rows(g, d, lo, hi);
     } else {
         fewer_rows(g, d, lo, hi);

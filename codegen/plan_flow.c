@@ -53,6 +53,23 @@ static bool is_dynamic(const cab_planner *w, int b)
     return (f->kind == CAB_BUFFER_TEMP || f->kind == CAB_BUFFER_OUTPUT) && is_late(w, f->elems);
 }
 
+static cab_block *innermost_loop(cab_planner *w)
+{
+    size_t i = w->open.n;
+    while (i && !w->open.p[i - 1].loop)
+        i--;
+    return i ? &w->open.p[i - 1] : NULL;
+}
+
+/* What a loop adds to is alive from its beginning: each time, what ran before
+ * the step must leave it alone. */
+static void live_from_loop(cab_planner *w, uint32_t v)
+{
+    const cab_block *b = innermost_loop(w);
+    if (b && w->values.p[v].first > b->first)
+        w->values.p[v].first = b->first;
+}
+
 static cab_status alloc(cab_planner *w, int b, bool keep)
 {
     uint32_t v;
@@ -60,6 +77,8 @@ static cab_status alloc(cab_planner *w, int b, bool keep)
     if (is_dynamic(w, b) && w->values.p[v].cls == CAB_V_ARENA)
         w->values.p[v].cls = CAB_V_DYNAMIC;
     cab_plan_touch(w, v);
+    if (keep)
+        live_from_loop(w, v);
     w->has_memory[b] = 1;
     if (is_dynamic(w, b))
         instr(w, (cab_plan_instr){ .op = CAB_I_ALLOC, .a = v, .b = keep });
@@ -162,20 +181,12 @@ static cab_status loop(cab_planner *w, const cab_step *s)
     return CAB_OK;
 }
 
-static cab_block *innermost_loop(cab_planner *w)
-{
-    size_t i = w->open.n - 1;
-    while (!w->open.p[i].loop)
-        i--;
-    return &w->open.p[i];
-}
-
-/* What was alive before a loop and is used in it lives until its end. */
+/* What was alive when a loop began and is used in it lives until its end. */
 static void extend(cab_planner *w, uint32_t first)
 {
     for (size_t i = 0; i < w->values.n; i++) {
         cab_plan_value *v = &w->values.p[i];
-        if (v->first < first && v->last >= first)
+        if (v->first <= first && v->last >= first)
             v->last = now(w);
     }
 }

@@ -81,6 +81,8 @@ models "artifact, x86-64-v2" "env CAB_COMPILE_FLAGS=--target=x86-64-v2 $rt"
 add "wrong models and wrong calls" "$tmp/bad" $?
 sh "$tests/check-hostile.sh" "$build" "$shared" "$cache" 300 >"$tmp/hostile" 2>&1
 add "hostile models and mutations" "$tmp/hostile" $?
+"$python" "$tests/flow_models.py" "$build" >"$tmp/flow" 2>&1
+add "If, Loop and Scan beside onnxruntime" "$tmp/flow" $?
 "$python" "$tests/ms_ops.py" "$build" >"$tmp/ms" 2>&1
 add "contrib operators beside onnxruntime" "$tmp/ms" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1

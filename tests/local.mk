@@ -76,6 +76,7 @@ EXTRA_DIST += \
 	tests/bad_calls.py \
 	tests/emit_c_driver.c \
 	tests/emit_c_run.py \
+	tests/flow_models.py \
 	tests/ms_ops.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \

@@ -2,9 +2,10 @@
 /*
  * plan_flow.c - steps that decide what runs, as instructions.
  *
- * Blocks become jumps.  A symbol that is set is followed by an EVAL_SHAPE of
- * what follows from it; which slots those are is known at the end, when slots
- * are put in order, and so are the numbers of DYNAMIC memory.
+ * Blocks become jumps.  Symbols that are set are followed by an EVAL_SHAPE of
+ * what follows from them, of each symbol they share a slot with; which slots
+ * those are is known at the end, when slots are put in order, and so are the
+ * numbers of DYNAMIC memory.  Those that evaluate nothing are left out then.
  */
 #include "codegen/codegen_int.h"
 #include <string.h>
@@ -97,6 +98,7 @@ cab_status cab_plan_alloc_first(cab_planner *w, const cab_step *s)
 
 cab_status cab_plan_alloc_outputs(cab_planner *w)
 {
+    cab_plan_follow(w);
     for (size_t i = 0; i < w->p->outputs.n; i++) {
         int b = host_of(w, w->p->outputs.p[i]);
         if (!w->has_memory[b] && is_dynamic(w, b))
@@ -106,10 +108,40 @@ cab_status cab_plan_alloc_outputs(cab_planner *w)
 }
 
 /* ---- symbols ---- */
-/* What follows from the symbol in a slot; b is filled in at the end. */
-static void follow(cab_planner *w, uint32_t symbol)
+static void change(cab_planner *w, uint32_t symbol)
 {
-    instr(w, (cab_plan_instr){ .op = CAB_I_EVAL_SHAPE, .a = symbol });
+    bool known = false;
+    for (size_t i = 0; i < w->symbols.n; i++)
+        known |= w->symbols.p[i] == symbol;
+    if (!known)
+        cab_vec_push(w->arena, &w->symbols, symbol);
+    cab_vec_push(w->arena, &w->changed, symbol);
+}
+
+static bool is_in(const uint32_t *p, size_t n, uint32_t x)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] == x)
+            return true;
+    return false;
+}
+
+/* A slot stands behind the last of its symbols.  So a symbol set once more
+ * moves slots behind itself and behind those that were set first after it. */
+void cab_plan_follow(cab_planner *w)
+{
+    cab_slots cause = { w->changed.p, w->changed.n };
+    bool begun = false;
+    if (!cause.n)
+        return;
+    cab_vec_push(w->arena, &w->causes, cause);
+    for (size_t i = 0; i < w->symbols.n; i++) {
+        begun |= is_in(cause.p, cause.n, w->symbols.p[i]);
+        if (begun)
+            instr(w, (cab_plan_instr){ .op = CAB_I_EVAL_SHAPE, .a = w->symbols.p[i],
+                                       .c = (uint32_t)w->causes.n - 1 });
+    }
+    memset(&w->changed, 0, sizeof w->changed);
 }
 
 static cab_status read_symbol(cab_planner *w, const cab_step *s)
@@ -123,17 +155,21 @@ static cab_status read_symbol(cab_planner *w, const cab_step *s)
     cab_plan_touch(w, v);
     instr(w, (cab_plan_instr){ .op = CAB_I_SIZE_READ, .a = sym, .b = v,
                                .c = (uint32_t)s->params[0]->value });
-    follow(w, sym);
+    change(w, sym);
     return CAB_OK;
 }
 
+/* Several in a row are followed once, all of them: sizes never see half of a
+ * parallel assignment. */
 static cab_status set_symbol(cab_planner *w, const cab_step *s)
 {
     uint32_t sym, x;
+    if (s->params[0]->kind != CAB_DIM_SYM && is_late(w, s->params[0]))
+        cab_plan_follow(w);
     CAB_TRY(slot(w, s->sym, &sym));
     CAB_TRY(slot(w, s->params[0], &x));
     instr(w, (cab_plan_instr){ .op = CAB_I_SET, .a = sym, .b = x });
-    follow(w, sym);
+    change(w, sym);
     return CAB_OK;
 }
 
@@ -177,7 +213,8 @@ static cab_status loop(cab_planner *w, const cab_step *s)
     CAB_TRY(slot(w, s->params[0], &x.b));
     open_block(w, true);
     instr(w, x);
-    follow(w, x.a);
+    change(w, x.a);
+    cab_plan_follow(w);                /* NEXT leads here */
     return CAB_OK;
 }
 
@@ -231,6 +268,8 @@ static cab_status swap(cab_planner *w, const cab_step *s)
 
 cab_status cab_plan_flow(cab_planner *w, const cab_step *s)
 {
+    if (s->kind != CAB_STEP_SET)
+        cab_plan_follow(w);
     switch (s->kind) {
     case CAB_STEP_READ: return read_symbol(w, s);
     case CAB_STEP_SET: return set_symbol(w, s);
@@ -251,6 +290,26 @@ cab_status cab_plan_flow(cab_planner *w, const cab_step *s)
 }
 
 /* ---- at the end ---- */
+/* The slots behind a symbol depend on one of those that changed. */
+static bool moves(const cab_planner *w, const cab_plan_instr *x, const uint32_t *to,
+                  const uint32_t *next)
+{
+    const cab_slots *c = &w->causes.p[x->c];
+    uint32_t first = to[x->a] + 1, end = next[to[x->a]];
+    uint8_t *moved = CAB_NEW_N(w->arena, uint8_t, end + 1);
+    bool any = false;
+    for (size_t i = 0; i < c->n; i++)
+        if (to[c->p[i]] < end)
+            moved[to[c->p[i]]] = 1;
+    for (uint32_t i = 0; i < end; i++) {
+        const cab_plan_scalar *s = &w->scalars.slots.p[i];
+        if (s->op >= CAB_S_ADD && s->op <= CAB_S_MAX)
+            moved[i] = moved[s->a] | moved[s->b];
+        any |= moved[i] && i >= first;
+    }
+    return any;
+}
+
 static void renumber_instrs(cab_planner *w, const uint32_t *to, const uint32_t *next)
 {
     for (size_t i = 0; i < w->instrs.n; i++) {
@@ -259,8 +318,9 @@ static void renumber_instrs(cab_planner *w, const uint32_t *to, const uint32_t *
         case CAB_I_LAUNCH: x->c = to[x->c]; break;
         case CAB_I_SIZE_READ: x->a = to[x->a]; break;
         case CAB_I_EVAL_SHAPE:
-            x->b = next[to[x->a]];
+            x->b = moves(w, x, to, next) ? next[to[x->a]] : to[x->a] + 1;
             x->a = to[x->a] + 1;
+            x->c = 0;
             break;
         case CAB_I_BRANCH: x->b = to[x->b]; break;
         case CAB_I_LOOP: case CAB_I_SET: x->b = to[x->b]; x->a = to[x->a]; break;
@@ -302,6 +362,34 @@ static void order_slots(cab_planner *w)
     renumber_instrs(w, to, symbol_after(w));
 }
 
+static bool is_idle(const cab_plan_instr *x) { return x->op == CAB_I_EVAL_SHAPE && x->a == x->b; }
+
+/* Leaves out what evaluates nothing; targets and lifetimes move along. */
+static void drop_idle(cab_planner *w)
+{
+    uint32_t n = (uint32_t)w->instrs.n, *to = CAB_NEW_N(w->arena, uint32_t, n + 1), at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        to[i] = at;
+        if (!is_idle(&w->instrs.p[i]))
+            w->instrs.p[at++] = w->instrs.p[i];
+    }
+    to[n] = at;
+    w->instrs.n = at;
+    for (uint32_t i = 0; i < at; i++) {
+        cab_plan_instr *x = &w->instrs.p[i];
+        if (x->op == CAB_I_JUMP || x->op == CAB_I_BRANCH)
+            x->a = to[x->a];
+        else if (x->op == CAB_I_LOOP)
+            x->c = to[x->c];
+        else if (x->op == CAB_I_NEXT)
+            x->b = to[x->b];
+    }
+    for (size_t i = 0; i < w->values.n; i++) {
+        w->values.p[i].first = to[w->values.p[i].first];
+        w->values.p[i].last = to[w->values.p[i].last];
+    }
+}
+
 /* Values that are never alive together share a number: linear scan over the
  * instructions. */
 static void share_memory(cab_planner *w)
@@ -333,9 +421,10 @@ void cab_plan_finish_flow(cab_planner *w)
         a->last = b->last = a->last > b->last ? a->last : b->last;
         a->first = b->first = a->first < b->first ? a->first : b->first;
     }
+    order_slots(w);
+    drop_idle(w);
     for (size_t i = 0; i < w->values.n; i++)
         dynamic |= w->values.p[i].cls == CAB_V_DYNAMIC;
     if (dynamic)
         share_memory(w);
-    order_slots(w);
 }

@@ -260,6 +260,7 @@ static cab_status write_step(cab_planner *w, size_t i)
     const cab_step *s = &w->p->steps.p[i];
     if (cab_flow_row_of(s->kind))
         return cab_plan_flow(w, s);
+    cab_plan_follow(w);
     CAB_TRY(cab_plan_alloc_first(w, s));
     CAB_TRY(clear_first(w, s));
     cab_plan_instr x = { .b = (uint32_t)w->words.n, .d = cab_scalars_text(&w->scalars, s->loc),

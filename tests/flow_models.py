@@ -203,6 +203,26 @@ CASES = [
     r = Neg(r1)
   }>""", [[f(3), np.float32(4), i(3)], [f(3), np.float32(300), i(20)], [f(3), np.float32(0), i(2)],
           [f(3), np.float32(2), i(0)]]),
+    ("stacks parts that are sized inside, until a break", "(float[N] x, float k, int64 n) => (int64[K, M] s, float[N] a)", """
+  zero = Constant<value = int64 {0}>()
+  one = Constant<value = int64 {1}>()
+  c = Constant<value = bool {1}>()
+  fzero = Constant<value = float {0}>()
+  fone = Constant<value = float {1}>()
+  top = Constant<value = float {6}>()
+  a, s = Loop(n, c, x) <body = b (int64 t, bool ci, float[N] u) => (bool co, float[N] v, int64[L] r) {
+    m0 = ReduceSum<keepdims = 0>(u)
+    m1 = Mul(m0, fzero)
+    m = Add(m1, k)
+    i0 = Cast<to = 7>(m)
+    r0 = Range(zero, i0, one)
+    r1 = Add(r0, t)
+    r = Neg(r1)
+    v = Add(u, fone)
+    b0 = ReduceMax<keepdims = 0>(v)
+    co = Less(b0, top)
+  }>""", [[f(3), np.float32(4), i(3)], [f(3), np.float32(300), i(20)], [f(3), np.float32(0), i(2)],
+          [f(3), np.float32(2), i(0)], [f(3) + 10, np.float32(70), i(9)]]),
     ("grown parts in a grown loop", "(float[N] x, int64 n, int64 k) => (float[M] y, float[J] z)", """
   c = Constant<value = bool {1}>()
   zero = Constant<value = int64 {0}>()

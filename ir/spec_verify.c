@@ -267,6 +267,8 @@ static cab_status verify_flow(const cab_program *p, size_t i, const cab_flow_row
         p->buffers.p[s->args[0]].kind != CAB_BUFFER_TEMP &&
         p->buffers.p[s->args[0]].kind != CAB_BUFFER_OUTPUT)
         return program_fail(p, d, "step %zu gives memory to an input or a constant", i);
+    if (s->kind == CAB_STEP_GROW && !is_own(&p->buffers.p[s->args[0]]))
+        return program_fail(p, d, "step %zu grows what is no buffer of its own", i);
     if (s->kind == CAB_STEP_SWAP && !swap_ok(p, s))
         return program_fail(p, d, "step %zu exchanges what are not two buffers of its own", i);
     return CAB_OK;

@@ -712,6 +712,7 @@ static const char flow_text[] =
     "  buffer 4 temp i64[L] elems L\n"
     "  buffer 5 temp i64[2*L] elems 2*L\n"
     "  buffer 6 temp bool[] elems 1\n"
+    "  buffer 7 temp i64[count] elems count\n"
     "  inputs (0, 1)\n"
     "  outputs (2, 3)\n"
     "  read D (1) params (1) loc \"Loop_0\" what \"item\"\n"
@@ -723,8 +724,8 @@ static const char flow_text[] =
     "  if params (max(D, 0)) loc \"Loop_0\" what \"if\"\n"
     "  loop i params (D) loc \"Loop_0\" what \"loop\"\n"
     "  set count params (i + 1)\n"
-    "  grow (3)\n"
-    "  launch @length (3)\n"
+    "  grow (7)\n"
+    "  launch @length (7)\n"
     "  launch @left (4, 5)\n"
     "  launch @right (4, 5)\n"
     "  launch @short (6)\n"
@@ -737,6 +738,7 @@ static const char flow_text[] =
     "  end\n"
     "  alloc (2)\n"
     "  launch @give (4, 2)\n"
+    "  launch @lengths (7, 3)\n"
     "}\n"
     "spec @copy map {\n  axis n par N\n  operand 0 i64 in elems N\n"
     "  operand 1 i64 out elems N\n  view 0 = operand 0 [0; n: 1]\n"
@@ -753,6 +755,9 @@ static const char flow_text[] =
     "  store v0 over () lt(dim(L), 10:i64)\n}\n"
     "spec @give map {\n  axis n par L\n  operand 0 i64 in elems L\n"
     "  operand 1 i64 out elems L\n  view 0 = operand 0 [0; n: 1]\n"
+    "  view 1 = operand 1 [0; n: 1]\n  store v1 over () v0\n}\n"
+    "spec @lengths map {\n  axis n par count\n  operand 0 i64 in elems count\n"
+    "  operand 1 i64 out elems count\n  view 0 = operand 0 [0; n: 1]\n"
     "  view 1 = operand 1 [0; n: 1]\n  store v1 over () v0\n}\n";
 
 static cab_status run_flow(cab_program *p, int64_t len, int32_t n, cab_tensor out[2])
@@ -799,7 +804,8 @@ static void refuse_steps(const char *steps, const char *why)
     cab_program *p;
     const char *text = cab_printf(arena,
         "program @p {\n  buffer 0 input \"x\" f32[N] elems N\n  buffer 1 temp f32[N] elems N\n"
-        "  buffer 2 temp i32[] elems 1\n  inputs (0)\n  outputs (1)\n%s\n}\n", steps);
+        "  buffer 2 temp i32[] elems 1\n  buffer 3 output f32[N] elems N\n  inputs (0)\n"
+        "  outputs (3)\n%s\n}\n", steps);
     cab_diag_clear(&diag);
     CHECK(cab_program_parse(arena, text, strlen(text), "t.cir", &p, &diag) != CAB_OK);
     if (!story_has(why))
@@ -825,6 +831,7 @@ static void check_flow_refusals(void)
     refuse_steps("check_eq params (3)", "parts of its kind");
     refuse_steps("alloc (1, 2)", "parts of its kind");
     refuse_steps("alloc (0)", "input or a constant");
+    refuse_steps("grow (3)", "no buffer of its own");
     refuse_steps("swap (1)", "parts of its kind");
     refuse_steps("swap (0, 1)", "not two buffers of its own");
     refuse_steps("swap (1, 2)", "not two buffers of its own");

@@ -110,6 +110,7 @@ typedef struct cab_planner {
     uint32_t n_custom;                 /* instructions of that kind so far */
     CAB_VEC(uint32_t) slot_words;      /* which words are slots */
     uint8_t *has_memory;               /* buffer of a late size: ALLOC was written */
+    uint8_t *swaps_late;               /* buffer changes places with one of a late size */
     CAB_VEC(cab_block) open;           /* IF and LOOP without their END yet */
     CAB_VEC(uint32_t) symbols;         /* slots of the symbols set so far, in order */
     CAB_VEC(uint32_t) changed;         /* of those: not followed by EVAL_SHAPE yet */
@@ -117,7 +118,8 @@ typedef struct cab_planner {
 } cab_planner;
 cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *out, cab_diag *d);
 /* ---- plan_flow.c: steps that decide what runs ---- */
-/* Symbols of the run get their slots before any other use of them. */
+/* Symbols of the run get their slots before any other use of them; buffers that
+ * change places have memory of one class. */
 void cab_plan_bind_symbols(cab_planner *w);
 cab_status cab_plan_flow(cab_planner *w, const cab_step *s);
 /* A buffer of a late size that s is the first to touch gets its memory. */

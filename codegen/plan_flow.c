@@ -14,13 +14,6 @@ static uint32_t now(const cab_planner *w) { return (uint32_t)w->instrs.n; }
 
 static void instr(cab_planner *w, cab_plan_instr x) { cab_vec_push(w->arena, &w->instrs, x); }
 
-void cab_plan_bind_symbols(cab_planner *w)
-{
-    for (size_t i = 0; i < w->p->steps.n; i++)
-        if (w->p->steps.p[i].sym)
-            cab_scalars_bind_late(&w->scalars, w->p->steps.p[i].sym);
-}
-
 static cab_status slot(cab_planner *w, const cab_dim *x, uint32_t *out)
 {
     return cab_scalars_slot(&w->scalars, x, out, w->diag);
@@ -51,7 +44,21 @@ static int host_of(const cab_planner *w, int b)
 static bool is_dynamic(const cab_planner *w, int b)
 {
     const cab_buffer *f = &w->p->buffers.p[b];
-    return (f->kind == CAB_BUFFER_TEMP || f->kind == CAB_BUFFER_OUTPUT) && is_late(w, f->elems);
+    return (f->kind == CAB_BUFFER_TEMP || f->kind == CAB_BUFFER_OUTPUT) &&
+           (w->swaps_late[b] || is_late(w, f->elems));
+}
+
+void cab_plan_bind_symbols(cab_planner *w)
+{
+    for (size_t i = 0; i < w->p->steps.n; i++)
+        if (w->p->steps.p[i].sym)
+            cab_scalars_bind_late(&w->scalars, w->p->steps.p[i].sym);
+    for (size_t i = 0; i < w->p->steps.n; i++) {
+        const cab_step *s = &w->p->steps.p[i];
+        if (s->kind == CAB_STEP_SWAP)
+            w->swaps_late[s->args[0]] = w->swaps_late[s->args[1]] =
+                is_dynamic(w, s->args[0]) || is_dynamic(w, s->args[1]);
+    }
 }
 
 static cab_block *innermost_loop(cab_planner *w)

@@ -391,6 +391,7 @@ cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *o
         go_on_from(out, s->before);
     out->value_of = CAB_NEW_N(a, uint32_t, out->p->buffers.n);
     out->zero_done = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
+    out->swaps_late = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
     out->has_memory = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
     for (size_t i = 0; i < out->p->buffers.n; i++)
         out->value_of[i] = CAB_PLAN_NONE;

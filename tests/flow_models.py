@@ -247,6 +247,12 @@ CASES = [
     w = Concat<axis = 0>(v, v)
     u = Neg(v)
   }>""", [[f(4), i(1)], [f(4), i(0)], [f(4), i(3)]]),
+    ("changes its size once", "(float[N] x, float[M] z, int64 n) => (float[K] y)", """
+  c = Constant<value = bool {1}>()
+  y = Loop(n, c, x) <body = b (int64 t, bool ci, float[P] v) => (bool ci, float[M] w) {
+    s = ReduceSum<keepdims = 0>(v)
+    w = Add(z, s)
+  }>""", [[f(4), f(2), i(3)], [f(4), f(7), i(2)], [f(4), f(7), i(0)]]),
     ("If on data", "(float[N] x, bool c) => (float[N] y)", """
   y = If(c) <then_branch = g1 () => (float[N] a) { a = Add(x, x) },
              else_branch = g2 () => (float[N] a) { a = Neg(x) }>""", [[f(4), b(True)], [f(4), b(False)]]),

@@ -35,6 +35,7 @@ static bool make_tables(cab_session *s)
         { (void **)&s->order, h->n_values, sizeof *s->order },
         { (void **)&s->dynamic, s->plan->n_dynamic, sizeof *s->dynamic },
         { (void **)&s->dynamic_cap, s->plan->n_dynamic, sizeof *s->dynamic_cap },
+        { (void **)&s->dynamic_of, s->plan->n_dynamic, sizeof *s->dynamic_of },
         { (void **)&s->bufs, n_bufs, sizeof *s->bufs },
         { (void **)&s->buf_bytes, n_bufs, sizeof *s->buf_bytes },
         { (void **)&s->ints, n_ints, sizeof *s->ints },
@@ -98,7 +99,8 @@ void cab_session_destroy(cab_session *s)
         cab_session_free(s, s->packing[i].slots);
         cab_session_free(s, s->packing[i].offsets);
     }
-    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->dynamic_cap, s->bufs,
+    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->dynamic_cap,
+                       s->dynamic_of, s->bufs,
                        s->buf_bytes, s->ints, s->views, s->out_mem, s->out_cap, s->spare_mem,
                        s->spare_cap, s->copy_to, s->trace,
                        s->arena, s->scratch };

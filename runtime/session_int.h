@@ -47,8 +47,9 @@ struct cab_session {
     uint64_t *buf_bytes;
     int64_t *ints;
     cab_tensor_view *views;    /* of the current call of a custom operator */
-    void **dynamic;            /* per number of DYNAMIC values: kept from run to run */
+    void **dynamic;            /* memory of DYNAMIC values, kept from run to run */
     uint64_t *dynamic_cap;
+    uint32_t *dynamic_of;      /* number of DYNAMIC values -> which; exchanged by SWAP */
     uint64_t dynamic_bytes;    /* of them together */
     const cab_tensor_view *inputs;     /* of this run */
     cab_tensor_view *outputs;

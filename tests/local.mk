@@ -16,6 +16,7 @@ unit_tests = \
 	tests/test_gen \
 	tests/test_llvm \
 	tests/test_runtime \
+	tests/test_session_flow \
 	tests/test_artifact \
 	tests/test_mdwe \
 	tests/test_custom \
@@ -32,7 +33,8 @@ LDADD = $(compiler_ldadd)
 tests_test_base_SOURCES = tests/test_base.c tests/test.h
 tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
 tests_test_custom_SOURCES = tests/test_custom.c tests/wire.h tests/swirl.c
-tests_test_runtime_SOURCES = tests/test_runtime.c tests/artifact_kit.h
+tests_test_runtime_SOURCES = tests/test_runtime.c tests/artifact_kit.h tests/plan_kit.h
+tests_test_session_flow_SOURCES = tests/test_session_flow.c tests/artifact_kit.h tests/plan_kit.h
 tests_test_libcab_SOURCES = tests/test_libcab.c tests/test.h tests/wire.h
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h

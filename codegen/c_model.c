@@ -4,14 +4,12 @@
  *
  * Made from the same kernels and the same plan as the artifact (cab_plan_build):
  * kernels by the C renderer, the shape program as straight-line code, steps in
- * order, constants as static arrays, buffers overlaid by lifetime.  The text
+ * order (c_flow.c), constants as static arrays, buffers overlaid by lifetime.  The text
  * needs libc and libm, no extension of any compiler, and has no state but the
  * text of the last error of a thread.  Steps run on the calling thread.
  */
 #include "codegen/c_model_int.h"
 #include <string.h>
-
-enum { STEPS_PER_FUNCTION = 32 };
 
 /* ---- small pieces ---- */
 
@@ -124,17 +122,8 @@ static void call_arguments(cab_cmodel *c, const cab_plan_instr *x)
     cab_buf_str(c->b, param[0] ? " };\n" : "0 };\n");
 }
 
-/* x stands behind a BRANCH around it. */
-static bool is_conditional(const cab_cmodel *c, const cab_plan_instr *x)
-{
-    size_t i = (size_t)(x - c->w->instrs.p);
-    return i > 0 && x[-1].op == CAB_I_BRANCH && x[-1].a == i + 1;
-}
-
 static void call(cab_cmodel *c, const cab_plan_instr *x)
 {
-    if (is_conditional(c, x))
-        cab_buf_printf(c->b, "    if (%s != 0)\n", cab_cm_slot(c, x[-1].b));
     cab_buf_str(c->b, "    {   /* ");
     cab_cm_comment(c->b, cab_cm_text(c, x->e));
     cab_buf_str(c->b, ": ");
@@ -150,7 +139,7 @@ static void call(cab_cmodel *c, const cab_plan_instr *x)
                    cab_cm_helper_name(c, x));
 }
 
-static cab_status step(cab_cmodel *c, const cab_plan_instr *x)
+cab_status cab_cm_step(cab_cmodel *c, const cab_plan_instr *x)
 {
     uint32_t bytes;
     switch (x->op) {
@@ -165,13 +154,6 @@ static cab_status step(cab_cmodel *c, const cab_plan_instr *x)
         cab_buf_printf(c->b, "    if (%s > 0)\n        memset(v[%u], 0, (size_t)%s);\n",
                        cab_cm_slot(c, bytes), x->a, cab_cm_slot(c, bytes));
         return CAB_OK;
-    case CAB_I_BRANCH:         /* around the call that follows, which asks itself */
-        if (x->a == (size_t)(x - c->w->instrs.p) + 2 && x[1].op == CAB_I_LAUNCH)
-            return CAB_OK;
-        break;
-    case CAB_I_SAME:           /* no state is held: what follows is done */
-    case CAB_I_END:
-        return CAB_OK;
     default:
         break;
     }
@@ -179,31 +161,14 @@ static cab_status step(cab_cmodel *c, const cab_plan_instr *x)
                     "C text has no form yet for a plan's instruction %u", x->op);
 }
 
-static cab_status steps(cab_cmodel *c)
-{
-    size_t n = (c->w->instrs.n + STEPS_PER_FUNCTION - 1) / STEPS_PER_FUNCTION;
-    for (size_t i = 0; i < c->w->instrs.n; i++) {
-        if (i % STEPS_PER_FUNCTION == 0)
-            cab_buf_printf(c->b, "static void steps_%zu(const sizes *z, u8 *const *v, u8 *work)\n{\n"
-                                 "    (void)z;\n    (void)v;\n    (void)work;\n",
-                           i / STEPS_PER_FUNCTION);
-        CAB_TRY(step(c, &c->w->instrs.p[i]));
-        if ((i + 1) % STEPS_PER_FUNCTION == 0 || i + 1 == c->w->instrs.n)
-            cab_buf_str(c->b, "}\n\n");
-    }
-    cab_buf_str(c->b, "static void execute(const sizes *z, u8 *const *v, u8 *work)\n{\n");
-    for (size_t i = 0; i < n; i++)
-        cab_buf_printf(c->b, "    steps_%zu(z, v, work);\n", i);
-    cab_buf_str(c->b, "}\n\n");
-    return CAB_OK;
-}
-
 /* ---- the public functions ---- */
 
 static const char public_text[] =
+    "static void drop_outputs(@_tensor *out, const u8 *made)\n{\n"
+    "    for (int i = 0; i < @_OUTPUTS; i++)\n"
+    "        if (made[i]) {\n            free(out[i].data);\n            out[i].data = NULL;\n        }\n}\n\n"
     "/* Memory for the outputs that bring none; all or nothing. */\n"
-    "static int make_outputs(@_tensor *out, const u64 *need)\n{\n"
-    "    u8 made[@_OUTPUTS + 1] = { 0 };\n"
+    "static int make_outputs(@_tensor *out, const u64 *need, u8 *made)\n{\n"
     "    int ok = 1;\n"
     "    for (int i = 0; i < @_OUTPUTS && ok; i++) {\n"
     "        if (out[i].data && out[i].bytes < need[i]) {\n"
@@ -215,21 +180,22 @@ static const char public_text[] =
     "            made[i] = 1;\n"
     "            ok = out[i].data ? 1 : say(\"no memory for output %d\", \"\", i, 0, 0);\n"
     "        }\n    }\n"
-    "    for (int i = 0; i < @_OUTPUTS && !ok; i++)\n"
-    "        if (made[i]) {\n            free(out[i].data);\n            out[i].data = NULL;\n        }\n"
+    "    if (!ok)\n        drop_outputs(out, made);\n"
     "    return ok;\n}\n\n"
     "int @_run(const @_tensor *inputs, @_tensor *outputs)\n{\n"
-    "    sizes z = { 0 };\n    u64 need[@_OUTPUTS + 1];\n    u8 *v[N_VALUES], *work;\n"
+    "    sizes z = { 0 };\n    u64 need[@_OUTPUTS + 1];\n"
+    "    u8 *v[N_VALUES], *work, made[@_OUTPUTS + 1] = { 0 };\n    int ok;\n"
     "    if (!measure(inputs, &z) || !read_inputs(&z, inputs))\n        return 1;\n"
     "    describe(&z, outputs, need);\n"
     "    work = z.work < SIZE_MAX ? malloc((size_t)z.work + 1) : NULL;\n"
     "    if (!work)\n"
     "        return 1 + say(\"no memory for %d bytes of intermediate tensors\", \"\", (i64)z.work, 0, 0);\n"
-    "    if (!make_outputs(outputs, need)) {\n        free(work);\n        return 1;\n    }\n"
+    "    if (!make_outputs(outputs, need, made)) {\n        free(work);\n        return 1;\n    }\n"
     "    locate(&z, inputs, outputs, work, v);\n"
-    "    execute(&z, v, work);\n"
+    "    ok = execute(&z, v, work);\n"
     "    free(work);\n"
-    "    return 0;\n}\n\n"
+    "    if (!ok)\n        drop_outputs(outputs, made);\n"
+    "    return !ok;\n}\n\n"
     "int @_memory(const @_tensor *inputs, @_tensor *outputs, size_t *work)\n{\n"
     "    sizes z = { 0 };\n    u64 need[@_OUTPUTS + 1];\n"
     "    if (!measure(inputs, &z))\n        return 1;\n"
@@ -261,7 +227,8 @@ static void title(cab_cmodel *c)
 
 static void state(cab_cmodel *c)
 {
-    size_t n = c->fixed ? 0 : c->w->scalars.slots.n;
+    bool late = c->n_early < c->w->scalars.slots.n;
+    size_t n = c->fixed && !late ? 0 : c->w->scalars.slots.n;
     cab_buf_printf(c->b, "enum { N_VALUES = %zu };\n\n", c->w->values.n + 1);
     cab_buf_printf(c->b, "typedef struct sizes {\n"
         "    i64 s[%zu];                  /* the shape program's numbers */\n"
@@ -273,7 +240,7 @@ static void state(cab_cmodel *c)
                       "static _Thread_local char error_text[400];\n#endif\n\n");
 }
 
-/* Whether all sizes are numbers, and then where buffers are. */
+/* Whether all sizes of buffers are numbers, and then where buffers are. */
 static cab_status place(cab_cmodel *c)
 {
     const cab_planner *w = c->w;
@@ -282,7 +249,10 @@ static cab_status place(cab_cmodel *c)
     uint32_t *order = CAB_NEW_N(c->arena, uint32_t, n_values + 1);
     c->at = CAB_NEW_N(c->arena, uint64_t, n_values + 1);
     c->fixed = true;
-    for (size_t i = 0; i < n; i++) {
+    while (c->n_early < n && w->scalars.slots.p[c->n_early].op != CAB_S_SIZE_READ)
+        c->n_early++;
+    CAB_TRY(cab_cm_sizes_are_early(c));
+    for (size_t i = 0; i < c->n_early; i++) {
         c->fixed &= w->scalars.slots.p[i].op == CAB_S_CONST;
         slot[i] = w->scalars.slots.p[i].imm;
     }
@@ -313,7 +283,7 @@ static cab_status body(cab_cmodel *c)
     cab_cm_shape(c);
     cab_cm_helpers(c);
     locate(c);
-    CAB_TRY(steps(c));
+    CAB_TRY(cab_cm_steps(c));
     cab_cm_put(c, public_text);
     return CAB_OK;
 }

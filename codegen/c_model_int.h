@@ -13,6 +13,7 @@ typedef struct cab_cmodel {
     const cab_codegen_options *o;
     const char *prefix;        /* of the public names */
     bool fixed;                /* no size depends on an input */
+    uint32_t n_early;          /* slots before the first that is set during the run */
     size_t n_arena;            /* values of class ARENA */
     uint64_t *at;              /* of those: offset where fixed, else number in z->at */
     uint64_t arena_bytes;      /* fixed */
@@ -38,6 +39,18 @@ void cab_cm_api(cab_buf *b, const cab_program *p, const char *prefix);
 
 /* ---- c_shape.c: inputs -> sizes; what measure() and its kin are ---- */
 void cab_cm_shape(cab_cmodel *c);
+/* Slots first .. end - 1, in a function that gives 0 when they cannot be. */
+void cab_cm_slots(cab_cmodel *c, uint32_t first, uint32_t end);
+/* A call that gives 0 and says why where the check does not hold. */
+void cab_cm_check(cab_cmodel *c, const cab_plan_check *k);
+
+/* ---- c_flow.c: instructions in order, and those that decide what runs ---- */
+/* Everything has a size that the inputs decide. */
+cab_status cab_cm_sizes_are_early(const cab_cmodel *c);
+cab_status cab_cm_steps(cab_cmodel *c);
+
+/* ---- c_model.c, for it: one instruction that computes ---- */
+cab_status cab_cm_step(cab_cmodel *c, const cab_plan_instr *x);
 
 /* ---- c_tables.c: constants and the helpers of plans ---- */
 void cab_cm_constants(cab_cmodel *c);

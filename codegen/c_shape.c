@@ -27,17 +27,17 @@ static void quoted(cab_cmodel *c, uint32_t string)
 
 /* ---- the sizes ---- */
 
-static void slots(cab_cmodel *c)
+void cab_cm_slots(cab_cmodel *c, uint32_t first, uint32_t end)
 {
     cab_buf_str(c->b, "    int ok = 1;\n");
-    for (size_t i = 0; i < c->w->scalars.slots.n; i++) {
+    for (uint32_t i = first; i < end; i++) {
         const cab_plan_scalar *s = &c->w->scalars.slots.p[i];
         if (s->op == CAB_S_INPUT_DIM)
-            cab_buf_printf(c->b, "    z->s[%zu] = in[%u].dims[%u];\n", i, s->a, s->b);
+            cab_buf_printf(c->b, "    z->s[%u] = in[%u].dims[%u];\n", i, s->a, s->b);
         else if (s->op == CAB_S_CAPACITY)      /* no state is held: the extent itself */
-            cab_buf_printf(c->b, "    z->s[%zu] = %s;\n", i, cab_cm_slot(c, s->a));
+            cab_buf_printf(c->b, "    z->s[%u] = %s;\n", i, cab_cm_slot(c, s->a));
         else if (s->op != CAB_S_CONST)
-            cab_buf_printf(c->b, "    ok = ok && %s(%s, %s, &z->s[%zu]);\n", op_names[s->op],
+            cab_buf_printf(c->b, "    ok = ok && %s(%s, %s, &z->s[%u]);\n", op_names[s->op],
                            cab_cm_slot(c, s->a), cab_cm_slot(c, s->b), i);
     }
     cab_buf_str(c->b, "    if (!ok)\n        return say(\"a size overflows or divides by zero "
@@ -72,13 +72,26 @@ static void extents(cab_cmodel *c)
     }
 }
 
+void cab_cm_check(cab_cmodel *c, const cab_plan_check *k)
+{
+    int64_t known;
+    const char *a = cab_cm_slot(c, k->a), *b = cab_cm_slot(c, k->b);
+    bool le = (k->kind & ~(uint32_t)CAB_C_LATE) == CAB_C_LE;
+    cab_buf_printf(c->b, le ? "at_most(%s, %s, " : "equal(%s, %s, ", a, b);
+    if (le)
+        cab_buf_printf(c->b, "%s, ", cab_cm_known(c, k->a, &known) ? b : a);
+    quoted(c, k->why);
+    cab_buf_str(c->b, ")");
+}
+
 static void guards(cab_cmodel *c)
 {
     for (size_t i = 0; i < c->w->checks.n; i++) {
-        const cab_plan_check *k = &c->w->checks.p[i];
-        cab_buf_printf(c->b, "    if (!equal(%s, %s, ", cab_cm_slot(c, k->a), cab_cm_slot(c, k->b));
-        quoted(c, k->why);
-        cab_buf_str(c->b, "))\n        return 0;\n");
+        if (c->w->checks.p[i].kind & CAB_C_LATE)
+            continue;
+        cab_buf_str(c->b, "    if (!");
+        cab_cm_check(c, &c->w->checks.p[i]);
+        cab_buf_str(c->b, ")\n        return 0;\n");
     }
 }
 
@@ -86,7 +99,7 @@ static void guards(cab_cmodel *c)
 static void size_check(cab_cmodel *c, uint8_t *seen, uint32_t slot, bool bytes, uint32_t name)
 {
     int64_t known;
-    if (seen[slot] || cab_cm_known(c, slot, &known))
+    if (seen[slot] || slot >= c->n_early || cab_cm_known(c, slot, &known))
         return;
     seen[slot] = 1;
     cab_buf_printf(c->b, "    if (!size_is(%s, %s, ", cab_cm_slot(c, slot),
@@ -168,7 +181,7 @@ static void measure(cab_cmodel *c)
                           "are for little-endian machines\", \"\", 0, 0, 0);\n");
     input_types(c);
     if (!c->fixed)
-        slots(c);
+        cab_cm_slots(c, 0, c->n_early);
     extents(c);
     guards(c);
     sizes(c);

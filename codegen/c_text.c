@@ -85,6 +85,17 @@ static const struct fragment { const char *name, *text; } fragments[] = {
     { "equal(",
       "static int equal(i64 a, i64 b, const char *why)\n{\n"
       "    return a == b ? 1 : say(\"sizes do not fit: %s (%d and %d)\", why, a, b, 0);\n}\n\n" },
+    { "at_most(",
+      "static int at_most(i64 a, i64 b, i64 is, const char *why)\n{\n"
+      "    return a <= b ? 1 : say(\"%s, not %d\", why, is, 0, 0);\n}\n\n" },
+    { "in_node(",
+      "/* Says where, in front of what was said. */\n"
+      "static int in_node(int ok, const char *node)\n{\n"
+      "    char said[sizeof error_text];\n"
+      "    if (ok)\n        return 1;\n"
+      "    memcpy(said, error_text, sizeof said);\n"
+      "    say(\"node '%s': \", node, 0, 0, 0);\n"
+      "    add(said);\n    return 0;\n}\n\n" },
     { "size_is(",
       "static int size_is(i64 n, i64 below, const char *name)\n{\n"
       "    return n >= 0 && n < below && (u64)n < SIZE_MAX ? 1\n"

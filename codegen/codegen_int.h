@@ -98,6 +98,7 @@ typedef struct cab_block {
     uint32_t first;                    /* its first instruction */
     CAB_VEC(uint32_t) leave;           /* instructions whose target is its end */
 } cab_block;
+typedef struct cab_slots { const uint32_t *p; size_t n; } cab_slots;
 /* The tables of a plan while they are made, and when they are done. */
 typedef struct cab_planner {
     cab_arena *arena;
@@ -117,17 +118,24 @@ typedef struct cab_planner {
     uint32_t n_custom;                 /* instructions of that kind so far */
     CAB_VEC(uint32_t) slot_words;      /* which words are slots */
     uint8_t *has_memory;               /* buffer of a late size: ALLOC was written */
+    uint8_t *swaps_late;               /* buffer changes places with one of a late size */
     CAB_VEC(cab_block) open;           /* IF and LOOP without their END yet */
+    CAB_VEC(uint32_t) symbols;         /* slots of the symbols set so far, in order */
+    CAB_VEC(uint32_t) changed;         /* of those: not followed by EVAL_SHAPE yet */
+    CAB_VEC(cab_slots) causes;         /* by number in EVAL_SHAPE.c: what changed */
 } cab_planner;
 cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *out, cab_diag *d);
 /* ---- plan_flow.c: steps that decide what runs ---- */
-/* Symbols of the run get their slots before any other use of them. */
+/* Symbols of the run get their slots before any other use of them; buffers that
+ * change places have memory of one class. */
 void cab_plan_bind_symbols(cab_planner *w);
 cab_status cab_plan_flow(cab_planner *w, const cab_step *s);
 /* A buffer of a late size that s is the first to touch gets its memory. */
 cab_status cab_plan_alloc_first(cab_planner *w, const cab_step *s);
 /* The same for outputs that no step touches. */
 cab_status cab_plan_alloc_outputs(cab_planner *w);
+/* Before a step that is no SET: sizes follow the symbols that changed. */
+void cab_plan_follow(cab_planner *w);
 /* When all is written: slots in order, DYNAMIC memory shared. */
 void cab_plan_finish_flow(cab_planner *w);
 /* plan_write.c, for it: the value of a buffer; its lifetime reaches to now. */

@@ -5,6 +5,7 @@ libcodegen_a_SOURCES += \
 	codegen/link.c \
 	codegen/scalars.c \
 	codegen/c_api.c \
+	codegen/c_flow.c \
 	codegen/c_model.c \
 	codegen/c_model_int.h \
 	codegen/c_shape.c \

@@ -2,9 +2,10 @@
 /*
  * plan_flow.c - steps that decide what runs, as instructions.
  *
- * Blocks become jumps.  A symbol that is set is followed by an EVAL_SHAPE of
- * what follows from it; which slots those are is known at the end, when slots
- * are put in order, and so are the numbers of DYNAMIC memory.
+ * Blocks become jumps.  Symbols that are set are followed by an EVAL_SHAPE of
+ * what follows from them, of each symbol they share a slot with; which slots
+ * those are is known at the end, when slots are put in order, and so are the
+ * numbers of DYNAMIC memory.  Those that evaluate nothing are left out then.
  */
 #include "codegen/codegen_int.h"
 #include <string.h>
@@ -12,13 +13,6 @@
 static uint32_t now(const cab_planner *w) { return (uint32_t)w->instrs.n; }
 
 static void instr(cab_planner *w, cab_plan_instr x) { cab_vec_push(w->arena, &w->instrs, x); }
-
-void cab_plan_bind_symbols(cab_planner *w)
-{
-    for (size_t i = 0; i < w->p->steps.n; i++)
-        if (w->p->steps.p[i].sym)
-            cab_scalars_bind_late(&w->scalars, w->p->steps.p[i].sym);
-}
 
 static cab_status slot(cab_planner *w, const cab_dim *x, uint32_t *out)
 {
@@ -51,7 +45,38 @@ static bool is_dynamic(const cab_planner *w, int b)
 {
     const cab_buffer *f = &w->p->buffers.p[b];
     return f->type.kind == CAB_KIND_tensor &&
-           (f->kind == CAB_BUFFER_TEMP || f->kind == CAB_BUFFER_OUTPUT) && is_late(w, f->elems);
+           (f->kind == CAB_BUFFER_TEMP || f->kind == CAB_BUFFER_OUTPUT) &&
+           (w->swaps_late[b] || is_late(w, f->elems));
+}
+
+void cab_plan_bind_symbols(cab_planner *w)
+{
+    for (size_t i = 0; i < w->p->steps.n; i++)
+        if (w->p->steps.p[i].sym)
+            cab_scalars_bind_late(&w->scalars, w->p->steps.p[i].sym);
+    for (size_t i = 0; i < w->p->steps.n; i++) {
+        const cab_step *s = &w->p->steps.p[i];
+        if (s->kind == CAB_STEP_SWAP)
+            w->swaps_late[s->args[0]] = w->swaps_late[s->args[1]] =
+                is_dynamic(w, s->args[0]) || is_dynamic(w, s->args[1]);
+    }
+}
+
+static cab_block *innermost_loop(cab_planner *w)
+{
+    size_t i = w->open.n;
+    while (i && !w->open.p[i - 1].loop)
+        i--;
+    return i ? &w->open.p[i - 1] : NULL;
+}
+
+/* What a loop adds to is alive from its beginning: each time, what ran before
+ * the step must leave it alone. */
+static void live_from_loop(cab_planner *w, uint32_t v)
+{
+    const cab_block *b = innermost_loop(w);
+    if (b && w->values.p[v].first > b->first)
+        w->values.p[v].first = b->first;
 }
 
 static cab_status alloc(cab_planner *w, int b, bool keep)
@@ -61,6 +86,8 @@ static cab_status alloc(cab_planner *w, int b, bool keep)
     if (is_dynamic(w, b) && w->values.p[v].cls == CAB_V_ARENA)
         w->values.p[v].cls = CAB_V_DYNAMIC;
     cab_plan_touch(w, v);
+    if (keep)
+        live_from_loop(w, v);
     w->has_memory[b] = 1;
     if (is_dynamic(w, b))
         instr(w, (cab_plan_instr){ .op = CAB_I_ALLOC, .a = v, .b = keep });
@@ -79,6 +106,7 @@ cab_status cab_plan_alloc_first(cab_planner *w, const cab_step *s)
 
 cab_status cab_plan_alloc_outputs(cab_planner *w)
 {
+    cab_plan_follow(w);
     for (size_t i = 0; i < w->p->outputs.n; i++) {
         int b = host_of(w, w->p->outputs.p[i]);
         if (!w->has_memory[b] && is_dynamic(w, b))
@@ -88,10 +116,40 @@ cab_status cab_plan_alloc_outputs(cab_planner *w)
 }
 
 /* ---- symbols ---- */
-/* What follows from the symbol in a slot; b is filled in at the end. */
-static void follow(cab_planner *w, uint32_t symbol)
+static void change(cab_planner *w, uint32_t symbol)
 {
-    instr(w, (cab_plan_instr){ .op = CAB_I_EVAL_SHAPE, .a = symbol });
+    bool known = false;
+    for (size_t i = 0; i < w->symbols.n; i++)
+        known |= w->symbols.p[i] == symbol;
+    if (!known)
+        cab_vec_push(w->arena, &w->symbols, symbol);
+    cab_vec_push(w->arena, &w->changed, symbol);
+}
+
+static bool is_in(const uint32_t *p, size_t n, uint32_t x)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] == x)
+            return true;
+    return false;
+}
+
+/* A slot stands behind the last of its symbols.  So a symbol set once more
+ * moves slots behind itself and behind those that were set first after it. */
+void cab_plan_follow(cab_planner *w)
+{
+    cab_slots cause = { w->changed.p, w->changed.n };
+    bool begun = false;
+    if (!cause.n)
+        return;
+    cab_vec_push(w->arena, &w->causes, cause);
+    for (size_t i = 0; i < w->symbols.n; i++) {
+        begun |= is_in(cause.p, cause.n, w->symbols.p[i]);
+        if (begun)
+            instr(w, (cab_plan_instr){ .op = CAB_I_EVAL_SHAPE, .a = w->symbols.p[i],
+                                       .c = (uint32_t)w->causes.n - 1 });
+    }
+    memset(&w->changed, 0, sizeof w->changed);
 }
 
 static cab_status read_symbol(cab_planner *w, const cab_step *s)
@@ -105,17 +163,21 @@ static cab_status read_symbol(cab_planner *w, const cab_step *s)
     cab_plan_touch(w, v);
     instr(w, (cab_plan_instr){ .op = CAB_I_SIZE_READ, .a = sym, .b = v,
                                .c = (uint32_t)s->params[0]->value });
-    follow(w, sym);
+    change(w, sym);
     return CAB_OK;
 }
 
+/* Several in a row are followed once, all of them: sizes never see half of a
+ * parallel assignment. */
 static cab_status set_symbol(cab_planner *w, const cab_step *s)
 {
     uint32_t sym, x;
+    if (s->params[0]->kind != CAB_DIM_SYM && is_late(w, s->params[0]))
+        cab_plan_follow(w);
     CAB_TRY(slot(w, s->sym, &sym));
     CAB_TRY(slot(w, s->params[0], &x));
     instr(w, (cab_plan_instr){ .op = CAB_I_SET, .a = sym, .b = x });
-    follow(w, sym);
+    change(w, sym);
     return CAB_OK;
 }
 
@@ -159,24 +221,17 @@ static cab_status loop(cab_planner *w, const cab_step *s)
     CAB_TRY(slot(w, s->params[0], &x.b));
     open_block(w, true);
     instr(w, x);
-    follow(w, x.a);
+    change(w, x.a);
+    cab_plan_follow(w);                /* NEXT leads here */
     return CAB_OK;
 }
 
-static cab_block *innermost_loop(cab_planner *w)
-{
-    size_t i = w->open.n - 1;
-    while (!w->open.p[i].loop)
-        i--;
-    return &w->open.p[i];
-}
-
-/* What was alive before a loop and is used in it lives until its end. */
+/* What was alive when a loop began and is used in it lives until its end. */
 static void extend(cab_planner *w, uint32_t first)
 {
     for (size_t i = 0; i < w->values.n; i++) {
         cab_plan_value *v = &w->values.p[i];
-        if (v->first < first && v->last >= first)
+        if (v->first <= first && v->last >= first)
             v->last = now(w);
     }
 }
@@ -256,12 +311,14 @@ static cab_status list(cab_planner *w, const cab_step *s)
         CAB_TRY(slot(w, s->sym, &x.c));
     instr(w, x);
     if (s->sym)
-        follow(w, x.c);
+        change(w, x.c);
     return CAB_OK;
 }
 
 cab_status cab_plan_flow(cab_planner *w, const cab_step *s)
 {
+    if (s->kind != CAB_STEP_SET)
+        cab_plan_follow(w);
     if (list_number(s->kind) != CAB_PLAN_NONE)
         return list(w, s);
     switch (s->kind) {
@@ -294,6 +351,28 @@ static bool sets_slot_of(uint32_t list_op)
     return sets_slot[list_op];
 }
 
+/* The slots behind a symbol depend on one of those that changed. */
+static bool moves(const cab_planner *w, const cab_plan_instr *x, const uint32_t *to,
+                  const uint32_t *next)
+{
+    const cab_slots *c = &w->causes.p[x->c];
+    uint32_t first = to[x->a] + 1, end = next[to[x->a]];
+    uint8_t *moved = CAB_NEW_N(w->arena, uint8_t, end + 1);
+    bool any = false;
+    for (size_t i = 0; i < c->n; i++)
+        if (to[c->p[i]] < end)
+            moved[to[c->p[i]]] = 1;
+    for (uint32_t i = 0; i < end; i++) {
+        const cab_plan_scalar *s = &w->scalars.slots.p[i];
+        if (s->op >= CAB_S_ADD && s->op <= CAB_S_MAX)
+            moved[i] = moved[s->a] | moved[s->b];
+        else if (s->op == CAB_S_CAPACITY)
+            moved[i] = moved[s->a];
+        any |= moved[i] && i >= first;
+    }
+    return any;
+}
+
 static void renumber_instrs(cab_planner *w, const uint32_t *to, const uint32_t *next)
 {
     for (size_t i = 0; i < w->instrs.n; i++) {
@@ -302,8 +381,9 @@ static void renumber_instrs(cab_planner *w, const uint32_t *to, const uint32_t *
         case CAB_I_LAUNCH: x->c = to[x->c]; break;
         case CAB_I_SIZE_READ: x->a = to[x->a]; break;
         case CAB_I_EVAL_SHAPE:
-            x->b = next[to[x->a]];
+            x->b = moves(w, x, to, next) ? next[to[x->a]] : to[x->a] + 1;
             x->a = to[x->a] + 1;
+            x->c = 0;
             break;
         case CAB_I_BRANCH: x->b = to[x->b]; break;
         case CAB_I_LOOP: case CAB_I_SET: x->b = to[x->b]; x->a = to[x->a]; break;
@@ -349,6 +429,34 @@ static void order_slots(cab_planner *w)
     renumber_instrs(w, to, symbol_after(w));
 }
 
+static bool is_idle(const cab_plan_instr *x) { return x->op == CAB_I_EVAL_SHAPE && x->a == x->b; }
+
+/* Leaves out what evaluates nothing; targets and lifetimes move along. */
+static void drop_idle(cab_planner *w)
+{
+    uint32_t n = (uint32_t)w->instrs.n, *to = CAB_NEW_N(w->arena, uint32_t, n + 1), at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        to[i] = at;
+        if (!is_idle(&w->instrs.p[i]))
+            w->instrs.p[at++] = w->instrs.p[i];
+    }
+    to[n] = at;
+    w->instrs.n = at;
+    for (uint32_t i = 0; i < at; i++) {
+        cab_plan_instr *x = &w->instrs.p[i];
+        if (x->op == CAB_I_JUMP || x->op == CAB_I_BRANCH || x->op == CAB_I_SAME)
+            x->a = to[x->a];
+        else if (x->op == CAB_I_LOOP)
+            x->c = to[x->c];
+        else if (x->op == CAB_I_NEXT)
+            x->b = to[x->b];
+    }
+    for (size_t i = 0; i < w->values.n; i++) {
+        w->values.p[i].first = to[w->values.p[i].first];
+        w->values.p[i].last = to[w->values.p[i].last];
+    }
+}
+
 /* Values that are never alive together share a number: linear scan over the
  * instructions. */
 static void share_memory(cab_planner *w)
@@ -380,9 +488,10 @@ void cab_plan_finish_flow(cab_planner *w)
         a->last = b->last = a->last > b->last ? a->last : b->last;
         a->first = b->first = a->first < b->first ? a->first : b->first;
     }
+    order_slots(w);
+    drop_idle(w);
     for (size_t i = 0; i < w->values.n; i++)
         dynamic |= w->values.p[i].cls == CAB_V_DYNAMIC;
     if (dynamic)
         share_memory(w);
-    order_slots(w);
 }

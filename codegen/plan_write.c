@@ -299,6 +299,7 @@ static cab_status write_step(cab_planner *w, size_t i)
     const cab_step *s = &w->p->steps.p[i];
     if (cab_flow_row_of(s->kind))
         return cab_plan_flow(w, s);
+    cab_plan_follow(w);
     CAB_TRY(cab_plan_alloc_first(w, s));
     CAB_TRY(clear_first(w, s));
     CAB_TRY(skip_unless(w, s));
@@ -447,6 +448,7 @@ cab_status cab_plan_build(cab_arena *a, const cab_plan_source *s, cab_planner *o
         cab_constants_compare(&out->constants);
     out->value_of = CAB_NEW_N(a, uint32_t, out->p->buffers.n);
     out->zero_done = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
+    out->swaps_late = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
     out->has_memory = CAB_NEW_N(a, uint8_t, out->p->buffers.n);
     for (size_t i = 0; i < out->p->buffers.n; i++)
         out->value_of[i] = CAB_PLAN_NONE;

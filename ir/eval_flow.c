@@ -58,6 +58,8 @@ static cab_status once(cab_eval *e, loop *l, int64_t i, bool *more)
     for (int k = 0; k < l->stacked; k++) {
         cab_tensor *t = &l->given[l->go + l->carried + k];
         uint64_t n = 0;
+        if (i && memcmp(t->dims, l->stack[k].last.dims, (size_t)t->rank * sizeof *t->dims))
+            return cab_eval_error(e, CAB_EINPUT, "a stacked value keeps its shape");
         cab_dtype_bytes(t->dtype, (uint64_t)cab_tensor_numel(t), &n);
         cab_buf_bytes(&l->stack[k].bytes, t->data, n);
         l->stack[k].last = *t;

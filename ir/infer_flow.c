@@ -118,6 +118,25 @@ cab_status cab_infer_if(cab_graph *g, cab_node *n, cab_diag *d)
     return CAB_OK;
 }
 
+/* What the body gives fits what it gets the next time. */
+static cab_status check_given(const cab_node *n, const cab_graph *body, int64_t go,
+                              int64_t carried, cab_diag *d)
+{
+    const cab_type *t = go ? &body->outputs.p[0]->type : NULL;
+
+    if (t && (t->dtype != CAB_DT_bool || cab_type_numel_static(t) != 1))
+        return cab_infer_fail(n, d, "graph '%s' does not begin with one bool", body->name);
+    for (int64_t i = 0; i < carried; i++) {
+        const cab_type *x = &body->inputs.p[i]->type, *y = &body->outputs.p[go + i]->type;
+
+        if (x->kind != y->kind || x->dtype != y->dtype ||
+            (x->kind == CAB_KIND_tensor && x->rank != y->rank))
+            return cab_infer_fail(n, d, "carried value %lld has another type the next time",
+                                  (long long)i);
+    }
+    return CAB_OK;
+}
+
 cab_status cab_infer_loop(cab_graph *g, cab_node *n, cab_diag *d)
 {
     const cab_graph *body = cab_attr_find(n, "body")->u.graph;
@@ -140,6 +159,7 @@ cab_status cab_infer_loop(cab_graph *g, cab_node *n, cab_diag *d)
         return cab_infer_fail(n, d, "%lld values are carried, %zu given", (long long)carried,
                               body->outputs.n);
     CAB_TRY(check_inputs(n, body, 0, 0, (size_t)n->n_in, d));
+    CAB_TRY(check_given(n, body, go, carried, d));
     n_dims = cab_attr_dims(n, "dims", &dims);
     for (int i = 0; i < n->n_out; i++) {
         const cab_value *v_in = i < carried ? body->inputs.p[i] : NULL;

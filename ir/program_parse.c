@@ -8,11 +8,25 @@
 #include "ir/spec_scan.h"
 #include <string.h>
 
+/* One symbol, without what follows: its least value may be negative. */
+static cab_status parse_symbol(cab_scan *p, const cab_dim **out)
+{
+    cab_scan one = *p;
+    cab_scan_skip(p);
+    size_t n = *p->s == '`' ? strcspn(p->s + 1, "`") + 2 : cab_scan_word_length(p->s);
+    if (n > strlen(p->s))
+        return cab_scan_fail(p, "a name without end");
+    one.s = cab_strndup(p->a, p->s, n);
+    p->s += n;
+    *out = cab_dim_parse(p->dims, &one.s);
+    return *out && !*one.s ? CAB_OK : cab_scan_fail(p, "expected a symbol");
+}
+
 static cab_status parse_sym_line(cab_scan *p)
 {
-    const cab_dim *x;
+    const cab_dim *x = NULL;
     int64_t lo, hi, divisor;
-    CAB_TRY(cab_scan_dim(p, &x));
+    CAB_TRY(parse_symbol(p, &x));
     CAB_TRY(cab_scan_i64(p, &lo));
     CAB_TRY(cab_scan_i64(p, &hi));
     CAB_TRY(cab_scan_i64(p, &divisor));

@@ -264,6 +264,15 @@ static bool flow_kinds_fit(const cab_program *p, const cab_step *s)
     }
 }
 
+static bool is_own(const cab_buffer *b) { return b->kind == CAB_BUFFER_TEMP && b->alias_of < 0; }
+
+/* Memory that changes places is nobody else's. */
+static bool swap_ok(const cab_program *p, const cab_step *s)
+{
+    const cab_buffer *x = &p->buffers.p[s->args[0]], *y = &p->buffers.p[s->args[1]];
+    return x != y && is_own(x) && is_own(y) && x->type.dtype == y->type.dtype;
+}
+
 static cab_status verify_flow(const cab_program *p, size_t i, const cab_flow_row *f, cab_diag *d)
 {
     const cab_step *s = &p->steps.p[i];
@@ -276,6 +285,14 @@ static cab_status verify_flow(const cab_program *p, size_t i, const cab_flow_row
     if (s->kind == CAB_STEP_READ && !cab_dtype_is_int(p->buffers.p[s->args[0]].type.dtype) &&
         p->buffers.p[s->args[0]].type.dtype != CAB_DT_bool)
         return program_fail(p, d, "step %zu reads a number that is no integer", i);
+    if ((s->kind == CAB_STEP_ALLOC || s->kind == CAB_STEP_GROW) &&
+        p->buffers.p[s->args[0]].kind != CAB_BUFFER_TEMP &&
+        p->buffers.p[s->args[0]].kind != CAB_BUFFER_OUTPUT)
+        return program_fail(p, d, "step %zu gives memory to an input or a constant", i);
+    if (s->kind == CAB_STEP_GROW && !is_own(&p->buffers.p[s->args[0]]))
+        return program_fail(p, d, "step %zu grows what is no buffer of its own", i);
+    if (s->kind == CAB_STEP_SWAP && !swap_ok(p, s))
+        return program_fail(p, d, "step %zu exchanges what are not two buffers of its own", i);
     return CAB_OK;
 }
 

@@ -4,7 +4,8 @@
  *
  * Checks, for a graph and everything inside it: the node list and the links
  * between nodes and values; definition before use; unique names; use lists
- * that match the operands; ops of the level only; every node against its rows;
+ * that match the operands; ops of the level only, and at CORE level no value of
+ * an outer graph; every node against its rows;
  * attribute values that can be read; at CORE level, stored types that are the
  * inferred ones.  The first failure ends it.  The graph is as before
  * afterwards: what inference writes is put back.
@@ -15,7 +16,12 @@
 enum { MAX_DEPTH = 256 };
 
 /* By value id of the whole tree. */
-typedef struct seen { const cab_value *v; bool defined; int operands, outputs; } seen;
+typedef struct seen {
+    const cab_value *v;
+    const cab_graph *g;        /* that defines it */
+    bool defined;
+    int operands, outputs;
+} seen;
 
 typedef struct verify {
     const cab_graph *root;
@@ -65,17 +71,20 @@ static cab_status define(verify *c, const cab_graph *g, const cab_node *n,
         return fail(c, n, "a value that is not of this graph");
     if (c->values[v->id].v)
         return fail(c, n, "%s is defined twice", name_of(c, v));
-    c->values[v->id] = (seen){ v, true, 0, 0 };
+    c->values[v->id] = (seen){ v, g, true, 0, 0 };
     if (v->name && cab_graph_find(g, v->name) != v)
         return fail(c, n, "the name of %s is not unique", name_of(c, v));
     return CAB_OK;
 }
 
-static cab_status use(verify *c, const cab_node *n, const cab_value *v)
+/* By something in graph g; n says where. */
+static cab_status use(verify *c, const cab_graph *g, const cab_node *n, const cab_value *v)
 {
-    if (v->id < c->n_values && c->values[v->id].v == v && c->values[v->id].defined)
-        return CAB_OK;
-    return fail(c, n, "%s is used before its definition", name_of(c, v));
+    if (v->id >= c->n_values || c->values[v->id].v != v || !c->values[v->id].defined)
+        return fail(c, n, "%s is used before its definition", name_of(c, v));
+    if (g->level == CAB_LEVEL_CORE && c->values[v->id].g != g)
+        return fail(c, n, "graph '%s' sees only its inputs, not %s", g->name, name_of(c, v));
+    return CAB_OK;
 }
 
 static cab_status check_links(verify *c, const cab_graph *g, const cab_node *n)
@@ -86,7 +95,7 @@ static cab_status check_links(verify *c, const cab_graph *g, const cab_node *n)
     for (int i = 0; i < n->n_in; i++) {
         if (!n->in[i])
             continue;
-        CAB_TRY(use(c, n, n->in[i]));
+        CAB_TRY(use(c, g, n, n->in[i]));
         c->values[n->in[i]->id].operands++;
     }
     for (int i = 0; i < n->n_out; i++)
@@ -230,7 +239,7 @@ static cab_status check_graph(verify *c, const cab_graph *g, const cab_node *own
     if (g->outputs.n != g->output_names.n)
         return fail(c, owner, "outputs of graph '%s' without names", g->name);
     for (size_t i = 0; i < g->outputs.n; i++) {
-        CAB_TRY(use(c, owner, g->outputs.p[i]));
+        CAB_TRY(use(c, g, owner, g->outputs.p[i]));
         c->values[g->outputs.p[i]->id].outputs++;
     }
     leave(c, g);

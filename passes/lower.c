@@ -56,12 +56,13 @@ static bool has_host(const cab_vinfo *i)
     return i->output >= 0 || i->inside != CAB_INSIDE_NONE;
 }
 
-/* A reshape outside groups is another view of its operand's storage. */
+/* A reshape outside groups is another view of its operand's storage, unless a
+ * body has to give it at a place. */
 static bool may_alias(const cab_lower *l, const cab_node *n)
 {
     return n->op->id == CAB_OP_reshape && n->group <= 0 && !is_leaf(n->in[0]) &&
            !n->in[0]->type.layout && !n->out[0]->type.layout &&
-           !has_host(cab_lower_info(l, n->out[0]));
+           !has_host(cab_lower_info(l, n->out[0])) && cab_lower_info(l, n->out[0])->at.buffer < 0;
 }
 
 /* ---- backwards: what is stored, and where ---- */

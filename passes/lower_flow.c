@@ -231,16 +231,13 @@ static void leave(cab_lower *l, const outer *o)
     l->inside = o->inside;
 }
 
-/* Parallel assignment; with more than one symbol, through others. */
-static void set_symbols(cab_lower *l, const cab_node *n, const char *to, const char *from)
+/* What the list says now, as expressions that stay so while the symbols of the
+ * other list are set: with more than one symbol, through others. */
+static const cab_dim **hold(cab_lower *l, const cab_node *n, const char *from)
 {
-    const cab_dim *const *sym, *const *x;
-    const cab_dim **held;
-    int64_t k = cab_attr_dims(n, to, &sym);
-    if (k <= 0)
-        return;
-    cab_attr_dims(n, from, &x);
-    held = CAB_NEW_N(l->c->scratch, const cab_dim *, k);
+    const cab_dim *const *x;
+    int64_t k = cab_attr_dims(n, from, &x);
+    const cab_dim **held = CAB_NEW_N(l->c->scratch, const cab_dim *, (k > 0 ? k : 0) + 1);
     for (int64_t i = 0; i < k; i++) {
         held[i] = x[i];
         if (k == 1 || cab_dim_is_const(x[i]))
@@ -249,6 +246,15 @@ static void set_symbols(cab_lower *l, const cab_node *n, const char *to, const c
         cab_dim_assume(l->d, held[i], x[i]->lo, x[i]->hi, 1);
         cab_lower_flow_step(l, CAB_STEP_SET, held[i], -1, x[i], NULL, NULL);
     }
+    return held;
+}
+
+/* Parallel assignment. */
+static void set_symbols(cab_lower *l, const cab_node *n, const char *to, const char *from)
+{
+    const cab_dim *const *sym;
+    int64_t k = cab_attr_dims(n, to, &sym);
+    const cab_dim **held = k > 0 ? hold(l, n, from) : NULL;
     for (int64_t i = 0; i < k; i++)
         cab_lower_flow_step(l, CAB_STEP_SET, sym[i], -1, held[i], NULL, NULL);
 }
@@ -444,6 +450,55 @@ static cab_status read_go(cab_lower *l, looping *k)
     return CAB_OK;
 }
 
+/* An extent of a carried value, not only of a stacked one. */
+static bool is_of_state(const looping *k, const cab_dim *sym)
+{
+    for (int i = 0; i < k->carried; i++) {
+        const cab_type *t = &k->body->inputs.p[i]->type;
+        for (int a = 0; a < t->rank; a++)
+            if (t->dims[a] == sym)
+                return true;
+    }
+    return false;
+}
+
+/* The extents of parts that were sized inside: the same each time. */
+static void set_parts(cab_lower *l, looping *k, const cab_dim *const *sym, int64_t n,
+                      const cab_dim **held)
+{
+    const cab_step texts = { .loc = k->n->loc, .what = "a stacked value keeps its shape" };
+    const cab_dim *again = cab_dim_min(l->d, k->iter, cab_dim_const(l->d, 1));
+    for (int64_t i = 0; i < n; i++) {
+        if (is_of_state(k, sym[i]))
+            continue;
+        cab_lower_flow_step(l, CAB_STEP_CHECK_EQ, NULL, -1,
+                  cab_dim_mul(l->d, again, sym[i]), cab_dim_mul(l->d, again, held[i]), &texts);
+        cab_lower_flow_step(l, CAB_STEP_SET, sym[i], -1, held[i], NULL, NULL);
+    }
+}
+
+/* Symbols for the next time.  Parts whose size is known only now are copied
+ * while the extents of carried values are still those of this time. */
+static cab_status next_symbols(cab_lower *l, looping *k)
+{
+    const cab_dim *const *sym;
+    int64_t n = cab_attr_dims(k->n, "syms", &sym);
+    const cab_dim **held;
+    if (n <= 0)
+        return CAB_OK;
+    held = hold(l, k->n, "next");
+    set_parts(l, k, sym, n, held);
+    for (int i = k->carried; i < k->n->n_out; i++)
+        if (!part_is_early(l, k, i)) {
+            alloc(l, CAB_STEP_GROW, k->stack[i].whole.buffer);
+            CAB_TRY(deliver(l, given_value(k, i), &k->stack[i].part, k->n));
+        }
+    for (int64_t i = 0; i < n; i++)
+        if (is_of_state(k, sym[i]))
+            cab_lower_flow_step(l, CAB_STEP_SET, sym[i], -1, held[i], NULL, NULL);
+    return CAB_OK;
+}
+
 /* Between the times: results to their places, symbols, then the exchange. */
 static cab_status end_time(cab_lower *l, looping *k)
 {
@@ -454,12 +509,7 @@ static cab_status end_time(cab_lower *l, looping *k)
     for (int i = 0; i < k->carried; i++)
         if (!k->carry[i].still)
             CAB_TRY(deliver(l, given_value(k, i), &k->carry[i].out, k->n));
-    set_symbols(l, k->n, "syms", "next");
-    for (int i = k->carried; i < k->n->n_out; i++)
-        if (!part_is_early(l, k, i)) {
-            alloc(l, CAB_STEP_GROW, k->stack[i].whole.buffer);
-            CAB_TRY(deliver(l, given_value(k, i), &k->stack[i].part, k->n));
-        }
+    CAB_TRY(next_symbols(l, k));
     for (int i = 0; i < k->carried; i++)
         if (!k->carry[i].still) {
             int *args = CAB_NEW_N(l->a, int, 2);

@@ -37,6 +37,7 @@ static bool make_tables(cab_session *s)
         { (void **)&s->dynamic_cap, s->plan->n_dynamic, sizeof *s->dynamic_cap },
         { (void **)&s->lists, s->plan->n_lists ? h->n_values : 0, sizeof *s->lists },
         { (void **)&s->held, s->plan->n_lists ? h->n_values : 0, sizeof *s->held },
+        { (void **)&s->dynamic_of, s->plan->n_dynamic, sizeof *s->dynamic_of },
         { (void **)&s->bufs, n_bufs, sizeof *s->bufs },
         { (void **)&s->buf_bytes, n_bufs, sizeof *s->buf_bytes },
         { (void **)&s->ints, n_ints, sizeof *s->ints },
@@ -104,7 +105,8 @@ void cab_session_destroy(cab_session *s)
         cab_session_free(s, s->packing[i].slots);
         cab_session_free(s, s->packing[i].offsets);
     }
-    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->dynamic_cap, s->lists, s->held, s->bufs,
+    void *tables[] = { s->slots, s->data, s->bytes, s->order, s->dynamic, s->dynamic_cap,
+                       s->dynamic_of, s->lists, s->held, s->bufs,
                        s->buf_bytes, s->ints, s->views, s->out_mem, s->out_cap, s->spare_mem,
                        s->spare_cap, s->copy_to, s->trace,
                        s->arena, s->scratch };

@@ -333,6 +333,13 @@ int cab_session_bind_output(cab_session *s, uint32_t i, cab_error *e)
     return CAB_OK;
 }
 
+/* Where an alias lies is decided during the run. */
+static bool is_late(const cab_plan *p, const cab_plan_value *v)
+{
+    return v->slot_bytes >= p->n_early || v->slot_offset >= p->n_early ||
+           p->values[v->index].slot_bytes >= p->n_early;
+}
+
 int cab_session_locate(cab_session *s, uint32_t value, cab_error *e)
 {
     const cab_plan_value *v = &s->plan->values[value];
@@ -340,16 +347,17 @@ int cab_session_locate(cab_session *s, uint32_t value, cab_error *e)
                           ? (uint64_t)s->slots[v->slot_bytes] : 0;
     if (v->cls != CAB_V_ALIAS)
         return CAB_OK;
-    if (!s->data[v->index]) {          /* not allocated yet */
-        s->data[value] = NULL;
-        s->bytes[value] = 0;
+    int64_t at = s->slots[v->slot_offset];
+    bool fits = at >= 0 && (uint64_t)at <= s->bytes[v->index] &&
+                s->bytes[value] <= s->bytes[v->index] - (uint64_t)at;
+    if (s->data[v->index] && fits) {
+        s->data[value] = (uint8_t *)s->data[v->index] + at;
         return CAB_OK;
     }
-    int64_t at = s->slots[v->slot_offset];
-    if (at < 0 || (uint64_t)at > s->bytes[v->index] ||
-        s->bytes[value] > s->bytes[v->index] - (uint64_t)at)
+    if (s->data[v->index] && !is_late(s->plan, v))
         return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: a tensor leaves its buffer");
-    s->data[value] = (uint8_t *)s->data[v->index] + at;
+    s->data[value] = NULL;             /* its buffer gets memory, or more of it, later */
+    s->bytes[value] = 0;
     return CAB_OK;
 }
 
@@ -372,10 +380,8 @@ static int locate_all(cab_session *s, const cab_packing *k, cab_error *e)
         case CAB_V_OUTPUT:
             if (v->kind)
                 s->copy_to[v->index] = NULL;
-            else if (v->slot_bytes < p->n_early)
+            else if (v->slot_bytes < p->n_early)   /* else by ALLOC */
                 rc = cab_session_bind_output(s, v->index, e);
-            else                       /* by ALLOC */
-                s->data[i] = s->copy_to[v->index] = NULL;
             break;
         default: break;
         }
@@ -453,6 +459,20 @@ static int check_limit(const cab_session *s, const cab_packing *k, cab_error *e)
                        (double)need / 1e6, (double)s->options.max_bytes / 1e6);
 }
 
+/* Outputs of late size have no memory yet, and DYNAMIC values that of their
+ * numbers. */
+static void forget_last_run(cab_session *s)
+{
+    const cab_plan *p = s->plan;
+    for (uint32_t i = 0; i < p->header->n_outputs; i++)
+        if (p->values[p->outputs[i]].slot_bytes >= p->n_early) {
+            s->data[p->outputs[i]] = s->copy_to[i] = NULL;
+            s->bytes[p->outputs[i]] = 0;
+        }
+    for (uint32_t i = 0; i < p->n_dynamic; i++)
+        s->dynamic_of[i] = i;
+}
+
 int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
                      cab_tensor_view *outputs, cab_error *e)
 {
@@ -472,5 +492,6 @@ int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
     s->scratch_bytes = k->scratch_bytes;
     s->inputs = inputs;
     s->outputs = outputs;
+    forget_last_run(s);
     return locate_all(s, k, e);
 }

@@ -3,8 +3,9 @@
  * session_flow.c - instructions that decide what runs next and with which
  * sizes, and memory for what the inputs do not size.
  *
- * Memory of DYNAMIC values stays with the session and only grows, so that a
- * run whose sizes were seen before allocates nothing.
+ * Memory of DYNAMIC values stays with the session and only grows, and every run
+ * begins with the same memory for the same number, so that a run whose sizes
+ * were seen before allocates nothing.
  */
 #include "runtime/session_int.h"
 #include <string.h>
@@ -59,12 +60,14 @@ int cab_run_check(cab_run *r, const cab_plan_instr *x)
 }
 
 /* ---- memory ---- */
-/* Memory number k for n bytes; keep: with its contents.  What grows in a loop
- * grows by halves, so that it is moved a logarithmic number of times. */
-static int ensure_dynamic(cab_run *r, uint32_t k, uint64_t n, bool keep)
+/* n bytes for the values of a number; keep: with their contents.  What grows in
+ * a loop grows by halves, so that it is moved a logarithmic number of times. */
+static int ensure_dynamic(cab_run *r, uint32_t number, uint64_t n, bool keep, void **out)
 {
     cab_session *s = r->s;
+    uint32_t k = s->dynamic_of[number];
     uint64_t want = keep && s->dynamic[k] ? n + n / 2 : n;
+    *out = s->dynamic[k];
     if (s->dynamic[k] && n <= s->dynamic_cap[k])
         return CAB_OK;
     if (!cab_session_room(s, want > s->dynamic_cap[k] ? want - s->dynamic_cap[k] : 0))
@@ -78,7 +81,7 @@ static int ensure_dynamic(cab_run *r, uint32_t k, uint64_t n, bool keep)
         memcpy(more, s->dynamic[k], s->dynamic_cap[k]);
     cab_session_free(s, s->dynamic[k]);
     s->dynamic_bytes += want - s->dynamic_cap[k];
-    s->dynamic[k] = more;
+    *out = s->dynamic[k] = more;
     s->dynamic_cap[k] = want;
     return CAB_OK;
 }
@@ -97,8 +100,7 @@ int cab_run_alloc(cab_run *r, const cab_plan_instr *x)
     if (v->cls == CAB_V_OUTPUT) {
         rc = cab_session_bind_output(s, v->index, r->e);
     } else {
-        rc = ensure_dynamic(r, v->index, (uint64_t)n, x->b);
-        s->data[x->a] = s->dynamic[v->index];
+        rc = ensure_dynamic(r, v->index, (uint64_t)n, x->b, &s->data[x->a]);
     }
     return rc == CAB_OK ? locate_aliases(r) : rc;
 }
@@ -122,12 +124,9 @@ int cab_run_swap(cab_run *r, const cab_plan_instr *x)
     s->bytes[x->a] = s->bytes[x->b];
     s->bytes[x->b] = bytes;
     if (dynamic) {                     /* their memory goes with them */
-        void *mem = s->dynamic[a->index];
-        uint64_t cap = s->dynamic_cap[a->index];
-        s->dynamic[a->index] = s->dynamic[b->index];
-        s->dynamic_cap[a->index] = s->dynamic_cap[b->index];
-        s->dynamic[b->index] = mem;
-        s->dynamic_cap[b->index] = cap;
+        uint32_t k = s->dynamic_of[a->index];
+        s->dynamic_of[a->index] = s->dynamic_of[b->index];
+        s->dynamic_of[b->index] = k;
     }
     return locate_aliases(r);
 }

@@ -68,8 +68,9 @@ struct cab_session {
     uint64_t *buf_bytes;
     int64_t *ints;
     cab_tensor_view *views;    /* of the current call of a custom operator */
-    void **dynamic;            /* per number of DYNAMIC values: kept from run to run */
+    void **dynamic;            /* memory of DYNAMIC values, kept from run to run */
     uint64_t *dynamic_cap;
+    uint32_t *dynamic_of;      /* number of DYNAMIC values -> which; exchanged by SWAP */
     uint64_t dynamic_bytes;    /* of them together */
     cab_list *lists;           /* per value, when there are any */
     cab_item **held;        /* per value: what a BORROWED tensor lies in */

@@ -25,6 +25,13 @@ bool cab_session_holds_input(const cab_session *s, const void *p, uint64_t n,
     return false;
 }
 
+/* Of an output of late size: 0 until it has memory; then the pair is looked at
+ * once more. */
+static uint64_t output_bytes(const cab_session *s, const cab_plan_value *v, uint32_t value)
+{
+    return v->slot_bytes < s->plan->n_early ? (uint64_t)s->slots[v->slot_bytes] : s->bytes[value];
+}
+
 int cab_session_overlap(const cab_session *s, uint32_t i, const void *p, uint64_t n,
                         const cab_tensor_view *inputs, const cab_tensor_view *outputs,
                         bool *aside, cab_error *e)
@@ -34,7 +41,7 @@ int cab_session_overlap(const cab_session *s, uint32_t i, const void *p, uint64_
     for (uint32_t k = 0; k < plan->header->n_outputs; k++) {
         const cab_plan_value *v = &plan->values[plan->outputs[k]];
         const void *other = outputs[k].data ? outputs[k].data : s->out_mem[k];
-        if (k != i && meet(p, n, other, (uint64_t)s->slots[v->slot_bytes]))
+        if (k != i && meet(p, n, other, output_bytes(s, v, plan->outputs[k])))
             return cab_rt_fail(e, CAB_EINPUT, "outputs '%s' and '%s' lie on the same memory",
                                cab_plan_text(plan, out->name), cab_plan_text(plan, v->name));
     }

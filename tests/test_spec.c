@@ -699,18 +699,158 @@ static void check_program(void)
     end();
 }
 
-/* Every prefix and many one-byte changes: a status, never a crash. */
-static void check_hostile_text(void)
+/* y: x doubled in length as often as n says, but not beyond 20 elements; s: the
+ * lengths it had; where n is negative y is x. */
+static const char flow_text[] =
+    "program @flow {\n"
+    "  sym D -100 100 1\n"
+    "  sym go 0 1 1\n"
+    "  buffer 0 input \"x\" i64[N] elems N\n"
+    "  buffer 1 input \"n\" i32[2] elems 2\n"
+    "  buffer 2 output \"y\" i64[L] elems L\n"
+    "  buffer 3 output \"s\" i64[count] elems count\n"
+    "  buffer 4 temp i64[L] elems L\n"
+    "  buffer 5 temp i64[2*L] elems 2*L\n"
+    "  buffer 6 temp bool[] elems 1\n"
+    "  buffer 7 temp i64[count] elems count\n"
+    "  inputs (0, 1)\n"
+    "  outputs (2, 3)\n"
+    "  read D (1) params (1) loc \"Loop_0\" what \"item\"\n"
+    "  check_le params (-100, D) loc \"Loop_0\" what \"a number of times\"\n"
+    "  check_eq params (N, 2*floordiv(N, 2)) loc \"Loop_0\" what \"an even length\"\n"
+    "  set L params (N)\n"
+    "  set count params (0)\n"
+    "  launch @copy (0, 4)\n"
+    "  if params (max(D, 0)) loc \"Loop_0\" what \"if\"\n"
+    "  loop i params (D) loc \"Loop_0\" what \"loop\"\n"
+    "  set count params (i + 1)\n"
+    "  grow (7)\n"
+    "  launch @length (7)\n"
+    "  launch @left (4, 5)\n"
+    "  launch @right (4, 5)\n"
+    "  launch @short (6)\n"
+    "  read go (6) params (0)\n"
+    "  set L params (2*L)\n"
+    "  swap (4, 5)\n"
+    "  break params (go)\n"
+    "  end\n"
+    "  else\n"
+    "  end\n"
+    "  alloc (2)\n"
+    "  launch @give (4, 2)\n"
+    "  launch @lengths (7, 3)\n"
+    "}\n"
+    "spec @copy map {\n  axis n par N\n  operand 0 i64 in elems N\n"
+    "  operand 1 i64 out elems N\n  view 0 = operand 0 [0; n: 1]\n"
+    "  view 1 = operand 1 [0; n: 1]\n  store v1 over () v0\n}\n"
+    "spec @length map {\n  operand 0 i64 out elems count\n  view 0 = operand 0 [i]\n"
+    "  store v0 over () dim(L)\n}\n"
+    "spec @left map {\n  axis n par L\n  operand 0 i64 in elems L\n"
+    "  operand 1 i64 out elems 2*L\n  view 0 = operand 0 [0; n: 1]\n"
+    "  view 1 = operand 1 [0; n: 1]\n  store v1 over () v0\n}\n"
+    "spec @right map {\n  axis n par L\n  operand 0 i64 in elems L\n"
+    "  operand 1 i64 out elems 2*L\n  view 0 = operand 0 [0; n: 1]\n"
+    "  view 1 = operand 1 [L; n: 1]\n  store v1 over () neg(v0)\n}\n"
+    "spec @short map {\n  operand 0 bool out elems 1\n  view 0 = operand 0 [0]\n"
+    "  store v0 over () lt(dim(L), 10:i64)\n}\n"
+    "spec @give map {\n  axis n par L\n  operand 0 i64 in elems L\n"
+    "  operand 1 i64 out elems L\n  view 0 = operand 0 [0; n: 1]\n"
+    "  view 1 = operand 1 [0; n: 1]\n  store v1 over () v0\n}\n"
+    "spec @lengths map {\n  axis n par count\n  operand 0 i64 in elems count\n"
+    "  operand 1 i64 out elems count\n  view 0 = operand 0 [0; n: 1]\n"
+    "  view 1 = operand 1 [0; n: 1]\n  store v1 over () v0\n}\n";
+
+static cab_status run_flow(cab_program *p, int64_t len, int32_t n, cab_tensor out[2])
 {
-    char text[sizeof program_text];
+    static int64_t x[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    static int32_t times[2];
+    cab_tensor in[2] = { { .dtype = CAB_DT_i64, .rank = 1, .dims = { len }, .data = x },
+                         { .dtype = CAB_DT_i32, .rank = 1, .dims = { 2 }, .data = times } };
+    times[1] = n;
+    cab_diag_clear(&diag);
+    return cab_program_eval(arena, p, in, out, &diag);
+}
+
+static void check_flow(void)
+{
+    begin();
+    cab_program *p = NULL;
+    cab_buf b = cab_buf_on(arena);
+    cab_tensor out[2];
+    CHECK_EQ(cab_program_parse(arena, flow_text, sizeof flow_text - 1, "f.cir", &p, &diag), CAB_OK);
+    CHECK(p != NULL);
+    cab_program_print(&b, p);
+    CHECK_STR(cab_buf_cstr(&b), flow_text);
+    CHECK_EQ(run_flow(p, 2, 2, out), CAB_OK);          /* 2, 4, 8 */
+    CHECK(out[0].dims[0] == 8 && out[1].dims[0] == 2);
+    const int64_t *y = out[0].data, *s = out[1].data;
+    CHECK(y[0] == 1 && y[2] == -1 && y[4] == -1 && y[6] == 1 && y[7] == 2);
+    CHECK(s[0] == 2 && s[1] == 4);
+    CHECK_EQ(run_flow(p, 4, 50, out), CAB_OK);         /* 4, 8, 16, 32: then it is not short */
+    CHECK(out[0].dims[0] == 32 && out[1].dims[0] == 3);
+    CHECK_EQ(run_flow(p, 6, 0, out), CAB_OK);
+    CHECK(out[0].dims[0] == 6 && out[1].dims[0] == 0 && ((int64_t *)out[0].data)[5] == 6);
+    CHECK_EQ(run_flow(p, 6, -5, out), CAB_OK);
+    CHECK(out[0].dims[0] == 6);
+    CHECK_EQ(run_flow(p, 6, -101, out), CAB_EINPUT);
+    CHECK(story_has("a number of times"));
+    CHECK_EQ(run_flow(p, 5, 1, out), CAB_EINPUT);
+    CHECK(story_has("an even length"));
+    end();
+}
+
+static void refuse_steps(const char *steps, const char *why)
+{
+    cab_program *p;
+    const char *text = cab_printf(arena,
+        "program @p {\n  buffer 0 input \"x\" f32[N] elems N\n  buffer 1 temp f32[N] elems N\n"
+        "  buffer 2 temp i32[] elems 1\n  buffer 3 output f32[N] elems N\n  inputs (0)\n"
+        "  outputs (3)\n%s\n}\n", steps);
+    cab_diag_clear(&diag);
+    CHECK(cab_program_parse(arena, text, strlen(text), "t.cir", &p, &diag) != CAB_OK);
+    if (!story_has(why))
+        fprintf(stderr, "%s: '%s' is not told\n", steps, why);
+    CHECK(story_has(why));
+}
+
+static void check_flow_refusals(void)
+{
+    begin();
+    refuse_steps("end", "outside its block");
+    refuse_steps("else", "outside its block");
+    refuse_steps("loop i params (N)", "a block without end");
+    refuse_steps("if params (N) loop i params (N) else end end", "outside its block");
+    refuse_steps("if params (N) else else end", "outside its block");
+    refuse_steps("if params (N) break params (N) end", "outside its block");
+    refuse_steps("if params (N) end break params (1)", "outside its block");
+    refuse_steps("read D (0) params (0)", "no integer");
+    refuse_steps("read D (9) params (0)", "does not exist");
+    refuse_steps("read D (2)", "parts of its kind");
+    refuse_steps("set 2*N params (3)", "parts of its kind");
+    refuse_steps("set D params (3, 4)", "parts of its kind");
+    refuse_steps("check_eq params (3)", "parts of its kind");
+    refuse_steps("alloc (1, 2)", "parts of its kind");
+    refuse_steps("alloc (0)", "input or a constant");
+    refuse_steps("grow (3)", "no buffer of its own");
+    refuse_steps("swap (1)", "parts of its kind");
+    refuse_steps("swap (0, 1)", "not two buffers of its own");
+    refuse_steps("swap (1, 2)", "not two buffers of its own");
+    refuse_steps("swap (1, 1)", "not two buffers of its own");
+    end();
+}
+
+/* Every prefix and many one-byte changes: a status, never a crash. */
+static void check_hostile(const char *original, size_t len)
+{
+    char text[sizeof flow_text];
     cab_rng rng;
     int parsed = 0;
     cab_rng_seed(&rng, 7);
     for (size_t i = 0; i < 4000; i++) {
         begin();
         cab_program *p;
-        size_t n = sizeof program_text - 1;
-        memcpy(text, program_text, sizeof text);
+        size_t n = len;
+        memcpy(text, original, len + 1);
         if (i < n)
             n = i;
         else
@@ -746,6 +886,9 @@ int main(void)
     check_random();
     check_refusals();
     check_program();
-    check_hostile_text();
+    check_flow();
+    check_flow_refusals();
+    check_hostile(program_text, sizeof program_text - 1);
+    check_hostile(flow_text, sizeof flow_text - 1);
     TEST_END();
 }

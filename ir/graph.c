@@ -83,6 +83,17 @@ static cab_value *new_value(cab_graph *g)
     return v;
 }
 
+void cab_graph_remove_input(cab_graph *g, size_t i)
+{
+    cab_value *v = g->inputs.p[i];
+
+    CAB_ASSERT(v->n_uses == 0);
+    cab_value_set_name(g, v, NULL);
+    for (; i + 1 < g->inputs.n; i++)
+        g->inputs.p[i] = g->inputs.p[i + 1];
+    g->inputs.n--;
+}
+
 cab_value *cab_graph_add_input(cab_graph *g, const char *name, const cab_type *t)
 {
     cab_value *v = new_value(g);
@@ -199,6 +210,14 @@ void cab_node_append_in(cab_node *n, cab_value *v)
     n->in = in;
     n->n_in++;
     cab_node_set_in(n, n->n_in - 1, v);
+}
+
+void cab_node_remove_in(cab_node *n, int i)
+{
+    for (; i + 1 < n->n_in; i++)
+        cab_node_set_in(n, i, n->in[i + 1]);
+    cab_node_set_in(n, i, NULL);
+    n->n_in--;
 }
 
 void cab_value_set_name(cab_graph *g, cab_value *v, const char *name)

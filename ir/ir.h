@@ -221,6 +221,8 @@ struct cab_graph {
 cab_graph *cab_graph_create(cab_arena *a, const char *name, cab_level level);
 cab_graph *cab_graph_create_sub(cab_graph *parent, const char *name);
 cab_value *cab_graph_add_input(cab_graph *g, const char *name, const cab_type *t);
+/* One without uses; later ones move up. */
+void cab_graph_remove_input(cab_graph *g, size_t i);
 void cab_graph_add_output(cab_graph *g, cab_value *v, const char *name);
 void cab_graph_set_output(cab_graph *g, size_t i, cab_value *v);
 /* New node before `before` (NULL = at the end), without inference; outputs
@@ -229,6 +231,7 @@ cab_node *cab_node_create(cab_graph *g, const cab_op *op, int n_in,
                           cab_value **in, int n_out, cab_node *before);
 void cab_node_set_in(cab_node *n, int i, cab_value *v);
 void cab_node_append_in(cab_node *n, cab_value *v);
+void cab_node_remove_in(cab_node *n, int i);
 void cab_value_set_name(cab_graph *g, cab_value *v, const char *name);
 /* Redirects every use (and graph outputs) of old to v. */
 void cab_value_replace(cab_graph *g, cab_value *old, cab_value *v);

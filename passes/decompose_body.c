@@ -174,41 +174,6 @@ static void set_outputs(cab_dec_body *b, cab_value *const *v, int n)
 }
 
 /* ---- symbols that have no meaning outside ---- */
-static void add_symbols(cab_map *m, const cab_node *n, const char *attr)
-{
-    const cab_dim *const *v;
-
-    for (int64_t i = 0, k = cab_attr_find(n, attr) ? cab_attr_dims(n, attr, &v) : 0; i < k; i++)
-        if (v[i]->kind == CAB_DIM_SYM)
-            cab_map_setu(m, (uint64_t)v[i]->id + 1, m);
-}
-
-/* Those that nodes of g give their values. */
-static cab_map *local_symbols(cab_arena *tmp, const cab_graph *g)
-{
-    cab_map *m = cab_map_create(tmp);
-
-    for (const cab_node *n = g->first; n; n = n->next) {
-        if (n->op->id == CAB_OP_item)
-            add_symbols(m, n, "value");
-        if (n->op->id == CAB_OP_if || n->op->id == CAB_OP_loop)
-            add_symbols(m, n, "syms");
-        if (n->op->id == CAB_OP_loop && cab_attr_dims(n, "go", NULL) > 0)
-            add_symbols(m, n, "count");
-    }
-    return m;
-}
-
-static bool names_any(const cab_map *m, const cab_dim *x)
-{
-    if (x->kind == CAB_DIM_SYM)
-        return cab_map_getu(m, (uint64_t)x->id + 1) != NULL;
-    for (int i = 0; i < x->n_args; i++)
-        if (names_any(m, x->args[i]))
-            return true;
-    return false;
-}
-
 typedef CAB_VEC(const cab_dim *) dim_list;
 
 /* A symbol that is seen outside. */
@@ -233,7 +198,7 @@ static void join_extent(branches *b, const cab_dim *x, const cab_dim *y)
     const cab_dim *sym = x;
     cab_arena *a = b->d->g->arena;
 
-    if (x != y || names_any(b->local[0], x) || names_any(b->local[1], y)) {
+    if (x != y || cab_symbols_in(b->local[0], x) || cab_symbols_in(b->local[1], y)) {
         sym = outer_symbol(b->d, x->lo < y->lo ? x->lo : y->lo, x->hi > y->hi ? x->hi : y->hi);
         cab_vec_push(a, &b->syms, sym);
         cab_vec_push(a, &b->dims_of[0], x);
@@ -275,8 +240,8 @@ cab_node *cab_dec_branch(cab_dec *d, const cab_dim *cond, cab_dec_body *then, ca
 
     if (cab_dec_failed(d))
         return NULL;
-    b.local[0] = local_symbols(d->tmp, then->d.g);
-    b.local[1] = local_symbols(d->tmp, other->d.g);
+    b.local[0] = cab_symbols_of(d->tmp, then->d.g);
+    b.local[1] = cab_symbols_of(d->tmp, other->d.g);
     for (int i = 0; i < n; i++)
         if (!join_result(&b, x[i], y[i]))
             return NULL;
@@ -359,7 +324,7 @@ static void stack_extents(cab_dec_loop *l, const cab_value *v, dim_list *dims, d
                           dim_list *first, dim_list *next)
 {
     cab_dec *d = l->body.outer;
-    cab_map *local = local_symbols(d->tmp, l->body.d.g);
+    cab_map *local = cab_symbols_of(d->tmp, l->body.d.g);
 
     cab_map_setu(local, (uint64_t)l->iter->id + 1, l);
     for (size_t i = 0; i < l->syms.n; i++)
@@ -367,7 +332,7 @@ static void stack_extents(cab_dec_loop *l, const cab_value *v, dim_list *dims, d
     for (int k = 0; k < v->type.rank; k++) {
         const cab_dim *x = v->type.dims[k];
 
-        if (names_any(local, x)) {
+        if (cab_symbols_in(local, x)) {
             cab_vec_push(d->tmp, syms, outer_symbol(d, 0, x->hi));
             cab_vec_push(d->tmp, first, cab_dec_c(d, 0));
             cab_vec_push(d->tmp, next, x);

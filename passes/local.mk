@@ -33,6 +33,7 @@ libpasses_a_SOURCES += \
     passes/fold.c \
     passes/fuse.c \
     passes/guards.c \
+    passes/hoist.c \
     passes/match.c \
     passes/pass.c \
     passes/pass.h \
@@ -40,6 +41,8 @@ libpasses_a_SOURCES += \
     passes/passes.def \
     passes/rewrite.c \
     passes/rule.c \
+    passes/sink.c \
+    passes/symbols.c \
     passes/rule_int.h
 
 # The order is that of cab_rules_file (passes/rule_int.h).

@@ -16,6 +16,8 @@ cab_status cab_pass_canon(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_cse(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_fuse(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_dce(cab_graph *g, cab_pass_ctx *c);
+cab_status cab_pass_sink(cab_graph *g, cab_pass_ctx *c);
+cab_status cab_pass_hoist(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_layout(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_group(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c);
@@ -29,6 +31,13 @@ static inline cab_node *cab_const_node(const cab_value *v)
 /* Erases n when nothing uses its outputs, then its operands' definitions,
  * and so on.  Returns the number of nodes erased. */
 int cab_erase_dead(cab_node *n);
+
+/* ---- symbols.c ---- */
+/* The set of symbols that nodes of g give their values; of a loop, all that
+ * have another value each time. */
+cab_map *cab_symbols_of(cab_arena *tmp, const cab_graph *g);
+cab_map *cab_symbols_of_body(cab_arena *tmp, const cab_node *loop);
+bool cab_symbols_in(const cab_map *m, const cab_dim *x);
 
 /* Decomposes every node it can; each one it cannot is an error in c->diag.
  * The first status of those. */

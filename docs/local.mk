@@ -15,6 +15,9 @@ EXTRA_DIST += \
 	docs/testing.md \
 	docs/adding-an-op.md \
 	docs/benchmarks.md \
+	docs/dynamic-batch.svg \
+	docs/dynamic-length.svg \
+	docs/dynamic-long.svg \
 	docs/embedding.md \
 	docs/errors.md \
 	docs/conformance.md \

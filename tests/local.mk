@@ -57,6 +57,7 @@ CLEANFILES += $(EXTRA_PROGRAMS)
 
 EXTRA_DIST += \
 	tests/README.md \
+	tests/bench/dynamic.py \
 	tests/golden-text.sh \
 	tests/golden-passes.sh \
 	tests/golden-docs.sh \

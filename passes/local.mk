@@ -23,10 +23,13 @@ libpasses_a_SOURCES += \
     passes/decompose_resize.c \
     passes/decompose_resize_late.c \
     passes/decompose_rnn.c \
+    passes/decompose_sample.c \
     passes/decompose_scalar.c \
     passes/decompose_scatter.c \
     passes/decompose_select.c \
     passes/decompose_shape.c \
+    passes/decompose_signal.c \
+    passes/decompose_train.c \
     passes/decompose_window.c \
     passes/fold.c \
     passes/fuse.c \

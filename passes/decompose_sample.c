@@ -174,7 +174,9 @@ static void grid_taps(cab_dec *d, sampler *s, int axis, cab_value *p, const char
                 : bin_c(d, CAB_OP_div, bin_c(d, CAB_OP_sub, bin(d, CAB_OP_mul, p, n), 1), 2);
     if (s->n_taps == 1)
         p = cab_dec_un(d, CAB_OP_rint, p);
-    p = moved_inside(d, &e, p);
+    /* Cubic moves its pixels only, as PyTorch and onnxruntime do. */
+    if (s->n_taps < 4)
+        p = moved_inside(d, &e, p);
     if (s->n_taps == 1) {
         s->tap[axis][0] = tap_at(d, &e, p, NULL);
         return;

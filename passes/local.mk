@@ -16,6 +16,7 @@ libpasses_a_SOURCES += \
     passes/decompose_move.c \
     passes/decompose_ms.c \
     passes/decompose_norm.c \
+    passes/decompose_pad.c \
     passes/decompose_pool.c \
     passes/decompose_product.c \
     passes/decompose_quant.c \

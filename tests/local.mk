@@ -105,11 +105,12 @@ bench: cab
 # Every model of the corpus, all data sets, optimised and naive.
 corpus: cab cab-rt
 	sh $(srcdir)/tests/check-corpus.sh . $(CAB_SHARED) $(cab_cache)/corpus
-# Every node test through its C text, compiled by cc.
+# Every node test through its C text, compiled by cc; it has no form yet for sizes of the run.
 emit-c-conformance: cab libcabrt.a tools/rt_tensor.o
+	grep -vE '^test_(nonzero|compress|unique|nonmaxsupp)' $(srcdir)/tests/ratchet-optimised.txt >emit-c.expected
 	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/conformance/run_node_tests.py \
 		$(cab_cache)/suite-1.23.2/node --server --cmd 'python3 $(srcdir)/tests/emit_c_run.py .' -j2 \
-		--timeout 120 --list-failures --expect $(srcdir)/tests/ratchet-optimised.txt
+		--timeout 120 --list-failures --expect emit-c.expected
 # Every node test through its artifact: cab compile, cab-rt.
 artifact-conformance: cab cab-rt
 	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/conformance/run_node_tests.py \

@@ -116,7 +116,7 @@ cab_status cab_eval_op_nms(cab_eval *e)
     q.threshold = (float)cab_scalar_load(CAB_DT_f32, e->in[3]->data, 0).f;
     rows[0] = q.batches * q.classes * limit;
     CAB_TRY(cab_eval_out(e, 0, CAB_DT_i64, 2, rows));
-    CAB_TRY(cab_eval_out(e, 1, CAB_DT_i64, 0, NULL));
+    CAB_TRY(cab_eval_out(e, 1, CAB_DT_i64, 0, rows));
     for (int64_t i = 0; i < rows[0] * 3; i++)
         ((int64_t *)e->out[0].data)[i] = 0;
     *(int64_t *)e->out[1].data = cab_nms_select(e->a, &q, e->out[0].data);

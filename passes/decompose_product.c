@@ -415,3 +415,76 @@ cab_value *cab_dec_Einsum(cab_dec *d)
     }
     return cab_dec_transpose(d, in[0].v, perm);
 }
+
+/* ---- Det: elimination, row by row ---- */
+/* Rows 0 and p of each matrix of x [B, n, n] change places; p [B, 1]. */
+static cab_value *swap_rows(cab_dec *d, cab_value *x, cab_value *p)
+{
+    cab_value *i = cab_dec_iota(d, 2, 1, x->type.dims[1], CAB_DT_i64), *zero = cab_dec_int(d, i, 0);
+    cab_value *at = cab_b_select(&d->b, cab_dec_bin(d, CAB_OP_eq, i, p), zero, i);
+
+    at = cab_dec_failed(d) ? NULL : cab_b_select(&d->b, cab_dec_bin(d, CAB_OP_eq, i, zero), p, at);
+    at = at ? cab_dec_unsqueeze(d, at, 2) : NULL;
+    at = at ? cab_b_expand(&d->b, at, 3, x->type.dims) : NULL;
+    return at ? cab_dec_pick(d, x, at, 1) : NULL;
+}
+
+/* x [B, n, n] -> what is left of it [B, n-1, n-1]; its pivot, with the sign of
+ * the exchange, goes into *det [B, 1, 1]. */
+static cab_value *eliminate(cab_dec *d, cab_value *x, cab_value **det)
+{
+    cab_dims *ds = d->g->dims;
+    const cab_dim *zero = cab_dec_c(d, 0), *one = cab_dec_c(d, 1), *rest;
+    cab_value *column = cab_dec_cut(d, x, 2, zero, one), *p, *row, *pivot, *sign, *safe;
+    cab_attr attr[] = { cab_a_str("op", "max"), cab_a_int("axis", 1), cab_a_int("keepdims", 0) };
+
+    column = cab_dec_un(d, CAB_OP_abs, column);
+    if (cab_dec_failed(d))
+        return NULL;
+    rest = cab_dim_sub(ds, x->type.dims[1], one);
+    p = cab_build(&d->b, CAB_OP_argreduce, 1, &column, 3, attr);
+    x = p ? swap_rows(d, x, p) : NULL;
+    row = cab_dec_cut(d, x, 1, zero, one);
+    pivot = cab_dec_cut(d, row, 2, zero, one);
+    sign = p ? cab_dec_bin(d, CAB_OP_eq, cab_dec_unsqueeze(d, p, 2), cab_b_scalar_i(&d->b, CAB_DT_i64, 0))
+             : NULL;
+    if (cab_dec_failed(d))
+        return NULL;
+    sign = cab_b_select(&d->b, sign, pivot, cab_dec_un(d, CAB_OP_neg, pivot));
+    *det = *det ? cab_dec_bin(d, CAB_OP_mul, *det, sign) : sign;
+    /* Without a pivot the determinant is 0 whatever is left. */
+    safe = cab_b_select(&d->b, cab_dec_bin(d, CAB_OP_eq, pivot, cab_dec_num(d, pivot, 0)),
+                        cab_dec_num(d, pivot, 1), pivot);
+    column = cab_dec_cut(d, cab_dec_cut(d, x, 2, zero, one), 1, one, rest);
+    row = cab_dec_cut(d, row, 2, one, rest);
+    x = cab_dec_cut(d, cab_dec_cut(d, x, 2, one, rest), 1, one, rest);
+    column = cab_dec_bin(d, CAB_OP_div, column, safe);
+    return cab_dec_bin(d, CAB_OP_sub, x, cab_dec_bin(d, CAB_OP_mul, column, row));
+}
+
+cab_value *cab_dec_Det(cab_dec *d)
+{
+    enum { MOST = 32 };
+    cab_value *x = cab_dec_in(d, 0), *det = NULL;
+    int rank = cab_dec_rank(x);
+    cab_dtype dt = cab_dec_dtype(x);
+    const cab_dim *batch[CAB_MAX_RANK], *dims[3] = { cab_dec_c(d, 1) };
+    int64_t n = cab_dec_extent(d, x, -1);
+
+    if (cab_dec_failed(d) || rank < 2 || cab_dec_extent(d, x, -2) != n)
+        return cab_dec_bad(d, "a matrix that is not square");
+    if (n < 1 || n > MOST)
+        return cab_dec_unsupported(d, "a matrix of %lld rows", (long long)n);
+    for (int i = 0; i < rank - 2; i++) {
+        batch[i] = x->type.dims[i];
+        dims[0] = cab_dim_mul(d->g->dims, dims[0], batch[i]);
+    }
+    dims[1] = dims[2] = cab_dec_c(d, n);
+    x = cab_dec_reshape(d, cab_dec_cast(d, x, cab_dec_wide(dt)), 3, dims);
+    for (; n > 1 && x; n--)
+        x = eliminate(d, x, &det);
+    if (cab_dec_failed(d) || !x)
+        return NULL;
+    det = det ? cab_dec_bin(d, CAB_OP_mul, det, x) : x;
+    return cab_dec_cast(d, cab_dec_reshape(d, det, rank - 2, batch), dt);
+}

@@ -141,11 +141,16 @@ static int significant_bits(cab_dtype t)
     }
 }
 
-/* Every value of x's type is a value of y's. */
+/* Every value of x's type is a value of y's, and no float stands between
+ * integers where one cast saturates and the other wraps. */
 static bool exact_cast(const cab_match *m, const int *arg)
 {
-    cab_dtype x = V(0)->type.dtype, y = V(1)->type.dtype;
+    cab_dtype x = V(0)->type.dtype, y = V(1)->type.dtype, z = V(2)->type.dtype;
 
+    if (cab_dtype_is_int(x) && cab_dtype_is_float(y) && cab_dtype_is_int(z) &&
+        ((cab_dtype_is_signed(x) && !cab_dtype_is_signed(z)) ||
+         significant_bits(x) > significant_bits(z)))
+        return false;
     if (x == y)
         return true;
     if (y == CAB_DT_bool)
@@ -245,7 +250,7 @@ static bool dims_of(const cab_match *m, cab_builder *b, const int *arg, cab_attr
 
 /* ---- tables ---- */
 static const cab_rpredicate predicates[] = {
-    { "exact_cast", 2, exact_cast },
+    { "exact_cast", 3, exact_cast },
     { "identity", 1, identity },
     { "is_bool", 1, is_bool },
     { "is_float", 1, is_float },

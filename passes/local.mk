@@ -17,6 +17,7 @@ libpasses_a_SOURCES += \
     passes/decompose_move.c \
     passes/decompose_ms.c \
     passes/decompose_norm.c \
+    passes/decompose_pad.c \
     passes/decompose_pool.c \
     passes/decompose_product.c \
     passes/decompose_quant.c \
@@ -24,11 +25,14 @@ libpasses_a_SOURCES += \
     passes/decompose_resize.c \
     passes/decompose_resize_late.c \
     passes/decompose_rnn.c \
+    passes/decompose_sample.c \
     passes/decompose_scalar.c \
     passes/decompose_scatter.c \
     passes/decompose_select.c \
     passes/decompose_seq.c \
     passes/decompose_shape.c \
+    passes/decompose_signal.c \
+    passes/decompose_train.c \
     passes/decompose_window.c \
     passes/fold.c \
     passes/fuse.c \

@@ -123,7 +123,7 @@ bench-dynamic: tests/bench/bench_dynamic
 # Every model of the corpus, all data sets, optimised and naive.
 corpus: cab cab-rt
 	sh $(srcdir)/tests/check-corpus.sh . $(CAB_SHARED) $(cab_cache)/corpus
-# Every node test through its C text, compiled by cc.
+# Every node test through its C text, compiled by cc; it has no form yet for sizes of the run.
 emit-c-conformance: cab libcabrt.a tools/rt_tensor.o
 	grep -Fvxf $(srcdir)/tests/c-text-misses.txt $(srcdir)/tests/ratchet-optimised.txt >emit-c-expected.txt
 	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/conformance/run_node_tests.py \

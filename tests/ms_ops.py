@@ -97,6 +97,24 @@ for bits in (4, 8):
         CASES.append(("GatherBlockQuantized", {"bits": bits, "block_size": 16, "quantize_axis": 1, "gather_axis": 0},
                       [u8(20, 6 * bits), rng.integers(-20, 20, (2, 3)), f(20, 3), *zeros], [0, 2], 1))
 
+# Operators of the standard that read between pixels, and others of which the node tests show little.
+for mode in "bilinear", "nearest", "bicubic":
+    for pad in "zeros", "border", "reflection":
+        for corners in 0, 1:
+            CASES.append((":GridSample", {"mode": mode, "padding_mode": pad, "align_corners": corners},
+                          [f(2, 3, 5, 7), f(2, 4, 6, 2) * f32(1.3)], [], 1))
+for coord in "half_pixel", "output_half_pixel":
+    for ratio in 0, 2, 3:
+        for mode in "avg", "max":
+            at = (rng.random((5, 2)) * 12 - 2).astype(np.float32)
+            CASES.append((":RoiAlign", {"coordinate_transformation_mode": coord, "sampling_ratio": ratio, "mode": mode,
+                                        "output_height": 3, "output_width": 2, "spatial_scale": .7},
+                          [f(2, 3, 9, 8), np.concatenate([at, at + (rng.random((5, 2)) * 8).astype(np.float32)], 1),
+                           rng.integers(0, 2, 5)], [], 1))
+CASES += [(":Det", {}, [f(2, 3, n, n)], [], 1) for n in (1, 2, 3, 5, 8)]
+CASES.append((":Det", {}, [np.array([[[0, 1], [1, 0]], [[1, 2], [2, 4]]], np.float32)], [], 1))
+CASES += [(":STFT", {"onesided": one}, [f(2, 40, 1), np.int64(6), f(16)], [1], 1) for one in (0, 1)]
+
 
 def make(name, attributes, operands, weights, outputs):
     domain = "com.microsoft"

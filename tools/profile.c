@@ -3,19 +3,24 @@
  * profile.c - the time of every instruction of a run, beside what the
  * processor could do.
  *
- * Runs without trace and runs with it take turns, some at a time, the first of
- * each turn not counted: it finds the caches full of the other's tensors.
- * Times are medians of the faster half: on a machine that does other work too,
- * the slower half measures that work.  What a trace record costs is measured
+ * Runs without trace and runs with it take turns, so many at a time as take some
+ * milliseconds, the first of each turn not counted: it finds the caches full of
+ * the other's tensors.  Times are medians of the fastest quarter: on a machine
+ * that does other work too, the rest measures that work.  What the thread
+ * waited for a processor in a run without trace is taken off too, where the
+ * system tells; no row shows it, since it hits another one each time.  What a trace record costs is measured
  * and taken off; what a run does beside instructions is a row of its own, so
  * the rows add up to a run.
  */
 #include "tools/profile.h"
+#include <fcntl.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { TURNS = 5, NAIVE_RUNS = 3 };
+enum { TURN_MS = 10, MEASURES = 6, NAIVE_RUNS = 3 };
 /* One call of exp and its kin costs about as much as so many operations. */
 static const double special_flops = 16;
 
@@ -26,6 +31,8 @@ typedef struct timing {
     uint32_t width;            /* of a row of ns: instructions, what is none, between */
     int runs;
     double *plain, *wall;      /* ns per run, without and with trace */
+    double *lost;              /* ns of a plain run in which the thread waited for a processor */
+    int waits;                 /* descriptor of what the system says of that, or -1 */
     double *ns;                /* runs x width */
     double *calls;             /* of the last run */
     double outside, inside;    /* ns of a record: beside the time it gives, and in it */
@@ -50,6 +57,17 @@ static void measure_record(timing *t)
     t->outside = fmax(0, bench_median(whole, N) - 2 * t->inside);
 }
 
+/* ns that this thread was ready and did not run, so far. */
+static double waited(const timing *t)
+{
+    char text[100] = { 0 };
+    long long ran, waiting = 0;
+    if (t->waits < 0 || pread(t->waits, text, sizeof text - 1, 0) <= 0 ||
+        sscanf(text, "%lld %lld", &ran, &waiting) != 2)
+        return 0;
+    return (double)waiting;
+}
+
 /* ---- runs ---- */
 static cab_status one_run(timing *t, cab_session *s, double *ns)
 {
@@ -64,8 +82,11 @@ static cab_status plain_runs(timing *t, int first, int last)
 {
     double warm;
     CAB_TRY(one_run(t, t->b->session, &warm));
-    for (int i = first; i < last; i++)
+    for (int i = first; i < last; i++) {
+        double before = waited(t);
         CAB_TRY(one_run(t, t->b->session, &t->plain[i]));
+        t->lost[i] = waited(t) - before;
+    }
     return CAB_OK;
 }
 
@@ -112,12 +133,21 @@ static cab_status start(timing *t, bench *b, const tool_args *args, int runs)
     cab_session_trace(t->traced, &ev, &n);
     CAB_TRY(profile_plan_find(b->arena, &b->artifact, ev, n, &t->plan, &b->diag));
     t->width = t->plan.plan.header->n_instrs + 2;
+    t->waits = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    t->lost = CAB_NEW_N(b->arena, double, runs);
     t->plain = CAB_NEW_N(b->arena, double, runs);
     t->wall = CAB_NEW_N(b->arena, double, runs);
     t->ns = CAB_NEW_N(b->arena, double, (size_t)runs * t->width);
     t->calls = CAB_NEW_N(b->arena, double, t->width);
     measure_record(t);
     return CAB_OK;
+}
+
+static void stop(timing *t)
+{
+    cab_session_destroy(t->traced);
+    if (t->waits >= 0)
+        close(t->waits);
 }
 
 /* ---- medians ---- */
@@ -127,20 +157,20 @@ static int ascending(const void *pa, const void *pb)
     return (a > b) - (a < b);
 }
 
-/* The longest of the faster half. */
-static double middle(cab_arena *a, const double *ns, int n)
+/* The longest of the fastest quarter. */
+static double quartile(cab_arena *a, const double *ns, int n)
 {
     double *sorted = cab_dup(a, ns, (size_t)n * sizeof *ns);
     qsort(sorted, (size_t)n, sizeof *sorted, ascending);
-    return sorted[(n - 1) / 2];
+    return sorted[(n - 1) / 4];
 }
 
-/* Median of a column over the runs whose whole time is in the faster half. */
-static double faster_half(const timing *t, const double *whole, const double *column, uint32_t step)
+/* Median of a column over the runs whose whole time is in the fastest quarter. */
+static double of_fastest(const timing *t, const double *whole, const double *column, uint32_t step)
 {
     cab_arena *a = t->b->arena;
     cab_mark m = cab_arena_mark(a);
-    double limit = middle(a, whole, t->runs), *kept = CAB_NEW_N(a, double, t->runs);
+    double limit = quartile(a, whole, t->runs), *kept = CAB_NEW_N(a, double, t->runs);
     size_t n = 0;
     for (int i = 0; i < t->runs; i++)
         if (whole[i] <= limit)
@@ -152,7 +182,7 @@ static double faster_half(const timing *t, const double *whole, const double *co
 
 static double column_us(const timing *t, uint32_t column)
 {
-    return faster_half(t, t->wall, t->ns + column, t->width) / 1e3;
+    return of_fastest(t, t->wall, t->ns + column, t->width) / 1e3;
 }
 
 /* ---- rows ---- */
@@ -238,14 +268,14 @@ static cab_status with_naive(const timing *t, const tool_args *args, const uint3
 {
     tool_args na = *args;
     bench b;
-    timing n = { .b = &b };
+    timing n = { .b = &b, .waits = -1 };
     na.compile.naive_kernels = true;
     cab_status s = bench_open(&b, &na, args->input, args->n_inputs, true);
     if (s == CAB_OK)
         s = guarded_naive(t, &n, &na, instr, out);
     for (size_t i = 0; i < b.diag.n; i++)
         cab_fail(&t->b->diag, b.diag.entries[i].code, NULL, "%s", b.diag.entries[i].text);
-    cab_session_destroy(n.traced);
+    stop(&n);
     bench_close(&b);
     out->naive = s == CAB_OK;
     return s;
@@ -254,10 +284,13 @@ static cab_status with_naive(const timing *t, const tool_args *args, const uint3
 /* ---- all ---- */
 static cab_status take_turns(timing *t, peaks *p)
 {
-    int turns = t->runs < 2 * TURNS ? 1 : TURNS;
-    for (int i = 0; i < turns; i++) {
-        int first = t->runs * i / turns, last = t->runs * (i + 1) / turns;
-        peaks_measure(p);
+    int step = 1 + (int)(TURN_MS / fmax(t->b->first_ms, 0.001)), measured = 0;
+    for (int first = 0, last; first < t->runs; first = last) {
+        last = first + step < t->runs ? first + step : t->runs;
+        if (first * MEASURES >= measured * t->runs) {
+            peaks_measure(p);
+            measured++;
+        }
         CAB_TRY(plain_runs(t, first, last));
         CAB_TRY(traced_runs(t, first, last));
     }
@@ -277,7 +310,8 @@ static cab_status make(bench *b, const tool_args *args, timing *t, int runs, pro
     fill_times(t, instr, out);
     hold_to_peaks(out);
     qsort(out->row, out->n, sizeof *out->row, longest_first);
-    out->run_us = faster_half(t, t->plain, t->plain, 1) / 1e3;
+    out->lost_us = of_fastest(t, t->plain, t->lost, 1) / 1e3;
+    out->run_us = of_fastest(t, t->plain, t->plain, 1) / 1e3 - out->lost_us;
     out->event_ns = t->inside + t->outside;
     out->runs = runs;
     return CAB_OK;
@@ -288,11 +322,14 @@ cab_status profile_make(bench *b, const tool_args *args, int runs, profile *out)
     timing *t = calloc(1, sizeof *t);
     cab_status s;
     *out = (profile){ 0 };
-    if (t && CAB_JOB_ENTER(&b->job) == 0)
+    if (!t)
+        return cab_fail(&b->diag, CAB_ENOMEM, NULL, "out of memory");
+    t->waits = -1;
+    if (CAB_JOB_ENTER(&b->job) == 0)
         s = make(b, args, t, runs, out);
     else
         s = cab_fail(&b->diag, CAB_ENOMEM, NULL, "out of memory");
-    cab_session_destroy(t ? t->traced : NULL);
+    stop(t);
     free(t);
     return s;
 }

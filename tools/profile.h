@@ -27,9 +27,10 @@ typedef struct profile {
     size_t n;
     profile_row *row;          /* longest first */
     double rows_us;            /* their sum */
-    double run_us;             /* a run without trace */
+    double run_us;             /* a run without trace, but for */
+    double lost_us;            /* what its thread waited for a processor */
     double event_ns;           /* what one trace record costs: taken off */
-    int runs;                  /* of each kind; times are medians of the faster half */
+    int runs;                  /* of each kind; times are medians of the fastest quarter */
     bool naive;                /* naive_us was measured */
     bool has_costs;
 } profile;

@@ -148,8 +148,9 @@ void profile_print(const profile *p, int top)
     }
     print_rest(p, n);
     printf("rows together %.1f us, a run without trace %.1f us: %+.1f %%; %d runs of each, medians of "
-           "the faster half;\na trace record costs %.0f ns, taken off%s\n", p->rows_us, p->run_us,
-           100 * (p->rows_us / fmax(p->run_us, 1e-9) - 1), p->runs, p->event_ns,
+           "the fastest quarter;\ntaken off: a trace record costs %.0f ns, a run waited %.1f us for its "
+           "processor%s\n", p->rows_us, p->run_us, 100 * (p->rows_us / fmax(p->run_us, 1e-9) - 1),
+           p->runs, p->event_ns, p->lost_us,
            p->has_costs ? "" : "; the artifact does not say what its kernels must do (section costs)");
 }
 
@@ -209,6 +210,7 @@ static json_t *json_totals(const profile *p)
     }
     json_t *j = json_pack("{s:i}", "runs", p->runs);
     put(j, "run_us", p->run_us);
+    put(j, "lost_us", p->lost_us);
     put(j, "rows_us", p->rows_us);
     json_object_set_new(j, "difference", json_real(p->rows_us / fmax(p->run_us, 1e-9) - 1));
     put(j, "trace_record_ns", p->event_ns);

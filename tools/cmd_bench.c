@@ -34,12 +34,12 @@ static cab_status measure(bench *b, int runs, result *out)
     return CAB_OK;
 }
 
-/* Runs that fill about two seconds, 5 to 1000. */
-static int choose_runs(const tool_args *args, const bench *b)
+/* Runs that fill about so many milliseconds, 5 to 1000. */
+static int choose_runs(const tool_args *args, const bench *b, double ms)
 {
     if (args->runs)
         return args->runs;
-    double n = 2000 / fmax(b->first_ms, 0.001);
+    double n = ms / fmax(b->first_ms, 0.001);
     return n < 5 ? 5 : n > 1000 ? 1000 : (int)n;
 }
 
@@ -94,7 +94,7 @@ static void print_whole(const tool_args *args, const bench *b, const result *r)
 static cab_status report_whole(const tool_args *args, bench *b)
 {
     result r = { 0 };
-    CAB_TRY(measure(b, choose_runs(args, b), &r));
+    CAB_TRY(measure(b, choose_runs(args, b, 2000), &r));
     if (args->json)
         print_json(args, b, &r);
     else
@@ -106,7 +106,7 @@ static cab_status report_whole(const tool_args *args, bench *b)
 static cab_status report_layers(const tool_args *args, bench *b)
 {
     profile p;
-    CAB_TRY(profile_make(b, args, choose_runs(args, b), &p));
+    CAB_TRY(profile_make(b, args, choose_runs(args, b, 3000), &p));
     if (args->json)
         CAB_TRY(profile_json(&p, args, &b->diag));
     if (!args->json || args->json_file) {

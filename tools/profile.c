@@ -7,10 +7,10 @@
  * milliseconds, the first of each turn not counted: it finds the caches full of
  * the other's tensors.  Times are medians of the fastest quarter: on a machine
  * that does other work too, the rest measures that work.  What the thread
- * waited for a processor in a run without trace is taken off too, where the
- * system tells; no row shows it, since it hits another one each time.  What a trace record costs is measured
- * and taken off; what a run does beside instructions is a row of its own, so
- * the rows add up to a run.
+ * waited for a processor is taken off too, where the system tells: of a run
+ * with trace, off the rows that took longer in it than in others.  What a trace
+ * record costs is measured and taken off; what a run does beside instructions
+ * is a row of its own, so the rows add up to a run.
  */
 #include "tools/profile.h"
 #include <fcntl.h>
@@ -31,7 +31,7 @@ typedef struct timing {
     uint32_t width;            /* of a row of ns: instructions, what is none, between */
     int runs;
     double *plain, *wall;      /* ns per run, without and with trace */
-    double *lost;              /* ns of a plain run in which the thread waited for a processor */
+    double *plain_lost, *wall_lost;    /* ns of them in which the thread waited for a processor */
     int waits;                 /* descriptor of what the system says of that, or -1 */
     double *ns;                /* runs x width */
     double *calls;             /* of the last run */
@@ -85,7 +85,7 @@ static cab_status plain_runs(timing *t, int first, int last)
     for (int i = first; i < last; i++) {
         double before = waited(t);
         CAB_TRY(one_run(t, t->b->session, &t->plain[i]));
-        t->lost[i] = waited(t) - before;
+        t->plain_lost[i] = waited(t) - before;
     }
     return CAB_OK;
 }
@@ -111,7 +111,9 @@ static cab_status traced_runs(timing *t, int first, int last)
     double warm;
     CAB_TRY(one_run(t, t->traced, &warm));
     for (int i = first; i < last; i++) {
+        double before = waited(t);
         CAB_TRY(one_run(t, t->traced, &t->wall[i]));
+        t->wall_lost[i] = waited(t) - before;
         take_trace(t, i);
     }
     return CAB_OK;
@@ -134,13 +136,33 @@ static cab_status start(timing *t, bench *b, const tool_args *args, int runs)
     CAB_TRY(profile_plan_find(b->arena, &b->artifact, ev, n, &t->plan, &b->diag));
     t->width = t->plan.plan.header->n_instrs + 2;
     t->waits = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    t->lost = CAB_NEW_N(b->arena, double, runs);
+    t->plain_lost = CAB_NEW_N(b->arena, double, runs);
+    t->wall_lost = CAB_NEW_N(b->arena, double, runs);
     t->plain = CAB_NEW_N(b->arena, double, runs);
     t->wall = CAB_NEW_N(b->arena, double, runs);
     t->ns = CAB_NEW_N(b->arena, double, (size_t)runs * t->width);
     t->calls = CAB_NEW_N(b->arena, double, t->width);
     measure_record(t);
     return CAB_OK;
+}
+
+/* Off what each row has more than in its shortest run, in proportion. */
+static void take_waiting_off(timing *t)
+{
+    double *least = CAB_NEW_N(t->b->arena, double, t->width);
+    for (uint32_t k = 0; k < t->width; k++)
+        for (int i = 0; i < t->runs; i++) {
+            double ns = t->ns[(size_t)i * t->width + k];
+            least[k] = i && least[k] < ns ? least[k] : ns;
+        }
+    for (int i = 0; i < t->runs; i++) {
+        double *ns = t->ns + (size_t)i * t->width, more = 0;
+        for (uint32_t k = 0; k < t->width; k++)
+            more += ns[k] - least[k];
+        double part = more > t->wall_lost[i] ? t->wall_lost[i] / more : 1;
+        for (uint32_t k = 0; k < t->width && t->wall_lost[i] > 0; k++)
+            ns[k] -= part * (ns[k] - least[k]);
+    }
 }
 
 static void stop(timing *t)
@@ -249,6 +271,7 @@ static cab_status compare_naive(const timing *t, timing *naive, const uint32_t *
     if (!same)
         return cab_fail(&t->b->diag, CAB_EINTERNAL, NULL, "the naive plan has other steps");
     CAB_TRY(traced_runs(naive, 0, naive->runs));
+    take_waiting_off(naive);
     for (size_t i = 0; i < out->n; i++)
         out->row[i].naive_us = column_us(naive, instr[i]);
     return CAB_OK;
@@ -295,6 +318,7 @@ static cab_status take_turns(timing *t, peaks *p)
         CAB_TRY(traced_runs(t, first, last));
     }
     peaks_measure(p);
+    take_waiting_off(t);
     return CAB_OK;
 }
 
@@ -310,7 +334,7 @@ static cab_status make(bench *b, const tool_args *args, timing *t, int runs, pro
     fill_times(t, instr, out);
     hold_to_peaks(out);
     qsort(out->row, out->n, sizeof *out->row, longest_first);
-    out->lost_us = of_fastest(t, t->plain, t->lost, 1) / 1e3;
+    out->lost_us = of_fastest(t, t->plain, t->plain_lost, 1) / 1e3;
     out->run_us = of_fastest(t, t->plain, t->plain, 1) / 1e3 - out->lost_us;
     out->event_ns = t->inside + t->outside;
     out->runs = runs;

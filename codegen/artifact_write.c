@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * artifact_write.c - variants, strings, constants and notes -> the bytes of a
+ * artifact_write.c - variants, strings, constants, notes and costs -> the bytes of a
  * .cab file (runtime/plan.h), in an anonymous file.
  *
  * The same input gives the same bytes: no time, no path, no address is in
@@ -112,7 +112,7 @@ static cab_status fill(writer *w, const cab_planner *last, cab_diag *d)
 }
 
 static void list_sections(writer *w, const cab_variant *v, int n, const cab_planner *last,
-                          const cab_buf *notes)
+                          const cab_extras *extras)
 {
     const cab_codegen_options *o = last->src->options;
     uint64_t chunks = (last->constants.bytes + CAB_CRC_CHUNK - 1) / CAB_CRC_CHUNK;
@@ -120,7 +120,9 @@ static void list_sections(writer *w, const cab_variant *v, int n, const cab_plan
         add_variant(w, CAB_SEC_PLAN, (uint32_t)i, &v[i], &v[i].plan);
     add(w, CAB_SEC_STRINGS, last->scalars.text.p, last->scalars.text.n);
     if (o->seal) {
-        add(w, CAB_SEC_NOTES, notes->p, notes->n);
+        add(w, CAB_SEC_NOTES, extras->notes.p, extras->notes.n);
+        if (extras->costs.n)
+            add(w, CAB_SEC_COSTS, extras->costs.p, extras->costs.n);
         add(w, CAB_SEC_CRC, NULL, chunks * 4);
     }
     if (o->sign)
@@ -133,12 +135,12 @@ static void list_sections(writer *w, const cab_variant *v, int n, const cab_plan
 }
 
 cab_status cab_variants_write(cab_arena *a, const cab_variant *variants, int n,
-                              const cab_planner *last, const cab_buf *notes, int *out_fd,
+                              const cab_planner *last, const cab_extras *extras, int *out_fd,
                               uint64_t *out_size, cab_diag *d)
 {
     writer *w = CAB_NEW(a, writer);
     w->header = (cab_file_header){ .magic = CAB_PLAN_MAGIC, .version = CAB_PLAN_VERSION };
-    list_sections(w, variants, n, last, notes);
+    list_sections(w, variants, n, last, extras);
     place(w);
     uint64_t bytes = w->header.file_bytes;
     int fd = cab_memfd("cabochon", bytes);

@@ -278,7 +278,7 @@ typedef struct variants {
     bool compare;              /* several programs: cab_plan_source.compare */
     cab_planner *planner;      /* per variant */
     cab_variant *made;
-    cab_buf notes;
+    cab_extras extras;
 } variants;
 
 /* Code and plan for one target; label: of a specialisation, else NULL. */
@@ -304,7 +304,9 @@ static cab_status make_variant(driver *c, int t, const char *label, variants *v)
     *out = (cab_variant){ cab_buf_on(c->arena), &image->code, isa_of(&c->target),
                           label ? (uint32_t)t + 1 : 0 };
     cab_plan_bytes(w, &out->plan);
-    write_notes(c, target, label, &v->notes);
+    write_notes(c, target, label, &v->extras.notes);
+    if (c->o->seal && !c->o->no_costs)
+        CAB_TRY(cab_plan_costs(w, (uint32_t)v->n - 1, &v->extras.costs));
     cab_log(1, "codegen: %s%s%s: %zu kernels for %zu steps: generate %.1f ms, llvm %.1f ms, "
                "link and plan %.1f ms, code %zu bytes", target,
             label ? ", " : "", label ? label : "", c->units.n, c->p->steps.n,
@@ -317,7 +319,7 @@ cab_status cab_codegen_sized(cab_arena *a, const cab_program *p, const cab_codeg
                              int n, const cab_codegen_options *o, int *out_fd, uint64_t *out_size,
                              cab_diag *d)
 {
-    variants v = { .compare = n > 0, .notes = cab_buf_on(a) };
+    variants v = { .compare = n > 0, .extras = { cab_buf_on(a), cab_buf_on(a) } };
     CAB_ASSERT(n <= CAB_MAX_SPECIAL);
     CAB_TRY(list_targets(a, o->target, v.target, &v.n_targets, d));
     v.planner = CAB_NEW_N(a, cab_planner, v.n_targets * (n + 1));
@@ -328,7 +330,7 @@ cab_status cab_codegen_sized(cab_arena *a, const cab_program *p, const cab_codeg
             driver c = { .arena = a, .p = i < 0 ? p : special[i].program, .o = o, .diag = d };
             CAB_TRY(make_variant(&c, t, i < 0 ? NULL : special[i].label, &v));
         }
-    return cab_variants_write(a, v.made, v.n, &v.planner[v.n - 1], &v.notes, out_fd, out_size, d);
+    return cab_variants_write(a, v.made, v.n, &v.planner[v.n - 1], &v.extras, out_fd, out_size, d);
 }
 
 cab_status cab_codegen(cab_arena *a, const cab_program *p, const cab_codegen_options *o,

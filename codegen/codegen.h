@@ -14,14 +14,15 @@
 #include "ir/spec.h"
 
 typedef struct cab_codegen_options {
-    bool naive;
+    bool naive;                /* kernels with the empty schedule */
     const char *target;        /* NULL or "native"; or levels: "x86-64-v2,x86-64-v4" */
     int threads;               /* compile threads; 0 = 1 */
     const char *producer;      /* metadata: "cab 0.1.0" */
     const char *model_name;
     const char *prefix;        /* of the names in C text: an identifier; NULL = "model" */
     const uint8_t *model_hash; /* SHA-256 of the model file, 32 bytes; NULL = zeros */
-    bool seal;                 /* for a file: checksums of the weights, notes */
+    bool seal;                 /* for a file: checksums of the weights, notes, costs */
+    bool no_costs;             /* seal without what kernels must do (for tools) */
     const void *embed;         /* the ONNX file, to be carried along; NULL = not */
     uint64_t embed_bytes;
     /* NULL: no signature.  Ed25519; returns 0 when the signature is made. */

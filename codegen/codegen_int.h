@@ -34,13 +34,16 @@ uint32_t cab_scalars_text(cab_scalars *s, const char *text);   /* NULL = "" */
 void cab_scalars_bind_inputs(cab_scalars *s, const cab_program *p);
 /* A symbol that a step of the program sets. */
 void cab_scalars_bind_late(cab_scalars *s, const cab_dim *sym);
-/* Puts the slots in order; the new number of each.  No slot is made after. */
+/* Puts the slots in order; the new number of each.  Slots made after it stand
+ * behind all of these. */
 uint32_t *cab_scalars_order(cab_scalars *s);
 /* Symbols that are the room of states become CAPACITY slots. */
 cab_status cab_scalars_bind_states(cab_scalars *s, const cab_program *p, cab_diag *d);
 uint32_t cab_scalars_const(cab_scalars *s, int64_t v);
 /* Slot of an expression; fails when it names a symbol no input binds. */
 cab_status cab_scalars_slot(cab_scalars *s, const cab_dim *x, uint32_t *out, cab_diag *d);
+/* Every symbol in x is bound. */
+bool cab_scalars_known(const cab_scalars *s, const cab_dim *x);
 /* Slot of ceil(elems * bits / 8). */
 cab_status cab_scalars_bytes(cab_scalars *s, cab_dims *dims, const cab_dim *elems,
                              cab_dtype dt, uint32_t *out, cab_diag *d);
@@ -145,15 +148,29 @@ cab_status cab_plan_slot_word(cab_planner *w, const cab_dim *x);
 /* Appends the plan section; may still add strings. */
 void cab_plan_bytes(cab_planner *w, cab_buf *b);
 
+/* ---- cost.c ---- */
+typedef struct cab_cost {      /* as in cab_plan_cost */
+    const cab_dim *flops, *special, *bytes, *weights;
+} cab_cost;
+/* constant: per operand, NULL: none is. */
+void cab_spec_cost(const cab_spec *s, const bool *constant, cab_cost *out);
+
+/* ---- plan_costs.c ---- */
+/* Appends a block of the section COSTS.  The plan's bytes were written: slots
+ * are added. */
+cab_status cab_plan_costs(cab_planner *w, uint32_t variant, cab_buf *b);
+
 /* ---- artifact_write.c ---- */
 typedef struct cab_variant {
     cab_buf plan;
     const cab_buf *code;
     uint32_t isa, special_of;  /* as in cab_file_section */
 } cab_variant;
+/* Sections that only tools and people read. */
+typedef struct cab_extras { cab_buf notes, costs; } cab_extras;
 /* The container around variants; last holds the strings and constants. */
 cab_status cab_variants_write(cab_arena *a, const cab_variant *variants, int n,
-                              const cab_planner *last, const cab_buf *notes, int *out_fd,
+                              const cab_planner *last, const cab_extras *extras, int *out_fd,
                               uint64_t *out_size, cab_diag *d);
 
 /* ---- c_model.c: the same, as text ---- */

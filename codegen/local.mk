@@ -14,4 +14,6 @@ libcodegen_a_SOURCES += \
 	codegen/constants.c \
 	codegen/plan_flow.c \
 	codegen/plan_write.c \
+	codegen/plan_costs.c \
+	codegen/cost.c \
 	codegen/artifact_write.c

@@ -104,6 +104,16 @@ uint32_t cab_scalars_const(cab_scalars *s, int64_t v)
     return push(s, (cab_plan_scalar){ CAB_S_CONST, 0, 0, 0, v });
 }
 
+bool cab_scalars_known(const cab_scalars *s, const cab_dim *x)
+{
+    bool known = true;
+    if (x->kind == CAB_DIM_CONST || lookup(s, x) != CAB_PLAN_NONE)
+        return true;
+    for (int i = 0; i < x->n_args; i++)
+        known = known && cab_scalars_known(s, x->args[i]);
+    return known && x->kind != CAB_DIM_SYM;
+}
+
 static const uint32_t op_of_kind[] = {
     [CAB_DIM_ADD] = CAB_S_ADD,           [CAB_DIM_MUL] = CAB_S_MUL,
     [CAB_DIM_FLOORDIV] = CAB_S_FLOORDIV, [CAB_DIM_CEILDIV] = CAB_S_CEILDIV,
@@ -166,6 +176,19 @@ static uint32_t *find_ranks(const cab_scalars *s)
     return rank;
 }
 
+/* Expressions keep their slots. */
+static void renumber(cab_scalars *s, const uint32_t *to)
+{
+    for (size_t i = 0; i < cab_map_count(s->by_dim); i++) {
+        const void *key;
+        size_t n;
+        uint64_t x;
+        uintptr_t slot = (uintptr_t)cab_map_at(s->by_dim, i, &key, &n);
+        memcpy(&x, key, sizeof x);
+        cab_map_setu(s->by_dim, x, (void *)((uintptr_t)to[slot - 1] + 1));
+    }
+}
+
 uint32_t *cab_scalars_order(cab_scalars *s)
 {
     uint32_t n = (uint32_t)s->slots.n, at = 0, ranks = 0;
@@ -187,5 +210,6 @@ uint32_t *cab_scalars_order(cab_scalars *s)
             x.a = to[x.a];
         s->slots.p[to[i]] = x;
     }
+    renumber(s, to);
     return to;
 }

@@ -91,8 +91,8 @@ static cab_status make_key0(cab_cache *k, const cab_opened *f)
     cab_buf_printf(&b, "cabochon cache 1, producer %s %s, plan %d\n", CAB_VERSION, CAB_BUILD_ID,
                    CAB_PLAN_VERSION);
     CAB_TRY(cab_codegen_identity(&b, c->target));
-    cab_buf_printf(&b, "naive %d exact %d seal %d embed %d\n", c->naive, c->exact, c->seal,
-                   c->embed_model);
+    cab_buf_printf(&b, "naive %d kernels %d exact %d seal %d costs %d embed %d\n", c->naive,
+                   c->naive_kernels, c->exact, c->seal, !c->no_costs, c->embed_model);
     if (c->sign_seed) {                    /* a hash of it: keys are no place for secrets */
         uint8_t sum[32];
         cab_hash_bytes(c->sign_seed, 32, &(cab_cancel){ 0 }, sum, NULL);

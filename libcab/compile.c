@@ -163,7 +163,8 @@ static cab_status compile(job *j)
     else if (j->o->hash_model)
         CAB_TRY(cab_hash_bytes(j->f->map.p, j->f->map.n, &j->o->cancel, hash, j->diag));
     int64_t t = cab_now_ns();
-    cab_codegen_options co = { .naive = j->o->naive, .target = j->o->target,
+    cab_codegen_options co = { .naive = j->o->naive || j->o->naive_kernels,
+                               .no_costs = j->o->no_costs, .target = j->o->target,
                                .threads = j->o->threads, .producer = "cabochon " CAB_VERSION,
                                .model_name = j->f->name, .model_hash = hash,
                                .seal = j->o->seal, .cancel = j->o->cancel };
@@ -212,6 +213,7 @@ static cab_status emit_so(job *j, const cab_program *p, cab_codegen_options *co)
     if (co->target && strchr(co->target, ','))
         return cab_fail(j->diag, CAB_EINVAL, NULL, "a shared library is for one target");
     co->seal = true;
+    co->no_costs = true;
     CAB_TRY(cab_codegen_emit(j->arena, p, co, "obj", &object, j->diag));
     CAB_TRY(cab_codegen_emit(j->arena, p, co, "names", &names, j->diag));
     CAB_TRY(cab_codegen(j->arena, p, co, &j->fd, &j->size, j->diag));

@@ -32,7 +32,9 @@ typedef struct cab_compiler {
     uint64_t cache_bytes;      /* most the cache may hold; 0 = 4 GiB */
     bool isolate;              /* compile in a child process */
     const char *worker;        /* its program; NULL = where it was built or installed */
-    bool seal;                 /* for a file: checksums of the weights, notes */
+    bool naive_kernels;        /* the same steps with naive code: to compare them one by one */
+    bool seal;                 /* for a file: checksums of the weights, notes, costs */
+    bool no_costs;             /* but not what kernels must do (for tools) */
     bool embed_model;          /* the artifact carries the file */
     const uint8_t *sign_seed;  /* NULL = no signature */
     const cab_custom_shape *custom;

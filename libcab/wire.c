@@ -9,7 +9,7 @@
 #include "libcab/libcab_int.h"
 #include <string.h>
 
-#define REQUEST "cab request 1 " CAB_VERSION
+#define REQUEST "cab request 2 " CAB_VERSION
 #define ANSWER "cab answer 1"
 
 /* ---- writing ---- */
@@ -73,12 +73,14 @@ void cab_wire_put_request(cab_buf *b, const cab_compiler *c, const cab_opened *f
     put_bytes(b, f->hash, f->hash ? 32 : 0);
     put_import(b, &c->import);
     put_u64(b, c->naive);
+    put_u64(b, c->naive_kernels);
     put_u64(b, c->exact);
     put_u64(b, c->hash_model);
     put_text(b, c->target);
     put_u64(b, (uint64_t)c->threads);
     put_u64(b, c->max_memory);
     put_u64(b, c->seal);
+    put_u64(b, c->no_costs);
     put_u64(b, c->embed_model);
     put_bytes(b, c->sign_seed, c->sign_seed ? 32 : 0);
     put_u64(b, (uint64_t)c->test_signal);
@@ -238,12 +240,14 @@ cab_status cab_wire_get_request(cab_arena *a, const void *p, size_t n, cab_compi
     f->hash = get_32(&r);
     get_import(a, &r, &c->import);
     c->naive = get_u64(&r);
+    c->naive_kernels = get_u64(&r);
     c->exact = get_u64(&r);
     c->hash_model = get_u64(&r);
     c->target = get_text(&r);
     c->threads = (int)get_u64(&r);
     c->max_memory = (size_t)get_u64(&r);
     c->seal = get_u64(&r);
+    c->no_costs = get_u64(&r);
     c->embed_model = get_u64(&r);
     c->sign_seed = get_32(&r);
     c->test_signal = (int)get_u64(&r);

@@ -65,7 +65,8 @@ enum cab_section_kind {
     CAB_SECTIONS(SECTION)
 #undef SECTION
     CAB_SEC_COUNT,
-    CAB_SEC_OPTIONAL = 0x8000
+    CAB_SEC_OPTIONAL = 0x8000,
+    CAB_SEC_COSTS                          /* for tools; below */
 };
 
 typedef struct cab_file_header {
@@ -195,6 +196,20 @@ enum cab_plan_attr { CAB_PA_INTS, CAB_PA_FLOATS, CAB_PA_TEXT, CAB_PA_COUNT };
 enum { CAB_CUSTOM_DOMAIN, CAB_CUSTOM_NAME, CAB_CUSTOM_NODE, CAB_CUSTOM_INPUTS, CAB_CUSTOM_OUTPUTS,
        CAB_CUSTOM_ATTRS, CAB_CUSTOM_HEAD };
 typedef struct cab_plan_instr { uint32_t op, a, b, c, d, e; } cab_plan_instr;
+
+/* Section COSTS: what launches must do, whatever schedule they run by.  A block
+ * for every variant, in order: header, scalars (CONST and what has arguments),
+ * rows.  The numbers of the scalars go on where those of the variant's plan
+ * end; a row of each LAUNCH, in order, names slots (CAB_PLAN_NONE: not known). */
+typedef struct cab_costs_header { uint32_t variant, n_scalars, n_rows, reserved; } cab_costs_header;
+typedef struct cab_plan_cost {
+    uint32_t instr;
+    uint32_t kind;             /* 0 map, 1 row reduction, 2 sum of products, 3 window */
+    uint32_t flops;            /* operations; a multiply and the add of its sum are two */
+    uint32_t special;          /* calls of exp, sin, pow ..., not in flops */
+    uint32_t bytes;            /* of distinct elements, each operand's once */
+    uint32_t weights;          /* those of them in constants */
+} cab_plan_cost;
 
 /* What can be done with lists.  Letters: L list, W list that is written, T
  * tensor, B BORROWED tensor, D tensor that is written.  A place in a list

@@ -64,6 +64,13 @@ cab_status cab_plan_open(const cab_artifact *a, uint32_t variant, cab_plan *out,
 cab_status cab_plan_check_bytes(const void *p, uint64_t n, cab_plan *out, cab_error *e);
 const cab_plan *cab_model_plan(const cab_model *m);
 
+/* ---- shape.c ---- */
+/* Computes slots [lo, hi); inputs give extents, capacity the room of states by
+ * family (0: dense; NULL: all).  inputs NULL: both as at the start of the run.
+ * Fails on overflow and on division by zero. */
+int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, const int64_t *capacity,
+                   int64_t *slots, uint32_t lo, uint32_t hi, cab_error *e);
+
 /* ---- special.c: plans that serve some sizes of a model ---- */
 /* An extent of an input that is a constant of the special plan only. */
 typedef struct cab_extent_is { uint32_t input, axis; int64_t value; } cab_extent_is;

@@ -22,10 +22,11 @@ unit_tests = \
 	tests/test_mdwe \
 	tests/test_custom \
 	tests/test_libcab \
-	tests/test_sizes
+	tests/test_sizes \
+	tests/test_costs
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh tests/check-abi.sh \
-	tests/check-custom.sh
+	tests/check-custom.sh tests/check-profile.sh
 check_PROGRAMS += tests/abi_layout
 tests_abi_layout_CPPFLAGS = -I$(top_srcdir)/include
 tests_abi_layout_LDADD =
@@ -39,6 +40,7 @@ tests_test_runtime_SOURCES = tests/test_runtime.c tests/artifact_kit.h tests/pla
 tests_test_session_flow_SOURCES = tests/test_session_flow.c tests/artifact_kit.h tests/plan_kit.h
 tests_test_libcab_SOURCES = tests/test_libcab.c tests/test.h tests/wire.h
 tests_test_sizes_SOURCES = tests/test_sizes.c tests/test.h tests/wire.h
+tests_test_costs_SOURCES = tests/test_costs.c tests/artifact_kit.h tools/costs.c tools/costs.h
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
@@ -46,6 +48,7 @@ tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
 # Measurements: built by hand, `make tests/bench/bench_contract`.
 EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
 	tests/bench/rt_figures tests/bench/bench_dynamic tests/bench/decode_state
+tests_bench_bench_contract_SOURCES = tests/bench/bench_contract.c tools/peak.c tools/peak.h
 tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
 tests_bench_bench_contract_LDADD = $(compiler_ldadd) $(OPENBLAS_LIBS)
 tests_bench_bench_dynamic_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE -I$(top_srcdir)/include
@@ -66,6 +69,7 @@ EXTRA_DIST += \
 	tests/abi.expected \
 	tests/helpers.expected \
 	tests/check-custom.sh \
+	tests/check-profile.sh \
 	tests/check-models.sh \
 	tests/check-samples.sh \
 	tests/check-corpus.sh \

@@ -65,7 +65,7 @@ int cmd_compile(int argc, char **argv)
     tool_args args;
     cab_diag diag;
     if (!tool_parse_args(argc, argv, "out input naive exact target dim max-memory compile-threads emit "
-                         "custom functions cache no-cache isolate embed-onnx sign", &args))
+                         "custom functions cache no-cache isolate embed-onnx sign no-costs", &args))
         return 2;
     if (!args.model || (!args.output_file && !args.emit)) {
         fprintf(stderr, "usage: cab compile MODEL.onnx -o MODEL.cab [--emit FORM]\n");

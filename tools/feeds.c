@@ -33,12 +33,10 @@ static cab_status place(const tool_feeds *f, const char *text, size_t next, size
     return CAB_OK;
 }
 
-cab_status tool_feeds_read(cab_arena *a, const tool_args *args, const char *const *files,
-                           int n_files, tool_feeds *out, cab_diag *d)
+static cab_status read_files(cab_arena *a, const cab_feed *feeds, size_t n,
+                             const char *const *files, int n_files, tool_feeds *out, cab_diag *d)
 {
-    cab_feed *feeds;
-    size_t n, at = 0;
-    CAB_TRY(cab_import_feeds(a, args->model, &args->compile.import, &feeds, &n, d));
+    size_t at = 0;
     allocate(a, n, out);
     bool *given = CAB_NEW_N(a, bool, n + 1);
     for (size_t i = 0; i < n; i++) {
@@ -62,6 +60,30 @@ cab_status tool_feeds_read(cab_arena *a, const tool_args *args, const char *cons
             return cab_fail(d, CAB_EINVAL, NULL, "input '%s' is missing: give it with --input",
                             out->name[i]);
     return CAB_OK;
+}
+
+cab_status tool_feeds_read(cab_arena *a, const tool_args *args, const char *const *files,
+                           int n_files, tool_feeds *out, cab_diag *d)
+{
+    cab_feed *feeds;
+    size_t n;
+    CAB_TRY(cab_import_feeds(a, args->model, &args->compile.import, &feeds, &n, d));
+    return read_files(a, feeds, n, files, n_files, out, d);
+}
+
+cab_status tool_feeds_read_for(cab_arena *a, const cab_model *m, const char *const *files,
+                               int n_files, tool_feeds *out, cab_diag *d)
+{
+    const cab_plan *p = cab_model_plan(m);
+    size_t n = p->header->n_inputs;
+    cab_feed *feeds = CAB_NEW_N(a, cab_feed, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        const cab_plan_value *v = &p->values[p->inputs[i]];
+        feeds[i].name = p->strings + v->name;
+        feeds[i].kind = v->kind == 1 ? CAB_KIND_sequence : v->kind == 2 ? CAB_KIND_optional
+                                                                          : CAB_KIND_tensor;
+    }
+    return read_files(a, feeds, n, files, n_files, out, d);
 }
 
 /* What the tensors in it have in common, for the importer. */

@@ -16,6 +16,14 @@ cab_SOURCES = \
 	tools/cmd_inspect.c \
 	tools/cmd_bench.c \
 	tools/bench.c \
+	tools/peak.c \
+	tools/peak.h \
+	tools/costs.c \
+	tools/costs.h \
+	tools/profile.c \
+	tools/profile.h \
+	tools/profile_rows.c \
+	tools/profile_print.c \
 	tools/bench_worker.c
 cab_LDADD = $(compiler_ldadd) $(JANSSON_LIBS)
 cab_opt_SOURCES = tools/tool.h tools/cab-opt.c tools/report.c

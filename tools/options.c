@@ -14,7 +14,7 @@ enum flag {
     F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
     F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
     F_COMPILE_THREADS, F_CUSTOM, F_FUNCTIONS, F_NOTES, F_VERIFY, F_EMBED, F_SIGN, F_KEY, F_CACHE, F_NO_CACHE,
-    F_ISOLATE, F_COUNT
+    F_ISOLATE, F_NAIVE_TOO, F_TOP, F_NO_COSTS, F_COUNT
 };
 
 static const struct option flags[] = {
@@ -25,7 +25,7 @@ static const struct option flags[] = {
     { "emit", required_argument, NULL, F_EMIT },
     { "lines", no_argument, NULL, F_LINES },
     { "layers", no_argument, NULL, F_LAYERS },
-    { "json", no_argument, NULL, F_JSON },
+    { "json", optional_argument, NULL, F_JSON },
     { "worker", no_argument, NULL, F_WORKER },
     { "trace", no_argument, NULL, F_TRACE },
     { "threads", required_argument, NULL, F_THREADS },
@@ -47,6 +47,9 @@ static const struct option flags[] = {
     { "cache", required_argument, NULL, F_CACHE },
     { "no-cache", no_argument, NULL, F_NO_CACHE },
     { "isolate", no_argument, NULL, F_ISOLATE },
+    { "naive-too", no_argument, NULL, F_NAIVE_TOO },
+    { "top", required_argument, NULL, F_TOP },
+    { "no-costs", no_argument, NULL, F_NO_COSTS },
     { NULL, 0, NULL, 0 }
 };
 
@@ -184,7 +187,14 @@ static bool apply(tool_args *a, enum flag f, char *text)
     case F_EMIT: a->emit = text; return true;
     case F_LINES: return a->lines = true;
     case F_LAYERS: return a->layers = true;
-    case F_JSON: return a->json = true;
+    case F_JSON: a->json_file = text; return a->json = true;
+    case F_NAIVE_TOO: return a->naive_too = true;
+    case F_NO_COSTS: return a->compile.no_costs = true;
+    case F_TOP:
+        if (!number("top", text, 1, 1000000, &v))
+            return false;
+        a->top = (int)v;
+        return true;
     case F_WORKER: return a->worker = true;
     case F_TRACE: return a->show_trace = true;
     case F_NOTES: return a->notes = true;
@@ -227,6 +237,15 @@ static bool apply(tool_args *a, enum flag f, char *text)
     return false;
 }
 
+/* --json FILE.json: a word that follows an option with no value of its own is
+ * the model, but for this ending. */
+static char *json_file(int argc, char **argv)
+{
+    const char *next = optind < argc ? argv[optind] : "";
+    size_t n = strlen(next);
+    return n > 5 && next[0] != '-' && !strcmp(next + n - 5, ".json") ? argv[optind++] : NULL;
+}
+
 bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
 {
     int c, at = -1;
@@ -249,7 +268,8 @@ bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
             fprintf(stderr, "cab: this command takes no --%s\n", name);
             return false;
         }
-        if (!apply(out, f, optarg))
+        char *text = f == F_JSON && !optarg ? json_file(argc, argv) : optarg;
+        if (!apply(out, f, text))
             return false;
     }
     if (optind < argc)

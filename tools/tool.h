@@ -17,10 +17,11 @@ typedef struct tool_args {
     const char *output[64];
     int n_outputs;
     const char *output_dir, *output_file, *emit;
-    bool lines, layers, json, worker, show_trace, notes;
+    bool lines, layers, json, worker, show_trace, notes, naive_too;
+    const char *json_file;     /* NULL: stdout */
     const char *sign_key;      /* file with an Ed25519 private key */
     const char *trust_key;     /* and with the public key that must have signed */
-    int threads, runs;
+    int threads, runs, top;
     uint64_t seed;
     cab_import_bind dim[64];   /* --dim NAME=N */
     cab_import_range range[64];        /* --dim NAME=LO..HI */
@@ -45,6 +46,9 @@ typedef struct tool_feeds {
 /* Reads the input files for the model's feeds, in the model's order. */
 cab_status tool_feeds_read(cab_arena *a, const tool_args *args, const char *const *files,
                            int n_files, tool_feeds *out, cab_diag *d);
+/* The same for a model that is compiled. */
+cab_status tool_feeds_read_for(cab_arena *a, const cab_model *m, const char *const *files,
+                               int n_files, tool_feeds *out, cab_diag *d);
 /* Seeded values for a compiled model: floats in [-1, 1), integers 0 or 1. */
 cab_status tool_feeds_make(cab_arena *a, const tool_args *args, const cab_model *m,
                            tool_feeds *out, cab_diag *d);

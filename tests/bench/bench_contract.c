@@ -2,14 +2,15 @@
 /*
  * bench_contract.c - speed of contraction kernels against the FMA peak.
  *
- * One thread.  The peak is a loop of independent FMAs, measured again beside
- * every shape; best of many runs each.  usage: bench_contract [name-part]
+ * One thread.  The peak (tools/peak.c) is measured again beside every shape;
+ * best of many runs each.  usage: bench_contract [name-part]
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include "tests/kernel_run.h"
+#include "tools/peak.h"
 
 static cab_arena *arena;
 static cab_diag diag;
@@ -20,51 +21,6 @@ static void die(const char *what)
     const cab_diag_entry *e = cab_diag_first(&diag);
     fprintf(stderr, "%s: %s\n", what, e ? e->text : "");
     exit(EXIT_FAILURE);
-}
-
-/* ---- peak ---- */
-
-static kernel_fn peak_fn;
-enum { PEAK_ACC = 12, PEAK_ROUNDS = 20000 };
-
-static void make_peak(void)
-{
-    static loaded l;
-    int lanes = target.vector_bytes / 4;
-    cab_kir *k = cab_kir_create(arena, "peak", 1, 0);
-    cab_kv buf = cab_k_buf(k, 0, CAB_DT_f32, false), acc[PEAK_ACC], now[PEAK_ACC], a, b;
-    const cab_kir *all[1] = { k };
-
-    a = cab_k_ld(k, CAB_DT_f32, lanes, buf, -1, 0, -1);
-    b = cab_k_ld(k, CAB_DT_f32, lanes, buf, -1, lanes, -1);
-    for (int i = 0; i < PEAK_ACC; i++)
-        acc[i] = cab_k_ld(k, CAB_DT_f32, lanes, buf, -1, lanes * (2 + i), -1);
-    cab_k_loop(k, cab_k_i64(k, 0), cab_k_i64(k, PEAK_ROUNDS), 1, PEAK_ACC, acc, now);
-    for (int u = 0; u < 4; u++)
-        for (int i = 0; i < PEAK_ACC; i++)
-            now[i] = cab_k_fma(k, a, b, now[i]);
-    cab_k_end(k, PEAK_ACC, now, acc);
-    for (int i = 0; i < PEAK_ACC; i++)
-        cab_k_st(k, acc[i], buf, -1, lanes * (2 + i), -1);
-    if (load_kernels(arena, all, 1, &target, &l, &diag) != CAB_OK)
-        die("peak");
-    peak_fn = loaded_find(&l, "peak");
-}
-
-static double measure_peak(void)
-{
-    static _Alignas(64) float buf[16 * (PEAK_ACC + 2)];
-    void *p = buf;
-    double best = 0;
-
-    for (int i = 0; i < 4; i++) {
-        int64_t t0 = cab_now_ns(), t1;
-        peak_fn(&p, NULL, 0, 1);
-        t1 = cab_now_ns();
-        double g = 2.0 * 4 * PEAK_ACC * PEAK_ROUNDS * (target.vector_bytes / 4) / (double)(t1 - t0);
-        best = g > best ? g : best;
-    }
-    return best;
 }
 
 /* ---- shapes ---- */
@@ -251,7 +207,7 @@ static void bench(const shape *p)
     flops = p->kh ? 2.0 * (double)(p->oh * p->ow * p->n * p->kh * p->kw * p->c)
                   : 2.0 * (double)(p->m * p->n * p->k);
     for (int r = 0; r < 12; r++) {
-        double g = measure_peak();
+        double g = peak_fma(target.vector_bytes, 1);
         int64_t until = cab_now_ns() + 15000000, a, b;
         peak = g > peak ? g : peak;
         do {
@@ -281,7 +237,6 @@ int main(int argc, char **argv)
     cab_diag_init(&diag);
     if (cab_target_get(arena, getenv("BENCH_TARGET"), &target, &diag) != CAB_OK)
         die("target");
-    make_peak();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (argc < 2 || strstr(shapes[i].name, argv[1]))
             bench(&shapes[i]);

@@ -40,7 +40,8 @@ libpasses_a_SOURCES += \
     passes/passes.def \
     passes/rewrite.c \
     passes/rule.c \
-    passes/rule_int.h
+    passes/rule_int.h \
+    passes/winograd.c
 
 # The order is that of cab_rules_file (passes/rule_int.h).
 CAB_RULE_FILES = \

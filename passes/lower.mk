@@ -13,4 +13,5 @@ libpasses_a_SOURCES += \
     passes/lower_root.c \
     passes/lower_seq.c \
     passes/lower_serial.c \
-    passes/lower_value.c
+    passes/lower_value.c \
+    passes/lower_wino.c

@@ -124,8 +124,17 @@ static void call_arguments(cab_cmodel *c, const cab_plan_instr *x)
     cab_buf_str(c->b, param[0] ? " };\n" : "0 };\n");
 }
 
+/* x stands behind a BRANCH around it. */
+static bool is_conditional(const cab_cmodel *c, const cab_plan_instr *x)
+{
+    size_t i = (size_t)(x - c->w->instrs.p);
+    return i > 0 && x[-1].op == CAB_I_BRANCH && x[-1].a == i + 1;
+}
+
 static void call(cab_cmodel *c, const cab_plan_instr *x)
 {
+    if (is_conditional(c, x))
+        cab_buf_printf(c->b, "    if (%s != 0)\n", cab_cm_slot(c, x[-1].b));
     cab_buf_str(c->b, "    {   /* ");
     cab_cm_comment(c->b, cab_cm_text(c, x->e));
     cab_buf_str(c->b, ": ");
@@ -156,12 +165,18 @@ static cab_status step(cab_cmodel *c, const cab_plan_instr *x)
         cab_buf_printf(c->b, "    if (%s > 0)\n        memset(v[%u], 0, (size_t)%s);\n",
                        cab_cm_slot(c, bytes), x->a, cab_cm_slot(c, bytes));
         return CAB_OK;
+    case CAB_I_BRANCH:         /* around the call that follows, which asks itself */
+        if (x->a == (size_t)(x - c->w->instrs.p) + 2 && x[1].op == CAB_I_LAUNCH)
+            return CAB_OK;
+        break;
+    case CAB_I_SAME:           /* no state is held: what follows is done */
     case CAB_I_END:
         return CAB_OK;
     default:
-        return cab_fail(c->diag, CAB_EUNSUPPORTED, NULL,
-                        "C text has no form yet for a plan's instruction %u", x->op);
+        break;
     }
+    return cab_fail(c->diag, CAB_EUNSUPPORTED, NULL,
+                    "C text has no form yet for a plan's instruction %u", x->op);
 }
 
 static cab_status steps(cab_cmodel *c)

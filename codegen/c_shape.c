@@ -34,6 +34,8 @@ static void slots(cab_cmodel *c)
         const cab_plan_scalar *s = &c->w->scalars.slots.p[i];
         if (s->op == CAB_S_INPUT_DIM)
             cab_buf_printf(c->b, "    z->s[%zu] = in[%u].dims[%u];\n", i, s->a, s->b);
+        else if (s->op == CAB_S_CAPACITY)      /* no state is held: the extent itself */
+            cab_buf_printf(c->b, "    z->s[%zu] = %s;\n", i, cab_cm_slot(c, s->a));
         else if (s->op != CAB_S_CONST)
             cab_buf_printf(c->b, "    ok = ok && %s(%s, %s, &z->s[%zu]);\n", op_names[s->op],
                            cab_cm_slot(c, s->a), cab_cm_slot(c, s->b), i);

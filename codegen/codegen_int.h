@@ -36,6 +36,8 @@ void cab_scalars_bind_inputs(cab_scalars *s, const cab_program *p);
 void cab_scalars_bind_late(cab_scalars *s, const cab_dim *sym);
 /* Puts the slots in order; the new number of each.  No slot is made after. */
 uint32_t *cab_scalars_order(cab_scalars *s);
+/* Symbols that are the room of states become CAPACITY slots. */
+cab_status cab_scalars_bind_states(cab_scalars *s, const cab_program *p, cab_diag *d);
 uint32_t cab_scalars_const(cab_scalars *s, int64_t v);
 /* Slot of an expression; fails when it names a symbol no input binds. */
 cab_status cab_scalars_slot(cab_scalars *s, const cab_dim *x, uint32_t *out, cab_diag *d);

@@ -337,7 +337,7 @@ static void order_slots(cab_planner *w)
         for (int k = 0; k < v->rank; k++)
             v->dims[k] = to[v->dims[k]];
         v->slot_bytes = to[v->slot_bytes];
-        if (v->cls == CAB_V_ALIAS)
+        if (v->cls == CAB_V_ALIAS || v->flags & CAB_V_GROWS)
             v->slot_offset = to[v->slot_offset];
     }
     for (size_t i = 0; i < w->checks.n; i++) {

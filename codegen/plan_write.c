@@ -275,6 +275,25 @@ static cab_status write_custom(cab_planner *w, const cab_step *s, cab_plan_instr
     return CAB_OK;
 }
 
+/* Goes around the launch that follows when its condition is 0, or when the
+ * state it copies lies where it was. */
+static cab_status skip_unless(cab_planner *w, const cab_step *s)
+{
+    cab_plan_instr x = { .op = s->past ? CAB_I_SAME : CAB_I_BRANCH,
+                         .a = (uint32_t)w->instrs.n + 2 };
+    if (!s->past && !s->when)
+        return CAB_OK;
+    if (s->past) {
+        const cab_program_state *t = &w->p->states.p[s->past - 1];
+        CAB_TRY(cab_plan_value_of(w, w->p->inputs.p[t->input], &x.b));
+        CAB_TRY(cab_plan_value_of(w, w->p->outputs.p[t->output], &x.c));
+    } else {
+        CAB_TRY(cab_scalars_slot(&w->scalars, s->when, &x.b, w->diag));
+    }
+    cab_vec_push(w->arena, &w->instrs, x);
+    return CAB_OK;
+}
+
 static cab_status write_step(cab_planner *w, size_t i)
 {
     const cab_step *s = &w->p->steps.p[i];
@@ -282,6 +301,7 @@ static cab_status write_step(cab_planner *w, size_t i)
         return cab_plan_flow(w, s);
     CAB_TRY(cab_plan_alloc_first(w, s));
     CAB_TRY(clear_first(w, s));
+    CAB_TRY(skip_unless(w, s));
     cab_plan_instr x = { .b = (uint32_t)w->words.n, .d = cab_scalars_text(&w->scalars, s->loc),
                          .e = cab_scalars_text(&w->scalars, s->what) };
     if (s->kind == CAB_STEP_CUSTOM) {
@@ -341,13 +361,28 @@ static cab_status write_io(cab_planner *w, const int *list, size_t n)
     return CAB_OK;
 }
 
+/* The values of outputs that go on from an input say so. */
+static cab_status write_states(cab_planner *w)
+{
+    for (size_t i = 0; i < w->p->states.n; i++) {
+        const cab_program_state *s = &w->p->states.p[i];
+        cab_plan_value *v = &w->values.p[w->value_of[w->p->outputs.p[s->output]]];
+        v->flags |= CAB_V_GROWS;
+        v->offset = CAB_GROWS(s->input, s->axis);
+        CAB_TRY(cab_scalars_slot(&w->scalars, s->room_out, &v->slot_offset, w->diag));
+    }
+    return CAB_OK;
+}
+
 static cab_status plan(cab_planner *w)
 {
     const cab_program *p = w->p;
     cab_scalars_bind_inputs(&w->scalars, p);
     cab_plan_bind_symbols(w);
+    CAB_TRY(cab_scalars_bind_states(&w->scalars, p, w->diag));
     CAB_TRY(write_io(w, p->inputs.p, p->inputs.n));
     CAB_TRY(write_io(w, p->outputs.p, p->outputs.n));
+    CAB_TRY(write_states(w));
     CAB_TRY(write_checks(w));
     for (size_t i = 0; i < p->steps.n; i++)
         CAB_TRY(write_step(w, i));

@@ -71,6 +71,31 @@ void cab_scalars_bind_late(cab_scalars *s, const cab_dim *sym)
     }
 }
 
+/* The symbol x: an extent where no session holds the state. */
+static cab_status bind_room(cab_scalars *s, const cab_dim *x, const cab_dim *extent, int output,
+                            cab_diag *d)
+{
+    uint32_t dense;
+    if (lookup(s, x) != CAB_PLAN_NONE)
+        return CAB_OK;
+    CAB_TRY(cab_scalars_slot(s, extent, &dense, d));
+    remember(s, x, push(s, (cab_plan_scalar){ CAB_S_CAPACITY, dense, (uint32_t)output,
+                                              cab_scalars_text(s, ""), 0 }));
+    return CAB_OK;
+}
+
+cab_status cab_scalars_bind_states(cab_scalars *s, const cab_program *p, cab_diag *d)
+{
+    for (size_t i = 0; i < p->states.n; i++) {
+        const cab_program_state *x = &p->states.p[i];
+        const cab_type *in = &p->buffers.p[p->inputs.p[x->input]].type;
+        const cab_type *out = &p->buffers.p[p->outputs.p[x->output]].type;
+        CAB_TRY(bind_room(s, x->room_in, in->dims[x->axis], x->output, d));
+        CAB_TRY(bind_room(s, x->room_out, out->dims[x->axis], x->output, d));
+    }
+    return CAB_OK;
+}
+
 uint32_t cab_scalars_const(cab_scalars *s, int64_t v)
 {
     for (size_t i = 0; i < s->slots.n; i++)
@@ -133,6 +158,8 @@ static uint32_t *find_ranks(const cab_scalars *s)
         const cab_plan_scalar *x = &s->slots.p[i];
         if (x->op == CAB_S_SIZE_READ)
             rank[i] = ++n;
+        else if (x->op == CAB_S_CAPACITY)
+            rank[i] = rank[x->a];
         else if (has_arguments(x))
             rank[i] = rank[x->a] > rank[x->b] ? rank[x->a] : rank[x->b];
     }
@@ -156,6 +183,8 @@ uint32_t *cab_scalars_order(cab_scalars *s)
             x.a = to[x.a];
             x.b = to[x.b];
         }
+        if (x.op == CAB_S_CAPACITY)
+            x.a = to[x.a];
         s->slots.p[to[i]] = x;
     }
     return to;

@@ -52,15 +52,22 @@ static int find_n(const cab_spec *s, const cab_contraction *c, bool constant_b, 
     return found;
 }
 
-/* The row axis: the innermost one with enough steps. */
+/* The row axis: the innermost one with enough steps.  Few known steps are
+ * better than an unknown number, which may be 1 (a token, beside the queries
+ * that share its keys). */
 static int find_m(const cab_spec *s, const cab_contraction *c)
 {
     int found = -1;
 
-    for (int i = 0; i < s->n_axes; i++)
-        if ((c->m >> i & 1) && (found < 0 || cab_sched_extent(s, i) >= 6 ||
-                                cab_sched_extent(s, i) > cab_sched_extent(s, found)))
+    for (int i = 0; i < s->n_axes; i++) {
+        double steps = cab_sched_extent(s, i);
+        if (!(c->m >> i & 1))
+            continue;
+        if (found < 0 || steps >= 6 || steps > cab_sched_extent(s, found) ||
+            (steps >= 2 && cab_dim_is_const(s->axis[i].extent) &&
+             !cab_dim_is_const(s->axis[found].extent)))
             found = i;
+    }
     return found;
 }
 

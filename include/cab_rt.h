@@ -228,6 +228,48 @@ CAB_API void cab_session_cancel(cab_session *s);
  * that time of CLOCK_MONOTONIC, in ns; 0 = never. */
 CAB_API void cab_session_deadline(cab_session *s, int64_t monotonic_ns);
 
+/* ---- state: outputs that are inputs of the next run ---- */
+/* A session may carry tensors from run to run (a cache of keys and values, the
+ * hidden state of a recurrent net): an output becomes an input of the next run
+ * and nobody copies it.  There are two kinds.  A state that grows: the output
+ * is the input with more behind it along an axis, as a concat makes it; the
+ * compiler finds these pairs (cab_model_state).  The session keeps such a state
+ * in one piece of memory with room at the end of the axis; a run adds to it in
+ * place, and only when the room is used up is it copied, into twice the room
+ * (a heap allocation, and an event "alloc" of the trace).  And a state that
+ * keeps its shape, any pair of equal type: two pieces of memory take turns.
+ *
+ * In a run, the input's view is not looked at.  The output's view is filled in:
+ * dtype, extents, and for a state that keeps its shape its memory, valid until
+ * the next run; of a state that grows data is NULL (it is not dense;
+ * cab_session_get_state reads it).  A run that fails leaves every state as it
+ * was.  The memory counts for max_bytes and lives as long as the session. */
+typedef struct cab_state_info {
+    int input, output;
+    int axis;                  /* along which it grows */
+} cab_state_info;
+/* Pairs that grow, in order of the outputs.  [any thread] */
+CAB_API int cab_model_state_count(const cab_model *m);
+CAB_API int cab_model_state(const cab_model *m, int i, cab_state_info *out);
+/* From now on output is carried to input.  start: the value for the next run,
+ * copied; its data NULL: zeros of those extents; start NULL: no steps yet where
+ * it grows, zeros where every extent is fixed by the model.  capacity: steps of
+ * the axis to make room for at least, 0 = as needed.  Pairs that grow by the
+ * same extents (the layers of a model) are bound all or none: a run with some
+ * of them is refused.  CAB_RT_EINVAL when one of the two is bound already or
+ * they cannot be a pair; not while a run is under way. */
+CAB_API int cab_session_bind_state(cab_session *s, int input, int output,
+                                   const cab_tensor_view *start, int64_t capacity, cab_error *e);
+/* Another value, start again for one: as start above (of other extents too, a
+ * new batch). */
+CAB_API int cab_session_set_state(cab_session *s, int input, const cab_tensor_view *value,
+                                  cab_error *e);
+/* Forgets the steps of a growing state from length on. */
+CAB_API int cab_session_trim_state(cab_session *s, int input, int64_t length, cab_error *e);
+/* The value now: fills in dtype, rank and extents, and where data is not NULL
+ * copies the elements there, dense; bytes is what that takes. */
+CAB_API int cab_session_get_state(cab_session *s, int input, cab_tensor_view *out, cab_error *e);
+
 /* ---- trace: records of the last run ---- */
 typedef struct cab_trace_event {
     const char *kind;          /* "launch", "helper", "custom", "zero", "copy", "alloc"; the first is

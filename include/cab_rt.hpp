@@ -181,6 +181,14 @@ public:
     {
         return infos(cab_model_output_count(get()), cab_model_output);
     }
+    /* Outputs that are an input with more behind it, and can be carried. */
+    std::vector<cab_state_info> states() const
+    {
+        std::vector<cab_state_info> all(static_cast<std::size_t>(cab_model_state_count(get())));
+        for (std::size_t i = 0; i < all.size(); i++)
+            cab_model_state(get(), static_cast<int>(i), &all[i]);
+        return all;
+    }
     /* The place of a name; -1 without one. */
     int find_input(const std::string &n) const { return cab_model_find_input(get(), n.c_str()); }
     int find_output(const std::string &n) const { return cab_model_find_output(get(), n.c_str()); }
@@ -250,6 +258,30 @@ public:
             throw error(e);
         return need;
     }
+    /* Carries an output to an input from run to run; the input given to run()
+     * is not looked at (tensor() will do), the result of a state that grows has
+     * no data. */
+    void bind_state(int input, int output, std::int64_t capacity = 0)
+    {
+        ask([&](cab_error *e) { return cab_session_bind_state(get(), input, output, nullptr, capacity, e); });
+    }
+    void bind_state(int input, int output, const tensor &start, std::int64_t capacity = 0)
+    {
+        ask([&](cab_error *e) { return cab_session_bind_state(get(), input, output, &start.get(), capacity, e); });
+    }
+    void set_state(int input, const tensor &value)
+    {
+        ask([&](cab_error *e) { return cab_session_set_state(get(), input, &value.get(), e); });
+    }
+    void trim_state(int input, std::int64_t length)
+    {
+        ask([&](cab_error *e) { return cab_session_trim_state(get(), input, length, e); });
+    }
+    /* Type and extents of a state, and where t has data its elements. */
+    void get_state(int input, tensor &t)
+    {
+        ask([&](cab_error *e) { return cab_session_get_state(get(), input, &t.get(), e); });
+    }
     void cancel() noexcept { cab_session_cancel(get()); }
     void deadline(std::int64_t monotonic_ns) noexcept { cab_session_deadline(get(), monotonic_ns); }
     cab_session *get() const noexcept { return s_.get(); }
@@ -266,6 +298,12 @@ private:
         for (const tensor &x : t)
             v.push_back(x.get());
         return v;
+    }
+    template <class F> static void ask(F call)
+    {
+        cab_error e{};
+        if (call(&e) != CAB_RT_OK)
+            throw error(e);
     }
     std::unique_ptr<cab_session, destroy> s_;
     std::size_t n_in_, n_out_;

@@ -125,6 +125,20 @@ static cab_status take_input(run *r, size_t i, const cab_tensor *t)
     return CAB_OK;
 }
 
+/* Here no state has memory of its own: its room is its extent. */
+static cab_status bind_rooms(run *r)
+{
+    for (size_t i = 0; i < r->p->states.n; i++) {
+        const cab_program_state *s = &r->p->states.p[i];
+        int64_t in, out;
+        CAB_TRY(number(r, r->p->buffers.p[r->p->inputs.p[s->input]].type.dims[s->axis], &in));
+        CAB_TRY(number(r, r->p->buffers.p[r->p->outputs.p[s->output]].type.dims[s->axis], &out));
+        if (!cab_env_match(&r->env, s->room_in, in) || !cab_env_match(&r->env, s->room_out, out))
+            return fail(r, CAB_EINTERNAL, NULL, "two states of unequal extents share their room", in);
+    }
+    return CAB_OK;
+}
+
 static cab_status bind_inputs(run *r, const cab_tensor *in)
 {
     /* Twice: an extent like 2*N may stand before N itself. */
@@ -136,6 +150,7 @@ static cab_status bind_inputs(run *r, const cab_tensor *in)
                             (long long)i);
             CAB_TRY(cab_env_bind_type(&r->env, &b->type, &in[i], b->name, r->d));
         }
+    CAB_TRY(bind_rooms(r));
     return cab_env_check_guards(&r->env, r->p->guards.p, r->p->guards.n, r->d);
 }
 
@@ -378,7 +393,11 @@ static cab_status run_steps(run *r)
         if (st->kind == CAB_STEP_CUSTOM)
             return fail(r, CAB_EUNSUPPORTED, st->custom->name,
                         "an operator of the host program has no reference, arguments", st->n_args);
-        CAB_TRY(st->kind == CAB_STEP_LAUNCH ? launch(r, st) : call_helper(r, st));
+        int64_t wanted = 1;
+        if (st->when)
+            CAB_TRY(number(r, st->when, &wanted));
+        if (wanted)
+            CAB_TRY(st->kind == CAB_STEP_LAUNCH ? launch(r, st) : call_helper(r, st));
         i++;
     }
     return CAB_OK;

@@ -166,6 +166,22 @@ static cab_status parse_guard_line(cab_scan *p)
     return CAB_OK;
 }
 
+static cab_status parse_state_line(cab_scan *p)
+{
+    cab_program_state s = { 0 };
+    CAB_TRY(cab_scan_int(p, 0, INT32_MAX, &s.input));
+    CAB_TRY(cab_scan_expect(p, "->"));
+    CAB_TRY(cab_scan_int(p, 0, INT32_MAX, &s.output));
+    CAB_TRY(cab_scan_expect(p, "axis"));
+    CAB_TRY(cab_scan_int(p, 0, CAB_MAX_RANK - 1, &s.axis));
+    CAB_TRY(cab_scan_expect(p, "room"));
+    CAB_TRY(cab_scan_dim(p, &s.room_in));
+    CAB_TRY(cab_scan_expect(p, ","));
+    CAB_TRY(cab_scan_dim(p, &s.room_out));
+    cab_vec_push(p->a, &p->p->states, s);
+    return CAB_OK;
+}
+
 static cab_status parse_step_end(cab_scan *p, cab_step *s, const int_list *args,
                                  const char *launch)
 {
@@ -202,6 +218,12 @@ static cab_status parse_step_rest(cab_scan *p, cab_step *s, const char *launch)
     int_list args = { 0 };
     CAB_TRY(parse_ints(p, &args));
     CAB_TRY(parse_params(p, s));
+    if (cab_scan_take(p, "when"))
+        CAB_TRY(cab_scan_dim(p, &s->when));
+    if (cab_scan_take(p, "past")) {
+        CAB_TRY(cab_scan_int(p, 0, INT32_MAX - 1, &s->past));
+        s->past++;
+    }
     return parse_step_end(p, s, &args, launch);
 }
 
@@ -318,6 +340,8 @@ static cab_status parse_program_line(cab_scan *p)
         return parse_io(p, false);
     if (cab_scan_take(p, "guard"))
         return parse_guard_line(p);
+    if (cab_scan_take(p, "state"))
+        return parse_state_line(p);
     if (cab_scan_take(p, "helper")) {
         CAB_TRY(cab_scan_string(p, &s.helper));
         return parse_step_rest(p, &s, NULL);

@@ -253,9 +253,22 @@ typedef struct cab_step {
     int n_params;
     const cab_dim *const *params;  /* HELPER: integer arguments; FLOW rows */
     const cab_dim *sym;        /* FLOW rows that name a symbol */
+    const cab_dim *when;       /* LAUNCH: skipped where it is 0; NULL = always */
+    int past;                  /* LAUNCH: 1 + number of the state whose input it copies into its
+                                * output, needless where both are the same memory; 0 = none */
     const char *loc;           /* ONNX node names */
     const char *what;          /* "conv+add+relu": ops inside, for traces */
 } cab_step;
+
+/* A graph output that is a graph input with more behind it along an axis (a
+ * cache).  In memory that axis has room_in and room_out steps, symbols of
+ * their own, so that a runtime may keep both in one piece of memory; without
+ * such memory they are the extents. */
+typedef struct cab_program_state {
+    int input, output;         /* numbers in inputs and outputs */
+    int axis;
+    const cab_dim *room_in, *room_out;
+} cab_program_state;
 
 typedef struct cab_program {
     cab_arena *arena;
@@ -266,6 +279,7 @@ typedef struct cab_program {
     CAB_VEC(int) inputs;       /* buffer of each graph input, in order */
     CAB_VEC(int) outputs;
     CAB_VEC(cab_guard_eq) guards;
+    CAB_VEC(cab_program_state) states;
 } cab_program;
 
 cab_program *cab_program_create(cab_arena *a, cab_dims *d, const char *name);

@@ -327,6 +327,7 @@ static void program_facts(cab_buf *b, const cab_program *p)
         for (int k = 0; st->custom && k < st->n_args; k++)
             for (int x = 0; x < st->custom->types[k].rank; x++)
                 put_facts(b, seen, st->custom->types[k].dims[x]);
+        put_facts(b, seen, st->when);
         if (st->spec)
             spec_facts(b, seen, st->spec);
     }
@@ -508,8 +509,23 @@ static void put_step(cab_buf *b, const cab_step *s)
     cab_buf_char(b, ' ');
     put_ints(b, s->args, (size_t)s->n_args);
     put_params(b, s);
+    if (s->when) {
+        cab_buf_str(b, " when ");
+        cab_dim_print(b, s->when);
+    }
+    if (s->past)
+        cab_buf_printf(b, " past %d", s->past - 1);
     put_note(b, "loc", s->loc);
     put_note(b, "what", s->what);
+    cab_buf_char(b, '\n');
+}
+
+static void put_state(cab_buf *b, const cab_program_state *s)
+{
+    cab_buf_printf(b, "  state %d -> %d axis %d room ", s->input, s->output, s->axis);
+    cab_dim_print(b, s->room_in);
+    cab_buf_str(b, ", ");
+    cab_dim_print(b, s->room_out);
     cab_buf_char(b, '\n');
 }
 
@@ -569,6 +585,8 @@ void cab_program_print(cab_buf *b, const cab_program *p)
         put_note(b, "why", p->guards.p[i].why);
         cab_buf_char(b, '\n');
     }
+    for (size_t i = 0; i < p->states.n; i++)
+        put_state(b, &p->states.p[i]);
     for (size_t i = 0; i < p->steps.n; i++)
         put_step(b, &p->steps.p[i]);
     cab_buf_str(b, "}\n");

@@ -340,11 +340,36 @@ static cab_status verify_io(const cab_program *p, cab_diag *d)
     return CAB_OK;
 }
 
+static cab_status verify_states(const cab_program *p, cab_diag *d)
+{
+    for (size_t i = 0; i < p->states.n; i++) {
+        const cab_program_state *s = &p->states.p[i];
+        if (s->input < 0 || (size_t)s->input >= p->inputs.n || s->output < 0 ||
+            (size_t)s->output >= p->outputs.n || s->room_in->kind != CAB_DIM_SYM ||
+            s->room_out->kind != CAB_DIM_SYM)
+            return program_fail(p, d, "state %zu names no input, no output or no room", i);
+        const cab_type *in = &p->buffers.p[p->inputs.p[s->input]].type;
+        const cab_type *out = &p->buffers.p[p->outputs.p[s->output]].type;
+        bool ok = s->axis >= 0 && s->axis < in->rank && in->rank == out->rank &&
+                  in->dtype == out->dtype;
+        for (int k = 0; ok && k < in->rank; k++)
+            ok = k == s->axis || in->dims[k] == out->dims[k];
+        if (!ok)
+            return program_fail(p, d, "state %zu: its output is not its input made longer", i);
+    }
+    for (size_t i = 0; i < p->steps.n; i++)
+        if (p->steps.p[i].past < 0 || (size_t)p->steps.p[i].past > p->states.n ||
+            (p->steps.p[i].past && p->steps.p[i].when))
+            return program_fail(p, d, "step %zu copies a state that does not exist, or at times", i);
+    return CAB_OK;
+}
+
 cab_status cab_program_verify(const cab_program *p, cab_diag *d)
 {
     for (size_t i = 0; i < p->buffers.n; i++)
         CAB_TRY(verify_buffer(p, i, d));
     CAB_TRY(verify_io(p, d));
+    CAB_TRY(verify_states(p, d));
     cab_mark m = cab_arena_mark(p->arena);
     CAB_TRY(verify_nesting(p, d));
     cab_map *names = cab_map_create(p->arena);

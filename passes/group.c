@@ -113,10 +113,8 @@ static bool wants_storage(const grouping *q, const cab_node *view)
             continue;
         if (!(u->node->op->traits & (CAB_T_CONTRACT | CAB_T_WINDOW)))
             continue;
-        if (!cab_value_strides(q->g, v, strides))
-            return true;
-        if (u->node->op->id == CAB_OP_dot && u->index == 1 &&
-            !cab_dot_b_fits(q->g, u->node, &axis))
+        bool is_b = u->node->op->id == CAB_OP_dot && u->index == 1;
+        if (is_b ? !cab_dot_b_fits(q->g, u->node, &axis) : !cab_value_strides(q->g, v, strides))
             return true;
     }
     return false;

@@ -209,8 +209,11 @@ static cab_status emit_concat(cab_lower *l, cab_node *n)
         cab_value *u = n->in[i];
         const cab_vinfo *x = cab_lower_info(l, u);
         bool there = x->inside == CAB_INSIDE_PART && x->host == y && x->part_at == at;
-        if (!there && !cab_dim_is(u->type.dims[axis], 0))
+        if (!there && !cab_dim_is(u->type.dims[axis], 0)) {
             CAB_TRY(cab_lower_copy(l, u, &part, n));
+            if (i == 0)
+                l->p->steps.p[l->p->steps.n - 1].past = cab_lower_info(l, y)->state;
+        }
         const cab_dim *step = cab_dim_mul(l->d, host->stride[axis], u->type.dims[axis]);
         part.base = cab_dim_add(l->d, part.base, step);
         at = cab_dim_add(l->d, at, u->type.dims[axis]);
@@ -282,6 +285,7 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
 {
     cab_value *v = n->out[0];
     cab_vinfo *i = cab_lower_info(l, v);
+    size_t n_steps = l->p->steps.n;
     const char *why = NULL;
     cab_place at;
     if (n->op->id == CAB_OP_concat)
@@ -309,8 +313,11 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
             CAB_TRY(cab_lower_copy(l, n->in[0], to, n));
         return cab_lower_serial(l, n, to, &why) ? CAB_OK : refuse(l, n, why);
     }
-    if (cab_lower_launch(l, v, n->group, n, to, &why))
+    if (cab_lower_launch(l, v, n->group, n, to, &why)) {
+        cab_lower_also_direct(l, n, to);
+        i->step = l->p->steps.n == n_steps + 1 ? (int)l->p->steps.n : 0;
         return CAB_OK;
+    }
     if (n->group <= 0)
         return refuse(l, n, why);
     cab_log(2, "group %d lowered node by node: %s", n->group, why);
@@ -322,15 +329,16 @@ static void make_inputs(cab_lower *l)
 {
     for (size_t k = 0; k < l->g->inputs.n; k++) {
         cab_value *v = l->g->inputs.p[k];
+        cab_type there = cab_lower_memory_type(l, v);
         cab_buffer b = { .kind = CAB_BUFFER_INPUT, .type = v->type, .name = v->name,
-                         .alias_of = -1, .elems = cab_type_numel(l->g, &v->type),
+                         .alias_of = -1, .elems = cab_type_numel(l->g, &there),
                          .blob = v->hint_used ? v->hint : NULL };
         cab_place *at = &cab_lower_info(l, v)->at;
         if (cab_value_is_list(v))
             b.elems = cab_dim_const(l->d, 0);
         at->buffer = cab_program_buffer(l->p, &b);
         if (!cab_value_is_list(v))
-            cab_type_strides(l->g, &v->type, at->stride, &at->base, NULL);
+            cab_type_strides(l->g, &there, at->stride, &at->base, NULL);
         cab_vec_push(l->a, &l->p->inputs, at->buffer);
     }
 }
@@ -340,17 +348,17 @@ static void make_outputs(cab_lower *l)
     for (size_t k = 0; k < l->g->outputs.n; k++) {
         cab_value *v = l->g->outputs.p[k];
         cab_vinfo *i = cab_lower_info(l, v);
+        bool first = i->output < 0 && !v->type.layout && !is_leaf(v);
+        cab_type there = first ? cab_lower_memory_type(l, v) : v->type;
         cab_buffer b = { .kind = CAB_BUFFER_OUTPUT, .type = v->type, .alias_of = -1,
                          .name = l->g->output_names.p[k],
-                         .elems = cab_type_numel(l->g, &v->type) };
+                         .elems = cab_type_numel(l->g, &there) };
         b.type.layout = NULL;
         if (cab_value_is_list(v))
             b.elems = cab_dim_const(l->d, 0);
         cab_vec_push(l->a, &l->p->outputs, cab_program_buffer(l->p, &b));
-        if (is_leaf(v))
-            continue;
-        i->need = true;
-        if (i->output < 0 && !v->type.layout)
+        i->need = i->need || !is_leaf(v);
+        if (first)
             i->output = (int)k;
     }
 }
@@ -431,6 +439,7 @@ cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c)
         l.info[i].output = -1;
     }
     cab_lower_positions(&l);
+    cab_lower_find_states(&l);
     make_inputs(&l);
     make_outputs(&l);
     CAB_TRY(cab_lower_steps(&l));

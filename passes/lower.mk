@@ -4,6 +4,7 @@ libpasses_a_SOURCES += \
     passes/group.c \
     passes/layout.c \
     passes/lower.c \
+    passes/lower_direct.c \
     passes/lower_flow.c \
     passes/lower_helper.c \
     passes/lower_index.c \
@@ -13,5 +14,6 @@ libpasses_a_SOURCES += \
     passes/lower_root.c \
     passes/lower_seq.c \
     passes/lower_serial.c \
+    passes/lower_state.c \
     passes/lower_value.c \
     passes/lower_wino.c

@@ -50,6 +50,16 @@ bool cab_value_strides(cab_graph *g, const cab_value *v, const cab_dim *out[CAB_
  * stride 1: constant, or so by its strides.  *axis: the last free axis of b. */
 bool cab_dot_b_fits(cab_graph *g, const cab_node *dot, int *axis);
 
+/* ---- lower_direct.c: products that read b through its views ---- */
+/* A free axis of b, seen through views that need not be strided, has unit
+ * stride: it need not be stored. */
+bool cab_dot_reads_views(cab_graph *g, const cab_node *dot);
+/* Rows of a, when b is a fixed tensor seen through views whose unit stride is
+ * along an axis summed over; else NULL. */
+const cab_dim *cab_dot_rows_of_sums(cab_graph *g, const cab_node *dot);
+/* And those are so few that it is read as it lies. */
+bool cab_dot_sums_along_b(cab_graph *g, const cab_node *dot);
+
 /* How far a convolution reads beyond its input along a spatial axis. */
 void cab_conv_reach(cab_graph *g, const cab_node *n, int axis, int64_t *lo, int64_t *hi);
 
@@ -73,6 +83,8 @@ typedef struct cab_vinfo {
     int output;                /* graph output whose buffer it is; -1 */
     uint32_t pos;              /* place of its node in the order; inputs 0 */
     bool passing;              /* an input of a body that is the body's own */
+    int step;                  /* 1 + the one step that stores it; 0 = none or several */
+    int state;                 /* 1 + number of the program's state it is a side of; 0 */
 } cab_vinfo;
 
 typedef struct cab_members { CAB_VEC(cab_node *) v; } cab_members;
@@ -136,6 +148,11 @@ cab_status cab_lower_dense(cab_lower *l, cab_value *v, const cab_node *by, int *
 
 /* ---- lower_helper.c: ops that a helper of the runtime computes ---- */
 cab_status cab_lower_helper(cab_lower *l, cab_node *n);
+/* ---- lower_state.c ---- */
+/* Finds the states of the program; before any place is made. */
+void cab_lower_find_states(cab_lower *l);
+/* The type of v as an input or output lies in memory: with room. */
+cab_type cab_lower_memory_type(const cab_lower *l, const cab_value *v);
 
 /* ---- lower_place.c ---- */
 /* Place of a stored value; made on first use for inputs, constants and the
@@ -279,6 +296,10 @@ void cab_lower_scatter(cab_kernel *k, cab_value *v, const cab_place *to);
  * node by node). */
 bool cab_lower_launch(cab_lower *l, cab_value *v, int group, const cab_node *only,
                       const cab_place *to, const char **why);
+/* After the launch of n's kernel to that place: where that is as good for few
+ * rows, a second kernel that reads b of its product in place, and the choice
+ * between the two ways, by the rows of a run. */
+void cab_lower_also_direct(cab_lower *l, cab_node *n, const cab_place *to);
 /* The same for a scan, a scatter or a wino_in, and for the group of a wino_out
  * whose result is v. */
 bool cab_lower_serial(cab_lower *l, cab_node *n, const cab_place *to, const char **why);

@@ -130,7 +130,8 @@ bool cab_dot_b_fits(cab_graph *g, const cab_node *dot, int *axis)
             *axis = i;
             unit = unit || (strided && cab_dim_is(stride[i], 1));
         }
-    return *axis < 0 || unit || cab_const_node(view_base(b, chain, CAB_KERNEL_DEPTH, &n));
+    return *axis < 0 || unit || cab_const_node(view_base(b, chain, CAB_KERNEL_DEPTH, &n)) ||
+           (!strided && cab_dot_reads_views(g, dot)) || cab_dot_sums_along_b(g, dot);
 }
 
 /* ---- buffers ---- */
@@ -186,7 +187,8 @@ const cab_place *cab_place_of(cab_lower *l, cab_value *v)
                                       &v->type, i->at.stride);
         CAB_ASSERT(ok);
     } else if (i->output >= 0) {
-        whole_place(l, &v->type, l->p->outputs.p[i->output], &i->at);
+        cab_type t = cab_lower_memory_type(l, v);
+        whole_place(l, &t, l->p->outputs.p[i->output], &i->at);
     } else if (cab_const_node(v)) {
         whole_place(l, &v->type, leaf_buffer(l, v), &i->at);
     } else {

@@ -24,5 +24,6 @@ libruntime_a_SOURCES += \
 	runtime/session_pick.c \
 	runtime/special.c \
 	runtime/special_load.c \
+	runtime/session_state.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

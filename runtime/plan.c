@@ -76,6 +76,8 @@ static cab_status check_scalars(cab_plan *p, cab_error *e)
             ok = ok && s->a < i && s->b < i;
         else if (s->op == CAB_S_SIZE_READ && i < p->n_early)
             p->n_early = i;
+        else if (s->op == CAB_S_CAPACITY)
+            ok = ok && s->a < i && i < p->n_early && s->b < p->header->n_outputs;
         if (!ok)
             return bad(e, "shape program");
     }
@@ -87,6 +89,21 @@ static cab_status check_scalars(cab_plan *p, cab_error *e)
             return bad(e, "shape checks");
     }
     return CAB_OK;
+}
+
+/* An output that goes on from an input is of its kind, and has room. */
+static bool grows_ok(const cab_plan *p, const cab_plan_value *v)
+{
+    uint32_t k = CAB_GROWS_INPUT(v->offset);
+    if (!(v->flags & CAB_V_GROWS))
+        return true;
+    if (k >= p->header->n_inputs || !is_value(p, p->inputs[k], CAB_V_INPUT) ||
+        v->slot_offset >= p->header->n_scalars ||
+        p->scalars[v->slot_offset].op != CAB_S_CAPACITY)
+        return false;
+    const cab_plan_value *in = &p->values[p->inputs[k]];
+    return in->rank == v->rank && in->dtype == v->dtype && !(in->flags & CAB_V_FIXED) &&
+           CAB_GROWS_AXIS(v->offset) < v->rank;
 }
 
 static bool value_ok(const cab_plan *p, uint32_t i)
@@ -109,7 +126,7 @@ static bool value_ok(const cab_plan *p, uint32_t i)
     switch (v->cls) {
     case CAB_V_INPUT: return v->index < h->n_inputs && p->inputs[v->index] == i;
     case CAB_V_DYNAMIC: return v->index < h->n_values;
-    case CAB_V_OUTPUT: return v->index < h->n_outputs && p->outputs[v->index] == i;
+    case CAB_V_OUTPUT: return v->index < h->n_outputs && p->outputs[v->index] == i && grows_ok(p, v);
     case CAB_V_ALIAS: return v->index < i && v->slot_offset < h->n_scalars;
     default: return true;
     }
@@ -342,6 +359,7 @@ static bool instr_ok(const cab_plan *p, uint32_t i)
                             p->scalars[x->a].op == CAB_S_SIZE_READ;
     case CAB_I_NEXT: return x->b < i && p->instrs[x->b].op == CAB_I_LOOP &&
                             p->instrs[x->b].a == x->a;
+    case CAB_I_SAME: return x->a < h->n_instrs && x->b < h->n_values && x->c < h->n_values;
     case CAB_I_END:
     case CAB_I_CUSTOM: return true;    /* check_custom */
     default: return false;

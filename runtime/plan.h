@@ -112,6 +112,8 @@ enum cab_scalar_op {
     CAB_S_ADD, CAB_S_SUB, CAB_S_MUL, CAB_S_FLOORDIV, CAB_S_CEILDIV, CAB_S_MOD,
     CAB_S_MIN, CAB_S_MAX,
     CAB_S_SIZE_READ,           /* set by instruction SIZE_READ, SET or LOOP */
+    CAB_S_CAPACITY,            /* room of the states whose first output is b; slot a when the
+                                * session holds none of them */
     CAB_S_COUNT
 };
 typedef struct cab_plan_scalar { uint32_t op, a, b, name; int64_t imm; } cab_plan_scalar;
@@ -134,8 +136,19 @@ enum cab_value_class {
     CAB_V_BORROWED,            /* a tensor that lies in a list, by LIST get */
     CAB_V_CLASS_COUNT
 };
-enum { CAB_V_ZEROED = 1, CAB_V_FIXED = 2 /* input must equal the bytes at offset in weights */,
-       CAB_V_NESTED = 4 /* an optional of sequences */ };
+enum {
+    CAB_V_ZEROED = 1,
+    CAB_V_FIXED = 2,           /* input must equal the bytes at offset in weights */
+    /* OUTPUT: the input CAB_GROWS_INPUT(offset) with more behind it along axis
+     * CAB_GROWS_AXIS(offset).  Both have room in memory along that axis, the
+     * output slot slot_offset (a CAPACITY) of it; outputs whose slots name one b
+     * are held together. */
+    CAB_V_GROWS = 4,
+    CAB_V_NESTED = 8           /* an optional of sequences */
+};
+#define CAB_GROWS(input, axis) ((uint64_t)(input) << 8 | (uint64_t)(axis))
+#define CAB_GROWS_INPUT(offset) ((uint32_t)((offset) >> 8))
+#define CAB_GROWS_AXIS(offset) ((int)((offset) & 255))
 typedef struct cab_plan_value {
     uint8_t cls, kind, dtype, rank;    /* kind: 0 tensor, 1 sequence, 2 optional; dtype: ONNX number
                                         * (of the elements); rank: 0 of lists */
@@ -170,6 +183,7 @@ enum cab_instr_op {
     CAB_I_CHECK,       /* check a must hold; d layers */
     CAB_I_SWAP,        /* values a and b (ARENA, DYNAMIC or lists; ARENA: same bytes) change memory */
     CAB_I_LIST,        /* list operation a, b words: [n_values, values..., n_params, slots...], c slot that is set, d layers */
+    CAB_I_SAME,        /* to instruction a when values b and c are the same memory */
     CAB_I_COUNT
 };
 /* Words of a CUSTOM instruction; those of different ones do not overlap:

@@ -81,10 +81,11 @@ void cab_custom_drop(cab_model *m);
 uint32_t cab_custom_tensors(const cab_model *m);
 
 /* ---- shape.c ---- */
-/* Computes slots [lo, hi); inputs give extents (NULL: those of the start of the
- * run).  Fails on overflow and on division by zero. */
-int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, int64_t *slots,
-                   uint32_t lo, uint32_t hi, cab_error *e);
+/* Computes slots [lo, hi); inputs give extents, capacity the room of states by
+ * family (0: dense; NULL: all).  inputs NULL: both as at the start of the run.
+ * Fails on overflow and on division by zero. */
+int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, const int64_t *capacity,
+                   int64_t *slots, uint32_t lo, uint32_t hi, cab_error *e);
 
 /* ---- pool.c: the one thread pool of the process ---- */
 /* A run begins / ends: workers spin between launches while one is active. */

@@ -93,6 +93,7 @@ void cab_session_destroy(cab_session *s)
     cab_async_fini(&s->async);
     cab_pick_fini(s);
     cab_lists_fini(s);
+    cab_state_fini(s);
     for (uint32_t i = 0; s->dynamic && i < s->plan->n_dynamic; i++)
         cab_session_free(s, s->dynamic[i]);
     for (uint32_t i = 0; s->out_mem && i < s->plan->header->n_outputs; i++)
@@ -210,13 +211,20 @@ static int copy(cab_run *r, const cab_plan_instr *x)
     return CAB_OK;
 }
 
+static int same(cab_run *r, const cab_plan_instr *x)
+{
+    if (r->s->data[x->b] && r->s->data[x->b] == r->s->data[x->c])
+        r->pc = x->a;
+    return CAB_OK;
+}
+
 static cab_instr_fn *const handlers[CAB_I_COUNT] = {
     [CAB_I_LAUNCH] = launch,       [CAB_I_HELPER] = helper,    [CAB_I_ZERO] = zero,
     [CAB_I_COPY] = copy,           [CAB_I_CUSTOM] = custom,
     [CAB_I_EVAL_SHAPE] = cab_run_eval_shape, [CAB_I_SIZE_READ] = cab_run_size_read,
     [CAB_I_SET] = cab_run_set,     [CAB_I_CHECK] = cab_run_check,
     [CAB_I_ALLOC] = cab_run_alloc, [CAB_I_SWAP] = cab_run_swap,
-    [CAB_I_LIST] = cab_run_list,
+    [CAB_I_LIST] = cab_run_list,   [CAB_I_SAME] = same,
     [CAB_I_JUMP] = cab_run_jump,   [CAB_I_BRANCH] = cab_run_branch,
     [CAB_I_LOOP] = cab_run_loop,   [CAB_I_NEXT] = cab_run_next,
 };
@@ -331,7 +339,9 @@ int cab_session_run_plan(cab_session *s, const cab_tensor_view *inputs,
     s->n_trace = 0;
     if (e)
         e->code = e->text[0] = 0;
-    int rc = cab_session_bind(s, inputs, outputs, e);
+    int rc = cab_state_begin(s, &inputs, outputs, e);
+    if (rc == CAB_OK)
+        rc = cab_session_bind(s, inputs, outputs, e);
     if (rc != CAB_OK)
         return rc;
     cab_run r = { .s = s, .e = e, .t0 = s->trace ? cab_now_ns() : 0 };
@@ -348,5 +358,7 @@ int cab_session_run_plan(cab_session *s, const cab_tensor_view *inputs,
         cab_lists_end(s, rc == CAB_OK);
     if (rc == CAB_OK)
         copy_outputs(&r);
+    if (rc == CAB_OK)
+        cab_state_end(s);
     return rc;
 }

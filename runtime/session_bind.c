@@ -299,19 +299,22 @@ int cab_session_bind_output(cab_session *s, uint32_t i, cab_error *e)
     const cab_tensor_view *inputs = s->inputs;
     cab_tensor_view *outputs = s->outputs, *t = &outputs[i];
     uint64_t need = s->bytes[s->plan->outputs[i]];
-    bool aside = false;
+    bool aside = false, is_state;
     t->dtype = v->dtype;
     t->rank = v->rank;
     if (!has_late_extents(s->plan, v) && fill_extents(s, i, e) != CAB_OK)
         return CAB_EARTIFACT;
     s->copy_to[i] = NULL;
+    int rc = cab_state_output(s, i, t, &is_state, e);
+    if (rc != CAB_OK || is_state)
+        return rc;
     if (t->data == s->out_mem[i] || t->data == s->spare_mem[i])    /* a view that is used again */
         t->data = NULL;
     if (t->data) {
         if (t->bytes < need)
             return cab_rt_fail(e, CAB_EINPUT, "output '%s' needs %llu bytes, %llu are given", name,
                                (unsigned long long)need, (unsigned long long)t->bytes);
-        int rc = cab_session_overlap(s, i, t->data, need, inputs, outputs, &aside, e);
+        rc = cab_session_overlap(s, i, t->data, need, inputs, outputs, &aside, e);
         if (rc != CAB_OK)
             return rc;
         s->data[s->plan->outputs[i]] = t->data;
@@ -319,7 +322,7 @@ int cab_session_bind_output(cab_session *s, uint32_t i, cab_error *e)
             return CAB_OK;
         s->copy_to[i] = t->data;
     }
-    int rc = own_output(s, i, need, inputs, name, e);
+    rc = own_output(s, i, need, inputs, name, e);
     if (rc != CAB_OK)
         return rc;
     s->data[s->plan->outputs[i]] = s->out_mem[i];
@@ -405,7 +408,9 @@ int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing 
     for (uint32_t i = 0; i < p->header->n_inputs && rc == CAB_OK; i++)
         rc = check_input(p, i, &inputs[i], e);
     if (rc == CAB_OK)
-        rc = cab_shape_eval(p, inputs, s->slots, 0, p->n_early, e);
+        rc = cab_shape_eval(p, inputs, cab_state_capacity(s), s->slots, 0, p->n_early, e);
+    if (rc == CAB_OK)
+        rc = cab_state_room(s, inputs, e);
     for (uint32_t i = 0; i < p->header->n_inputs && rc == CAB_OK; i++)
         rc = check_extents(s, i, &inputs[i], e);
     if (rc == CAB_OK)
@@ -420,7 +425,9 @@ int cab_session_estimate_plan(cab_session *s, const cab_tensor_view *inputs, cab
                               cab_error *e)
 {
     cab_packing *k;
-    int rc = cab_session_size(s, inputs, &k, e);
+    int rc = cab_state_begin(s, &inputs, NULL, e);
+    if (rc == CAB_OK)
+        rc = cab_session_size(s, inputs, &k, e);
     if (rc != CAB_OK)
         return rc;
     k->stamp = ++s->stamp;
@@ -432,14 +439,14 @@ int cab_session_estimate_plan(cab_session *s, const cab_tensor_view *inputs, cab
 
 bool cab_session_room(const cab_session *s, uint64_t bytes)
 {
-    uint64_t held = s->arena_bytes + output_bytes(s) + s->dynamic_bytes;
+    uint64_t held = s->arena_bytes + output_bytes(s) + s->dynamic_bytes + cab_state_bytes(s);
     return !s->options.max_bytes ||
            (held <= s->options.max_bytes && bytes <= s->options.max_bytes - held);
 }
 
 static int check_limit(const cab_session *s, const cab_packing *k, cab_error *e)
 {
-    uint64_t need = k->arena_bytes + k->scratch_bytes + output_bytes(s);
+    uint64_t need = k->arena_bytes + k->scratch_bytes + output_bytes(s) + cab_state_bytes(s);
     if (!s->options.max_bytes || need <= s->options.max_bytes)
         return CAB_OK;
     return cab_rt_fail(e, CAB_ELIMIT, "the run needs %.1f MB of tensors, %.1f MB are allowed",
@@ -451,10 +458,12 @@ int cab_session_bind(cab_session *s, const cab_tensor_view *inputs,
 {
     cab_packing *k;
     int rc = cab_session_size(s, inputs, &k, e);
-    for (uint32_t i = 0; i < s->plan->header->n_inputs && rc == CAB_OK; i++)
-        rc = check_data(s, i, &inputs[i], e);
     if (rc == CAB_OK)
         rc = check_limit(s, k, e);
+    if (rc == CAB_OK)
+        rc = cab_state_grow(s, e);
+    for (uint32_t i = 0; i < s->plan->header->n_inputs && rc == CAB_OK; i++)
+        rc = check_data(s, i, &inputs[i], e);
     if (rc == CAB_OK)
         rc = ensure_arena(s, k, e);
     if (rc != CAB_OK)

@@ -24,7 +24,7 @@ static int locate_aliases(cab_run *r)
 int cab_run_eval_shape(cab_run *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
-    int rc = cab_shape_eval(s->plan, NULL, s->slots, x->a, x->b, r->e);
+    int rc = cab_shape_eval(s->plan, NULL, NULL, s->slots, x->a, x->b, r->e);
     return rc == CAB_OK ? locate_aliases(r) : rc;
 }
 

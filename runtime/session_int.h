@@ -47,6 +47,7 @@ typedef struct cab_list {
     cab_tensor_view *views;    /* of an output, for the caller */
     uint32_t n_views;
 } cab_list;
+typedef struct cab_states cab_states;  /* session_state.c */
 
 struct cab_session {
     cab_session *owner;        /* the caller's, whose cancel and deadline count: itself, or the one
@@ -85,6 +86,7 @@ struct cab_session {
     void **spare_mem;          /* per output: used instead while an input lies in out_mem */
     uint64_t *spare_cap;
     void **copy_to;            /* per output: made in out_mem, wanted there */
+    cab_states *states;        /* NULL: none was bound yet */
     cab_trace_event *trace;
     size_t n_trace, cap_trace;
 };
@@ -160,6 +162,25 @@ const cab_session *cab_session_ran(const cab_session *s);
 /* Of the sessions behind s. */
 uint64_t cab_pick_allocations(const cab_session *s);
 void cab_pick_fini(cab_session *s);
+/* ---- session_state.c: tensors carried from run to run; each call does nothing
+ * where no state is bound ---- */
+/* Puts states in the place of the caller's inputs: *inputs.  outputs may be NULL. */
+int cab_state_begin(cab_session *s, const cab_tensor_view **inputs, cab_tensor_view *outputs,
+                    cab_error *e);
+/* After the shape program: makes room for what the run adds, and computes the
+ * sizes again when that took more.  Numbers only. */
+int cab_state_room(cab_session *s, const cab_tensor_view *inputs, cab_error *e);
+/* Finds the memory for that room. */
+int cab_state_grow(cab_session *s, cab_error *e);
+/* *done: the output is a state, its memory bound and t filled in. */
+int cab_state_output(cab_session *s, uint32_t output, cab_tensor_view *t, bool *done,
+                     cab_error *e);
+/* A run has succeeded: its outputs are the states now. */
+void cab_state_end(cab_session *s);
+/* Room by family (cab_shape_eval); bytes that states hold beside a run's outputs. */
+const int64_t *cab_state_capacity(const cab_session *s);
+uint64_t cab_state_bytes(const cab_session *s);
+void cab_state_fini(cab_session *s);
 
 /* ---- session_async.c ---- */
 void cab_async_init(cab_async *a);

@@ -133,7 +133,7 @@ static picked *best(struct cab_pick *k, const cab_tensor_view *inputs)
 /* s itself when no plan is for these sizes, or no memory is left for another. */
 static cab_session *pick(cab_session *s, const cab_tensor_view *inputs)
 {
-    if (!up_to_date(s))
+    if (s->states || !up_to_date(s))   /* states belong to one plan */
         return s;
     picked *p = best(s->pick, inputs);
     if (p && !p->session)

@@ -38,8 +38,8 @@ static bool compute(uint32_t op, int64_t a, int64_t b, int64_t *out)
     }
 }
 
-int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, int64_t *slots,
-                   uint32_t lo, uint32_t hi, cab_error *e)
+int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, const int64_t *capacity,
+                   int64_t *slots, uint32_t lo, uint32_t hi, cab_error *e)
 {
     for (uint32_t i = lo; i < hi; i++) {
         const cab_plan_scalar *s = &p->scalars[i];
@@ -52,6 +52,10 @@ int cab_shape_eval(const cab_plan *p, const cab_tensor_view *inputs, int64_t *sl
                 slots[i] = inputs[s->a].dims[s->b];
             break;
         case CAB_S_SIZE_READ:          /* set by an instruction */
+            break;
+        case CAB_S_CAPACITY:
+            if (inputs)
+                slots[i] = capacity && capacity[s->b] ? capacity[s->b] : slots[s->a];
             break;
         default:
             if (!compute(s->op, slots[s->a], slots[s->b], &slots[i]))

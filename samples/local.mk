@@ -4,7 +4,8 @@ rt_samples = \
 	samples/digits/digits \
 	samples/hello/hello \
 	samples/hello/explained \
-	samples/threads/threads
+	samples/threads/threads \
+	samples/decode/decode
 # ... and with the compiler:
 compiler_samples = \
 	samples/jit/jit \
@@ -24,6 +25,9 @@ samples_hello_explained_LDADD = $(sample_ldadd)
 samples_threads_threads_SOURCES = samples/threads/threads.c
 samples_threads_threads_CPPFLAGS = $(sample_cppflags)
 samples_threads_threads_LDADD = $(sample_ldadd)
+samples_decode_decode_SOURCES = samples/decode/decode.c
+samples_decode_decode_CPPFLAGS = $(sample_cppflags)
+samples_decode_decode_LDADD = $(sample_ldadd)
 samples_jit_jit_SOURCES = samples/jit/jit.c
 samples_jit_jit_CPPFLAGS = $(sample_cppflags)
 samples_jit_jit_LDADD = $(compiler_ldadd)

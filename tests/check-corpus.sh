@@ -26,6 +26,8 @@ if [ -z "$quick" ]; then
 fi
 "$python" "$tests/smollm2_greedy.py" "$build" "$corpus" >"$tmp/greedy" 2>&1
 add "greedy decoding" "$tmp/greedy"
+"$python" "$tests/carried_state.py" "$build" "$corpus" >"$tmp/state" 2>&1
+add "carried state" "$tmp/state"
 some=
 [ -z "$quick" ] || some="basic_pitch densenet121 digits_cnn_int8 gru_tagger magika minilm_l3_dynint8 ppocr_det recsys
     shufflenet silero_vad silero_vad_ifless squeezenet unet"

@@ -17,6 +17,7 @@ unit_tests = \
 	tests/test_llvm \
 	tests/test_runtime \
 	tests/test_artifact \
+	tests/test_state \
 	tests/test_mdwe \
 	tests/test_custom \
 	tests/test_libcab \
@@ -42,12 +43,14 @@ tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
 
 # Measurements: built by hand, `make tests/bench/bench_contract`.
 EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
-	tests/bench/rt_figures tests/bench/bench_dynamic
+	tests/bench/rt_figures tests/bench/bench_dynamic tests/bench/decode_state
 tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
 tests_bench_bench_contract_LDADD = $(compiler_ldadd) $(OPENBLAS_LIBS)
 tests_bench_bench_dynamic_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_LDADD = libcabrt.a -lpthread -lm
+tests_bench_decode_state_CPPFLAGS = $(tests_bench_rt_figures_CPPFLAGS)
+tests_bench_decode_state_LDADD = $(tests_bench_rt_figures_LDADD)
 CLEANFILES += $(EXTRA_PROGRAMS)
 
 EXTRA_DIST += \
@@ -64,6 +67,7 @@ EXTRA_DIST += \
 	tests/check-samples.sh \
 	tests/check-corpus.sh \
 	tests/smollm2_greedy.py \
+	tests/carried_state.py \
 	tests/check-rt-symbols.sh \
 	tests/check-sample.sh \
 	tests/check-shared.sh \

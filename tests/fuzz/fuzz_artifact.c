@@ -56,6 +56,11 @@ static const char *const models[] = {
     "  %0 = item %c {value = [K]}\n"
     "  %y = slice %k {starts = [0, 0], steps = [1, 1], dims = [K, 3]}\n"
     "  %z = neg %c\n}\n",
+    "graph @f(%x: f32[B,S,2], %k: f32[B,P,2], %v: f32[B,P,2]) -> (%kk, %y, %vv) core {\n"
+    "  %kk = concat %k, %x {axis = 1}\n"
+    "  %n = neg %x\n"
+    "  %vv = concat %v, %n {axis = 1}\n"
+    "  %y = dot %x, %kk {a_batch = [0], b_batch = [0], a_contract = [2], b_contract = [2]}\n}\n",
 };
 enum { N_MODELS = sizeof models / sizeof *models };
 
@@ -264,6 +269,11 @@ static void edit_instr(const parts *x, uint8_t *plan, fuzz_src *s)
     i.a = (uint32_t)fuzz_draw(s, 0, top);
     i.b = (uint32_t)fuzz_draw(s, 0, top);
     i.c = (uint32_t)fuzz_draw(s, 0, 3) ? (uint32_t)fuzz_draw(s, 0, count - 1) : 0;
+    if (i.op == CAB_I_SAME) {              /* a is an instruction, c a value */
+        uint32_t a = i.a;
+        i.a = i.c;
+        i.c = a;
+    }
     if (i.op == CAB_I_ALLOC)
         i.a = x->h.n_values - SPARE + i.a % 2;
     if (i.op == CAB_I_SIZE_READ || i.op == CAB_I_LOOP)
@@ -392,6 +402,39 @@ static unsigned read_outputs(const cab_tensor_view *out, int n)
     return sum;
 }
 
+/* Carries an output to an input: a pair that grows, or any; sets and cuts it. */
+static void carry(cab_model *m, cab_session *session, fuzz_src *s)
+{
+    cab_state_info pair = { (int)fuzz_draw(s, 0, 3), (int)fuzz_draw(s, 0, 3), 0 };
+    cab_tensor_view start = { 0 }, now = { 0 };
+    cab_error e;
+    int n = cab_model_state_count(m);
+    bool any = fuzz_draw(s, 0, 3) == 0;
+    for (int i = 0; i < (any ? 1 : n); i++) {
+        if (!any)
+            cab_model_state(m, i, &pair);
+        if (pair.input < 0 || pair.input >= cab_model_input_count(m) ||
+            !make_input(m, pair.input, s, &start))
+            continue;
+        if (start.rank && start.dims[0] > 1)       /* a batch that the inputs may have */
+            start.dims[0] = 1;
+        if (cab_session_bind_state(session, pair.input, pair.output, &start,
+                                   fuzz_draw(s, 0, 9), &e) == 0)
+            fuzz_count("bound");
+        if (fuzz_draw(s, 0, 3) == 0)
+            cab_session_trim_state(session, pair.input, fuzz_draw(s, 0, 6), &e);
+        if (fuzz_draw(s, 0, 3) == 0)
+            cab_session_set_state(session, pair.input, &start, &e);
+        free(start.data);
+        if (cab_session_get_state(session, pair.input, &now, &e) == 0 && now.bytes < MAX_RUN) {
+            now.data = malloc(now.bytes + 1);
+            cab_session_get_state(session, pair.input, &now, &e);
+            free(now.data);
+            now.data = NULL;
+        }
+    }
+}
+
 static void run(cab_model *m, cab_session *session, fuzz_src *s)
 {
     enum { MAX_IO = 16 };
@@ -461,8 +504,11 @@ static void load_and_run(const uint8_t *file, size_t n, fuzz_src *s)
     if (cab_model_load_fd(fd, "artifact", &mo, &m, &e) != 0)
         fuzz_count("refused");
     else if (cab_session_create(m, &so, &session, &e) == 0)
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < 3; i++) {
             run(m, session, s);
+            if (i == 0 && fuzz_draw(s, 0, 1))
+                carry(m, session, s);
+        }
     cab_session_destroy(session);
     cab_model_destroy(m);
     close(fd);

@@ -42,11 +42,17 @@ static bool all_are(const cab_node *n, const char *name, int64_t v)
 
 static bool fits(cab_node *n, layer *l)
 {
-    const cab_type *x = &n->in[0]->type, *w = &n->in[1]->type, *y = &n->out[0]->type;
-    cab_node *weights = cab_const_node(n->in[1]);
+    const cab_type *x, *w, *y;
+    cab_node *weights;
     const int64_t *pads;
 
-    if (n->op->id != CAB_OP_conv || x->rank != 4 || !weights || x->dtype != CAB_DT_f32 ||
+    if (n->op->id != CAB_OP_conv)
+        return false;
+    x = &n->in[0]->type;
+    w = &n->in[1]->type;
+    y = &n->out[0]->type;
+    weights = cab_const_node(n->in[1]);
+    if (x->rank != 4 || !weights || x->dtype != CAB_DT_f32 ||
         y->dtype != CAB_DT_f32 || w->dtype != CAB_DT_f32 || cab_attr_int(n, "group") != 1 ||
         !all_are(n, "strides", 1) || !all_are(n, "dilations", 1) || !cab_dim_is(w->dims[2], 3) ||
         !cab_dim_is(w->dims[3], 3) || !cab_dim_is_const(x->dims[1]))

@@ -66,17 +66,17 @@ static bool fits(cab_node *n, layer *l)
 }
 
 /* ---- is it worth it? ---- */
-static double likely(cab_dims *d, const cab_dim *x, double otherwise)
+/* Extents that a caller offers do not count: an artifact and a JIT of one model
+ * give the same bytes. */
+static double extent(const cab_dim *x, double otherwise)
 {
-    int64_t v;
-
-    return cab_dim_expected(d, x, &v) ? (double)v : otherwise;
+    return cab_dim_is_const(x) ? (double)x->value : otherwise;
 }
 
-static bool pays(cab_dims *d, const layer *l)
+static bool pays(const layer *l)
 {
-    double n = likely(d, l->dims[0], 1), h = likely(d, l->dims[1], LIKELY_EXTENT);
-    double w = likely(d, l->dims[2], LIKELY_EXTENT), c = (double)l->c, o = (double)l->o;
+    double n = extent(l->dims[0], 1), h = extent(l->dims[1], LIKELY_EXTENT);
+    double w = extent(l->dims[2], LIKELY_EXTENT), c = (double)l->c, o = (double)l->o;
     double tiles = n * ceil(h / 4) * ceil(w / 4), points = n * h * w;
     double direct = 9 * c * o * points + 4 * 9 * c * o * BYTE_FAR;
     double products = 36 * tiles * c * o * (tiles < 16 ? 1.5 : 1.15);
@@ -231,7 +231,7 @@ cab_status cab_pass_winograd(cab_graph *g, cab_pass_ctx *c)
         layer l;
 
         next = n->next;
-        if (c->o->exact || !fits(n, &l) || !pays(g->dims, &l) || !accurate(c->scratch, &l))
+        if (c->o->exact || !fits(n, &l) || !pays(&l) || !accurate(c->scratch, &l))
             continue;
         CAB_TRY(cab_cancel_check(&c->o->cancel, c->diag));
         CAB_TRY(rewrite(g, c, &l));

@@ -107,6 +107,8 @@ sh "$tests/check-hostile.sh" "$build" "$shared" "$cache" 300 >"$tmp/hostile" 2>&
 add "hostile models and mutations" "$tmp/hostile" $?
 "$python" "$tests/seq_models.py" "$build" >"$tmp/seq" 2>&1
 add "sequences and optionals" "$tmp/seq" $?
+"$python" "$tests/winograd.py" "$build" >"$tmp/wino" 2>&1
+add "convolutions by tiles" "$tmp/wino" $?
 "$python" "$tests/ms_ops.py" "$build" >"$tmp/ms" 2>&1
 add "contrib operators beside onnxruntime" "$tmp/ms" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1

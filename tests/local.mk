@@ -87,6 +87,7 @@ EXTRA_DIST += \
 	tests/late_sizes.py \
 	tests/ms_ops.py \
 	tests/seq_models.py \
+	tests/winograd.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \
 	tests/ir \

@@ -95,6 +95,25 @@ static void add_affine(cab_gen *g, const cab_affine *f)
     g->affines[g->n_affines++] = (cab_gen_affine){ f, false, -1 };
 }
 
+/* The address of an earlier view, a known distance before v's: one sum serves
+ * both, and the distance is part of the instruction. */
+static bool share_affine(cab_gen *g, size_t i)
+{
+    const cab_view *v = &g->s->views.p[i];
+
+    for (size_t k = 0; k < i && !v->n_guards; k++) {
+        const cab_view *o = &g->s->views.p[k];
+        const cab_dim *by = cab_dim_sub(g->dims, v->at.base, o->at.base);
+        if (o->operand != v->operand || o->n_guards || g->view_offset[k] || !cab_dim_is_const(by) ||
+            memcmp(o->at.coef, v->at.coef, sizeof v->at.coef))
+            continue;
+        g->view_affine[i] = g->view_affine[k];
+        g->view_offset[i] = by->value;
+        return true;
+    }
+    return false;
+}
+
 static void create_affines(cab_gen *g)
 {
     int n = 0;
@@ -103,8 +122,11 @@ static void create_affines(cab_gen *g)
         n += 1 + g->s->views.p[i].n_guards;
     g->affines = CAB_NEW_N(g->arena, cab_gen_affine, n);
     g->view_affine = CAB_NEW_N(g->arena, int, g->s->views.n);
+    g->view_offset = CAB_NEW_N(g->arena, int64_t, g->s->views.n);
     for (size_t i = 0; i < g->s->views.n; i++) {
         const cab_view *v = &g->s->views.p[i];
+        if (share_affine(g, i))
+            continue;
         g->view_affine[i] = g->n_affines;
         add_affine(g, &v->at);
         for (int j = 0; j < v->n_guards; j++)

@@ -160,6 +160,7 @@ static cab_kv guard_mask(cab_gen *g, const cab_view *v, const cab_gen_affine *f)
 typedef struct address {
     cab_kv index;              /* scalar, or one per lane */
     cab_kv mask;               /* -1 = unconditional */
+    int64_t disp;              /* added to it */
     int lanes;                 /* 1: one element for all lanes */
     bool gather;
     bool packed;               /* in panels */
@@ -170,7 +171,8 @@ static address locate(cab_gen *g, int view)
     const cab_view *v = &g->s->views.p[view];
     const cab_gen_affine *f = &g->affines[g->view_affine[view]];
     const cab_dim *c = lane_coef(g, f->f);
-    address a = { .index = scalar_part(g, f), .lanes = c ? g->lanes : 1, .packed = f->packed };
+    address a = { .index = scalar_part(g, f), .disp = g->view_offset[view],
+                  .lanes = c ? g->lanes : 1, .packed = f->packed };
     cab_kv term[CAB_SPEC_LOADED];
 
     a.mask = guard_mask(g, v, f + 1);
@@ -210,18 +212,19 @@ static void prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index)
 static cab_kv load_at(cab_gen *g, const cab_view *v, const address *a)
 {
     cab_kv ptr = g->bufs[v->operand];
-    cab_gen_load l = { ptr, a->index, a->mask, -1, a->lanes };
+    cab_gen_load l = { ptr, a->index, a->mask, -1, a->lanes, a->disp };
     bool keep = !g->s->operands[v->operand].written;
 
     for (size_t i = g->loads_from; keep && i < g->loads.n; i++) {
         const cab_gen_load *o = &g->loads.p[i];
-        if (o->ptr == ptr && o->index == a->index && o->mask == a->mask && o->lanes == a->lanes)
+        if (o->ptr == ptr && o->index == a->index && o->mask == a->mask && o->lanes == a->lanes &&
+            o->disp == a->disp)
             return o->value;
     }
     if (a->packed)
         prefetch_panel(g, ptr, a->index);
-    l.value = a->gather ? cab_k_ldx(g->k, v->dtype, a->lanes, ptr, a->index, 0, a->mask)
-                        : cab_k_ld(g->k, v->dtype, a->lanes, ptr, a->index, 0, a->mask);
+    l.value = a->gather ? cab_k_ldx(g->k, v->dtype, a->lanes, ptr, a->index, a->disp, a->mask)
+                        : cab_k_ld(g->k, v->dtype, a->lanes, ptr, a->index, a->disp, a->mask);
     if (keep)
         cab_vec_push(g->arena, &g->loads, l);
     return l.value;
@@ -284,9 +287,9 @@ void cab_gen_store(cab_gen *g, int view, cab_store_mode mode, cab_kv value)
     if (mode != CAB_STORE_PLAIN)
         value = cab_k_cast(g->k, v->dtype, combined(g, v, &a, mode, value));
     if (a.gather)
-        cab_k_stx(g->k, value, g->bufs[v->operand], a.index, 0, a.mask);
+        cab_k_stx(g->k, value, g->bufs[v->operand], a.index, a.disp, a.mask);
     else
-        cab_k_st(g->k, value, g->bufs[v->operand], a.index, 0, a.mask);
+        cab_k_st(g->k, value, g->bufs[v->operand], a.index, a.disp, a.mask);
 }
 
 /* ---- expressions ---- */

@@ -48,7 +48,7 @@ typedef struct cab_gen_panels {
 } cab_gen_panels;
 
 /* A load that may be used again at the same address. */
-typedef struct cab_gen_load { cab_kv ptr, index, mask, value; int lanes; } cab_gen_load;
+typedef struct cab_gen_load { cab_kv ptr, index, mask, value; int lanes; int64_t disp; } cab_gen_load;
 
 /* Parallel axes in loop order; the first ones may be split over tasks. */
 typedef struct cab_gen_level {
@@ -70,7 +70,8 @@ typedef struct cab_gen {
     cab_gen_axis at[CAB_SPEC_AXES];
     int n_affines;
     cab_gen_affine *affines;   /* per view: address, then its guards */
-    int *view_affine;          /* view -> its address in affines */
+    int *view_affine;          /* view -> its address in affines, and */
+    int64_t *view_offset;      /* the elements behind it: views of one kind share an address */
     /* the tile */
     int lanes, vec;            /* vec: axis along the lanes, -1 = scalar */
     cab_kv tail;               /* lanes of the last column that exist, -1 = all */

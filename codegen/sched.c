@@ -12,7 +12,10 @@
 #include <string.h>
 #include "codegen/sched_int.h"
 
-enum { TASK_COST = 20000 };    /* vector instructions worth a task */
+enum {
+    TASK_COST = 20000,         /* vector instructions worth a task */
+    MANY_STAGES = 16
+};
 
 double cab_sched_extent(const cab_spec *s, int axis)
 {
@@ -247,6 +250,8 @@ static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
         c->nv = tiles >= 2 && window <= 9 ? 2 : 1;
         return;
     }
+    if (s->stages.n > MANY_STAGES)     /* one point fills the registers */
+        return;
     c->nv = tiles >= 4 && reduces && s->stages.n == 2 && w < 10 ? 4
           : tiles >= 4 && w < 10 ? 2 : 1;
 }

@@ -8,6 +8,7 @@ libir_a_SOURCES += \
 	ir/eval_scalar.c \
 	ir/eval_select.c \
 	ir/eval_tensor.c \
+	ir/eval_wino.c \
 	ir/program_eval.c \
 	ir/program_parse.c \
 	ir/spec.c \

@@ -94,6 +94,8 @@ cab_status cab_eval_op_sort(cab_eval *e);
 cab_status cab_eval_op_nms(cab_eval *e);
 cab_status cab_eval_op_window(cab_eval *e);
 cab_status cab_eval_op_dot(cab_eval *e);
+cab_status cab_eval_op_wino_in(cab_eval *e);
+cab_status cab_eval_op_wino_out(cab_eval *e);
 cab_status cab_eval_op_conv(cab_eval *e);
 
 /* Sorts the k first of n elements at p (stride elements apart) by value, then

@@ -13,6 +13,8 @@ libir_a_SOURCES += \
     ir/infer_reduce.c \
     ir/infer_seq.c \
     ir/infer_sym.c \
+    ir/infer_wino.c \
+    ir/wino.h \
     ir/ir.h \
     ir/ir_int.h \
     ir/lex.c \

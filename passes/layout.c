@@ -147,16 +147,23 @@ static void ask_halo(layouts *q, const cab_node *conv)
         x->type.layout = cab_dup(q->g->arena, &y, sizeof y);
 }
 
+static void set_channels_last(layouts *q, cab_value *v)
+{
+    cab_layout y = channels_last(v->type.rank);
+    set_layout(q->g, v, &y);
+}
+
 static cab_status order_conv(layouts *q, cab_node *n)
 {
-    cab_layout y = channels_last(n->out[0]->type.rank);
+    cab_layout y = channels_last(n->in[0]->type.rank);
     cab_value *x;
-    if (n->out[0]->type.rank < 3)
+    if (n->in[0]->type.rank < 3)
         return CAB_OK;
     CAB_TRY(in_order(q, n->in[0], &y, n, &x));
     if (x != n->in[0])
         cab_node_set_in(n, 0, x);
-    set_layout(q->g, n->out[0], &y);
+    if (n->op->id == CAB_OP_conv)
+        set_channels_last(q, n->out[0]);
     return CAB_OK;
 }
 
@@ -217,15 +224,17 @@ cab_status cab_pass_layout(cab_graph *g, cab_pass_ctx *c)
     layouts q = { .g = g, .c = c, .n_ids = cab_graph_root(g)->next_id };
     q.moved = CAB_NEW_N(c->scratch, cab_value *, q.n_ids + 1);
     for (cab_node *n = g->first; n; n = n->next) {
-        if (n->op->id == CAB_OP_conv)
+        if (n->op->id == CAB_OP_conv || n->op->id == CAB_OP_wino_in)
             CAB_TRY(order_conv(&q, n));
+        else if (n->op->id == CAB_OP_wino_out)
+            set_channels_last(&q, n->out[0]);
         else if (n->op->id == CAB_OP_dot)
             CAB_TRY(order_dot(&q, n));
         else if (n->n_out == 1 && n->n_in > 0 && n->op->id != CAB_OP_relayout)
             follow(&q, n);
     }
     for (cab_node *n = g->first; n; n = n->next)
-        if (n->op->id == CAB_OP_conv)
+        if (n->op->id == CAB_OP_conv || n->op->id == CAB_OP_wino_in)
             CAB_TRY(pad_conv(&q, n));
     return CAB_OK;
 }

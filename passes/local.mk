@@ -47,7 +47,8 @@ libpasses_a_SOURCES += \
     passes/rule.c \
     passes/sink.c \
     passes/symbols.c \
-    passes/rule_int.h
+    passes/rule_int.h \
+    passes/winograd.c
 
 # The order is that of cab_rules_file (passes/rule_int.h).
 CAB_RULE_FILES = \

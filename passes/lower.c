@@ -273,7 +273,10 @@ static cab_status emit_members(cab_lower *l, int group)
         cab_node *n = m->v.p[i];
         if (cab_value_is_expr(n->out[0]))
             continue;
-        if (!cab_lower_launch(l, n->out[0], -1, n, cab_place_of(l, n->out[0]), &why))
+        const cab_place *to = cab_place_of(l, n->out[0]);
+        bool done = n->op->id == CAB_OP_wino_out ? cab_lower_wino(l, n->out[0], to, &why)
+                                                 : cab_lower_launch(l, n->out[0], -1, n, to, &why);
+        if (!done)
             return refuse(l, n, why);
     }
     return CAB_OK;
@@ -302,6 +305,10 @@ static cab_status emit_node(cab_lower *l, cab_node *n)
         return CAB_OK;
     }
     const cab_place *to = cab_place_of(l, v);
+    if (n->op->id == CAB_OP_wino_in)
+        return cab_lower_serial(l, n, to, &why) ? CAB_OK : refuse(l, n, why);
+    if (cab_wino_out_of(l, n) && cab_lower_wino(l, v, to, &why))
+        return CAB_OK;
     if (n->op->id == CAB_OP_scan || n->op->id == CAB_OP_scatter) {
         if (n->op->id == CAB_OP_scatter)
             CAB_TRY(cab_lower_copy(l, n->in[0], to, n));

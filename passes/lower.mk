@@ -15,4 +15,5 @@ libpasses_a_SOURCES += \
     passes/lower_seq.c \
     passes/lower_serial.c \
     passes/lower_state.c \
-    passes/lower_value.c
+    passes/lower_value.c \
+    passes/lower_wino.c

@@ -216,6 +216,7 @@ typedef struct cab_kernel {
     double fill;
     cab_map *memo;             /* value id -> entries */
     CAB_VEC(int) args;         /* buffer per operand */
+    const cab_expr *wino;      /* lower_wino.c: the element of a wino_out now asked for */
 } cab_kernel;
 
 /* ---- lower_index.c ---- */
@@ -271,6 +272,17 @@ const cab_expr *cab_lower_dot(cab_kernel *k, cab_node *n, const cab_ix *ix);
 const cab_expr *cab_lower_conv(cab_kernel *k, cab_node *n, const cab_ix *ix);
 const cab_expr *cab_lower_window(cab_kernel *k, cab_node *n, const cab_ix *ix);
 
+/* Zeroes stored around the operand of a convolution or of wino_in make a guard
+ * needless. */
+bool cab_halo_covers(cab_kernel *k, const cab_node *n, int axis);
+
+/* ---- lower_wino.c ---- */
+void cab_lower_wino_in(cab_kernel *k, cab_value *v, const cab_place *to);
+/* v: what the group of a wino_out gives. */
+void cab_lower_wino_out(cab_kernel *k, cab_value *v, const cab_place *to);
+/* The wino_out in a group, or n itself when it is one; NULL. */
+const cab_node *cab_wino_out_of(const cab_lower *l, const cab_node *n);
+
 /* ---- lower_serial.c ---- */
 /* One attempt to write v, the result of a scan or a scatter, to a place; of a
  * scatter, only the updates: the place holds the operand. */
@@ -288,7 +300,9 @@ bool cab_lower_launch(cab_lower *l, cab_value *v, int group, const cab_node *onl
  * rows, a second kernel that reads b of its product in place, and the choice
  * between the two ways, by the rows of a run. */
 void cab_lower_also_direct(cab_lower *l, cab_node *n, const cab_place *to);
-/* The same for a scan or a scatter. */
+/* The same for a scan, a scatter or a wino_in, and for the group of a wino_out
+ * whose result is v. */
 bool cab_lower_serial(cab_lower *l, cab_node *n, const cab_place *to, const char **why);
+bool cab_lower_wino(cab_lower *l, cab_value *v, const cab_place *to, const char **why);
 
 #endif

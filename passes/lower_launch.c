@@ -163,6 +163,16 @@ bool cab_lower_launch(cab_lower *l, cab_value *v, int group, const cab_node *onl
 bool cab_lower_serial(cab_lower *l, cab_node *n, const cab_place *to, const char **why)
 {
     cab_kernel *k = CAB_NEW(l->c->scratch, cab_kernel);
-    return run(l, k, n, -1, why, n->op->id == CAB_OP_scan ? cab_lower_scan : cab_lower_scatter,
+    return run(l, k, n, -1, why,
+               n->op->id == CAB_OP_wino_in ? cab_lower_wino_in
+               : n->op->id == CAB_OP_scan  ? cab_lower_scan : cab_lower_scatter,
                n->out[0], to);
+}
+
+bool cab_lower_wino(cab_lower *l, cab_value *v, const cab_place *to, const char **why)
+{
+    cab_kernel *k = CAB_NEW(l->c->scratch, cab_kernel);
+    k->group = v->def->group;
+    k->only = v->def;
+    return run(l, k, v->def, v->def->group, why, cab_lower_wino_out, v, to);
 }

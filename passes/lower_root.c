@@ -235,8 +235,27 @@ static const cab_dim *overhang(cab_dims *d, const cab_dim *out, const cab_dim *k
     return cab_dim_sub(d, last, cab_dim_sub(d, in, one));
 }
 
+/* The last tile ends 4 * tiles + 2 - pad after the first element. */
+static void wino_reach(cab_graph *g, const cab_node *n, int axis, int64_t *lo, int64_t *hi)
+{
+    cab_dims *d = g->dims;
+    const cab_dim *const *tiles, *end;
+    const int64_t *pads;
+    cab_attr_ints(n, "pads_lo", &pads);
+    cab_attr_dims(n, "dims", &tiles);
+    *lo = pads[axis - 2];
+    end = cab_dim_add(d, cab_dim_mul(d, tiles[axis - 2], cab_dim_const(d, 4)),
+                      cab_dim_const(d, 2 - *lo));
+    end = cab_dim_sub(d, end, n->in[0]->type.dims[axis]);
+    *hi = end->hi < 0 ? 0 : end->hi < 8 ? end->hi : 8;
+}
+
 void cab_conv_reach(cab_graph *g, const cab_node *n, int axis, int64_t *lo, int64_t *hi)
 {
+    if (n->op->id == CAB_OP_wino_in) {
+        wino_reach(g, n, axis, lo, hi);
+        return;
+    }
     const int64_t *strides, *pads_lo, *pads_hi, *dilations;
     int s = axis - 2;
     cab_attr_ints(n, "strides", &strides);
@@ -251,7 +270,7 @@ void cab_conv_reach(cab_graph *g, const cab_node *n, int axis, int64_t *lo, int6
 }
 
 /* Zeroes stored around x make a guard needless. */
-static bool halo_covers(cab_kernel *k, const cab_node *n, int axis)
+bool cab_halo_covers(cab_kernel *k, const cab_node *n, int axis)
 {
     const cab_value *x = n->in[0];
     int64_t lo, hi;
@@ -280,7 +299,7 @@ const cab_expr *cab_lower_conv(cab_kernel *k, cab_node *n, const cab_ix *ix)
     for (int i = 2; i < ty->rank; i++) {
         iw[i] = red_index(k, w->type.dims[i], "k", true, &mask);
         in[i] = tap_index(k, &ix[i], &iw[i], strides[i - 2], pads[i - 2], dilations[i - 2]);
-        guards |= (uint32_t)!halo_covers(k, n, i) << i;
+        guards |= (uint32_t)!cab_halo_covers(k, n, i) << i;
     }
     in[0] = ix[0];
     iw[0] = ix[1];

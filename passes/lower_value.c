@@ -403,6 +403,14 @@ static const cab_expr *lower_gather(cab_kernel *k, cab_node *n, const cab_ix *ix
     return cab_lower_elem(k, x, in);
 }
 
+/* Inside its own kernel only, which says what the element is. */
+static const cab_expr *lower_wino(cab_kernel *k, cab_node *n, const cab_ix *ix)
+{
+    (void)n;
+    (void)ix;
+    return k->wino ? k->wino : cab_kernel_fail(k, "a tile of a convolution out of its kernel");
+}
+
 static lower_fn *lower_fn_of(cab_op_id op)
 {
     static const struct { cab_op_id op; lower_fn *fn; } rows[] = {
@@ -412,7 +420,7 @@ static lower_fn *lower_fn_of(cab_op_id op)
         { CAB_OP_relayout, lower_relayout }, { CAB_OP_gather, lower_gather },
         { CAB_OP_reduce, cab_lower_reduce }, { CAB_OP_argreduce, cab_lower_argreduce },
         { CAB_OP_dot, cab_lower_dot },       { CAB_OP_conv, cab_lower_conv },
-        { CAB_OP_window, cab_lower_window },
+        { CAB_OP_window, cab_lower_window }, { CAB_OP_wino_out, lower_wino },
     };
     if (cab_ex_from_op(op) != CAB_EX_COUNT)
         return lower_scalar;

@@ -18,6 +18,7 @@ cab_status cab_pass_fuse(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_dce(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_sink(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_hoist(cab_graph *g, cab_pass_ctx *c);
+cab_status cab_pass_winograd(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_layout(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_group(cab_graph *g, cab_pass_ctx *c);
 cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c);

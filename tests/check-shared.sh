@@ -111,6 +111,8 @@ add "hostile models and mutations" "$tmp/hostile" $?
 add "sequences and optionals" "$tmp/seq" $?
 "$python" "$tests/flow_models.py" "$build" >"$tmp/flow" 2>&1
 add "If, Loop and Scan beside onnxruntime" "$tmp/flow" $?
+"$python" "$tests/winograd.py" "$build" >"$tmp/wino" 2>&1
+add "convolutions by tiles" "$tmp/wino" $?
 "$python" "$tests/ms_ops.py" "$build" >"$tmp/ms" 2>&1
 add "contrib operators beside onnxruntime" "$tmp/ms" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1

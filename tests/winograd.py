@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""winograd.py BUILD: 3x3 convolutions of many shapes against onnxruntime: the form by F(4x4, 3x3), one
+artifact for all sizes and for one, 1 and 2 threads; --exact computes none of them so.
+
+Every case must take that form (it is looked for in the program).  Values are seeded (printed)."""
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto as T, helper as h, numpy_helper as nh
+
+build = pathlib.Path(sys.argv[1])
+seed = 20261127
+rng = np.random.default_rng(seed)
+f = lambda *d: rng.standard_normal(d).astype(np.float32)
+print("seed", seed)
+
+# N, C, H, W, O, pads, what follows, symbolic extents
+CASES = [
+    (1, 64, 56, 56, 64, (1, 1, 1, 1), "relu", ""), (2, 32, 30, 30, 48, (1, 1, 1, 1), "add relu", ""),
+    (1, 33, 29, 31, 37, (1, 1, 1, 1), "", ""), (1, 32, 28, 28, 40, (0, 0, 0, 0), "sigmoid", ""),
+    (3, 64, 17, 22, 64, (2, 0, 1, 2), "add", ""), (1, 128, 14, 14, 128, (1, 1, 1, 1), "add relu", ""),
+    (2, 64, 26, 27, 64, (1, 1, 1, 1), "add relu", "N"), (1, 64, 33, 40, 64, (1, 1, 1, 1), "relu", "NHW"),
+    (1, 48, 60, 7, 64, (1, 1, 1, 1), "pool", ""), (1, 64, 24, 24, 64, (1, 1, 1, 1), "twice", ""),
+]
+
+
+def model(n, c, H, W, o, pads, after, symbolic):
+    dims = ["N" if "N" in symbolic else n, c, "H" if "H" in symbolic else H, "W" if "W" in symbolic else W]
+    init = [nh.from_array(f(o, c, 3, 3) / np.float32(3 * np.sqrt(c)), "w"), nh.from_array(f(o), "b")]
+    nodes = [h.make_node("Conv", ["x", "w", "b"], ["c0"], pads=pads)]
+    ins, feeds, last = [h.make_tensor_value_info("x", T.FLOAT, dims)], {"x": f(n, c, H, W)}, "c0"
+    if "twice" in after:
+        init.append(nh.from_array(f(o, o, 3, 3) / np.float32(3 * np.sqrt(o)), "w2"))
+        nodes += [h.make_node("Relu", ["c0"], ["r0"]), h.make_node("Conv", ["r0", "w2"], ["c1"], pads=pads)]
+        last = "c1"
+    if "add" in after:
+        init.append(nh.from_array(f(o, c, 1, 1) / np.float32(np.sqrt(c)), "w1"))
+        side = h.make_node("Conv", ["x", "w1"], ["side"]) if pads == (1, 1, 1, 1) else None
+        if side:
+            nodes.insert(0, side)
+        else:
+            init.append(nh.from_array(f(1, o, 1, 1), "side"))
+        nodes.append(h.make_node("Add", [last, "side"], ["sum"]))
+        last = "sum"
+    for op, name in (("relu", "Relu"), ("sigmoid", "Sigmoid")):
+        if op in after:
+            nodes.append(h.make_node(name, [last], [op]))
+            last = op
+    if "pool" in after:
+        nodes.append(h.make_node("MaxPool", [last], ["p"], kernel_shape=[2, 2], strides=[2, 2]))
+        last = "p"
+    nodes.append(h.make_node("Identity", [last], ["y"]))
+    g = h.make_graph(nodes, "g", ins, [h.make_tensor_value_info("y", T.FLOAT, None)], init)
+    return h.make_model(g, opset_imports=[h.make_opsetid("", 17)], ir_version=8), feeds
+
+
+def cab(*args):
+    return subprocess.run([build / "cab", *map(str, args)], capture_output=True, text=True, timeout=120)
+
+
+def read(path):
+    t = onnx.TensorProto()
+    t.ParseFromString(path.read_bytes())
+    return nh.to_array(t)
+
+
+passed = failed = 0
+
+
+def check(ok, *story):
+    global passed, failed
+    passed, failed = passed + bool(ok), failed + (not ok)
+    if not ok:
+        print("FAILED:", *story)
+
+
+with tempfile.TemporaryDirectory() as d:
+    tmp = pathlib.Path(d)
+    for case in CASES:
+        m, feeds = model(*case)
+        onnx.save(m, tmp / "m.onnx")
+        np.save(tmp / "x.npy", feeds["x"])
+        want = ort.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+        text = cab("compile", tmp / "m.onnx", "--emit=program").stdout
+        check("@wino_in" in text and "@wino_out" in text, case, "is not computed by tiles")
+        text = cab("compile", tmp / "m.onnx", "--exact", "--emit=program").stdout
+        check(text and "wino" not in text, case, "is computed by tiles though exact")
+        results = []
+        for threads in (1, 2):
+            r = cab("run", tmp / "m.onnx", "--input", tmp / "x.npy", "--threads", threads, "--output-dir", tmp)
+            results.append(read(tmp / "output_0.pb") if r.returncode == 0 else None)
+            check(r.returncode == 0, case, r.stderr[-300:])
+        if results[0] is None:
+            continue
+        err = np.abs(results[0] - want).max() / np.abs(want).max()
+        check(results[0].shape == want.shape and err < 1e-5, case, "error", err)
+        check(results[1] is not None and np.array_equal(results[0], results[1]), case, "differs by threads")
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed != 0)

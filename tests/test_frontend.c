@@ -578,7 +578,7 @@ static void check_options(void)
     const int64_t dims[2] = { 3, 4 }, wrong[2] = { 3, 5 };
     const cab_import_bind bind = { "N", 2 };
     const float data[12] = { 0 };
-    cab_import_input in = { "x", CAB_DT_f32, 2, dims, data, sizeof data };
+    cab_import_input in = { "x", CAB_DT_f32, 2, dims, data, sizeof data, false };
     cab_import_options o = { .n_binds = 1, .binds = &bind };
     run r;
 
@@ -598,7 +598,7 @@ static void check_options(void)
     import_with(&r, m_one_node(17, m_node("Relu", "x", "y")), &o);
     CHECK_EQ(r.status, CAB_EINPUT);
     end(&r);
-    in = (cab_import_input){ NULL, CAB_DT_f64, 2, dims, NULL, 0 };
+    in = (cab_import_input){ NULL, CAB_DT_f64, 2, dims, NULL, 0, false };
     import_with(&r, m_one_node(17, m_node("Relu", "x", "y")), &o);
     CHECK_EQ(r.status, CAB_EINPUT);
     end(&r);
@@ -617,7 +617,7 @@ static wire no_shape_model(void)
 static void check_unknown_rank(void)
 {
     const int64_t dims[2] = { 3, 4 };
-    cab_import_input in = { NULL, CAB_DT_f32, 2, dims, NULL, 0 };
+    cab_import_input in = { NULL, CAB_DT_f32, 2, dims, NULL, 0, false };
     cab_import_options o = { .n_inputs = 1, .inputs = &in };
     run r;
 

@@ -623,8 +623,8 @@ static void check_fixed(void)
     float x[12] = { 0 };
     int64_t shape[2] = { 2, 6 };
     cab_import_input in[2] = {
-        { "x", CAB_DT_f32, 2, (const int64_t[]){ 3, 4 }, x, sizeof x },
-        { "shape", CAB_DT_i64, 1, (const int64_t[]){ 2 }, shape, sizeof shape },
+        { "x", CAB_DT_f32, 2, (const int64_t[]){ 3, 4 }, x, sizeof x, false },
+        { "shape", CAB_DT_i64, 1, (const int64_t[]){ 2 }, shape, sizeof shape, false },
     };
     cab_compiler c = { .cache_dir = in_folder("fixed"), .import = { .n_inputs = 2, .inputs = in } };
     CHECK(MISS(&c, path));
@@ -656,7 +656,7 @@ static void check_fixed(void)
 static void check_fixed_shapes(void)
 {
     int64_t dims[4] = { 2, 1, 8, 8 };
-    cab_import_input in = { NULL, CAB_DT_f32, 4, dims, NULL, 0 };
+    cab_import_input in = { NULL, CAB_DT_f32, 4, dims, NULL, 0, false };
     cab_compiler c = { .cache_dir = in_folder("shapes"), .import = { .n_inputs = 1, .inputs = &in } };
     bool cached;
     CHECK(MISS(&c, digits));

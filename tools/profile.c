@@ -5,7 +5,7 @@
  *
  * Runs without trace and runs with it take turns, so many at a time as take some
  * milliseconds, the first of each turn not counted: it finds the caches full of
- * the other's tensors.  Times are medians of the fastest quarter: on a machine
+ * the other's tensors.  Times are means over the fastest quarter: on a machine
  * that does other work too, the rest measures that work.  What the thread
  * waited for a processor is taken off too, where the system tells: of a run
  * with trace, off the rows that took longer in it than in others.  What a trace
@@ -146,7 +146,21 @@ static cab_status start(timing *t, bench *b, const tool_args *args, int runs)
     return CAB_OK;
 }
 
-/* Off what each row has more than in its shortest run, in proportion. */
+/* Off what each row has more than in its shortest run, in proportion; what is
+ * left of it hit rows that wait in every run, so it goes off by their length. */
+static void take_off(double *ns, const double *least, uint32_t n, double lost)
+{
+    double more = 0, all = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        more += ns[k] - least[k];
+        all += least[k];
+    }
+    double part = more > lost ? lost / more : 1;
+    double rest = all > 0 ? fmin(1, fmax(0, lost - more) / all) : 0;
+    for (uint32_t k = 0; k < n; k++)
+        ns[k] = (ns[k] - part * (ns[k] - least[k])) * (1 - rest);
+}
+
 static void take_waiting_off(timing *t)
 {
     double *least = CAB_NEW_N(t->b->arena, double, t->width);
@@ -155,14 +169,9 @@ static void take_waiting_off(timing *t)
             double ns = t->ns[(size_t)i * t->width + k];
             least[k] = i && least[k] < ns ? least[k] : ns;
         }
-    for (int i = 0; i < t->runs; i++) {
-        double *ns = t->ns + (size_t)i * t->width, more = 0;
-        for (uint32_t k = 0; k < t->width; k++)
-            more += ns[k] - least[k];
-        double part = more > t->wall_lost[i] ? t->wall_lost[i] / more : 1;
-        for (uint32_t k = 0; k < t->width && t->wall_lost[i] > 0; k++)
-            ns[k] -= part * (ns[k] - least[k]);
-    }
+    for (int i = 0; i < t->runs; i++)
+        if (t->wall_lost[i] > 0)
+            take_off(t->ns + (size_t)i * t->width, least, t->width, t->wall_lost[i]);
 }
 
 static void stop(timing *t)
@@ -172,7 +181,7 @@ static void stop(timing *t)
         close(t->waits);
 }
 
-/* ---- medians ---- */
+/* ---- means ---- */
 static int ascending(const void *pa, const void *pb)
 {
     double a = *(const double *)pa, b = *(const double *)pb;
@@ -187,19 +196,21 @@ static double quartile(cab_arena *a, const double *ns, int n)
     return sorted[(n - 1) / 4];
 }
 
-/* Median of a column over the runs whose whole time is in the fastest quarter. */
+/* Mean of a column over the runs whose whole time is in the fastest quarter: not
+ * the median, since medians of parts do not add up to that of the whole. */
 static double of_fastest(const timing *t, const double *whole, const double *column, uint32_t step)
 {
     cab_arena *a = t->b->arena;
     cab_mark m = cab_arena_mark(a);
-    double limit = quartile(a, whole, t->runs), *kept = CAB_NEW_N(a, double, t->runs);
-    size_t n = 0;
+    double limit = quartile(a, whole, t->runs), sum = 0;
+    int n = 0;
     for (int i = 0; i < t->runs; i++)
-        if (whole[i] <= limit)
-            kept[n++] = column[(size_t)i * step];
-    double out = bench_median(kept, n);
+        if (whole[i] <= limit) {
+            sum += column[(size_t)i * step];
+            n++;
+        }
     cab_arena_release(a, m);
-    return out;
+    return sum / n;
 }
 
 static double column_us(const timing *t, uint32_t column)

@@ -13,7 +13,7 @@ typedef struct profile_row {
     const char *kind;          /* "launch", "helper", "custom", "zero", "copy", "alloc", "list", or
                                 * "between": what the run does beside these */
     const char *kernel, *what, *layers, *sched;    /* "": none */
-    double calls, us;          /* per run; medians */
+    double calls, us;          /* per run */
     double naive_us;           /* < 0: not measured */
     cost cost;                 /* per run; -1: not known */
     double fma, read;          /* part of each peak; < 0: not known */
@@ -30,7 +30,7 @@ typedef struct profile {
     double run_us;             /* a run without trace, but for */
     double lost_us;            /* what its thread waited for a processor */
     double event_ns;           /* what one trace record costs: taken off */
-    int runs;                  /* of each kind; times are medians of the fastest quarter */
+    int runs;                  /* of each kind; times are means over the fastest quarter */
     bool naive;                /* naive_us was measured */
     bool has_costs;
 } profile;

@@ -147,7 +147,7 @@ void profile_print(const profile *p, int top)
         print_how(&p->row[i]);
     }
     print_rest(p, n);
-    printf("rows together %.1f us, a run without trace %.1f us: %+.1f %%; %d runs of each, medians of "
+    printf("rows together %.1f us, a run without trace %.1f us: %+.1f %%; %d runs of each, means over "
            "the fastest quarter;\ntaken off: a trace record costs %.0f ns, a run waited %.1f us for its "
            "processor%s\n", p->rows_us, p->run_us, 100 * (p->rows_us / fmax(p->run_us, 1e-9) - 1),
            p->runs, p->event_ns, p->lost_us,

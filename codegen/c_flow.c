@@ -24,6 +24,9 @@ cab_status cab_cm_sizes_are_early(const cab_cmodel *c)
 {
     for (size_t i = 0; i < c->w->values.n; i++) {
         const cab_plan_value *v = &c->w->values.p[i];
+        if (v->kind)
+            return cab_fail(c->diag, CAB_EUNSUPPORTED, NULL, "C text has no form for sequences and "
+                            "optionals ('%s'): compile to an artifact", cab_cm_text(c, v->name));
         bool late = v->cls == CAB_V_DYNAMIC || v->slot_bytes >= c->n_early ||
                     (v->cls == CAB_V_ALIAS && v->slot_offset >= c->n_early);
         for (int k = 0; v->cls == CAB_V_OUTPUT && k < v->rank; k++)

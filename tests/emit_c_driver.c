@@ -43,7 +43,7 @@ static int write_output(const char *dir, int i, const model_tensor *t)
     cab_tensor_view v = { t->dtype, t->rank, { 0 }, t->data, t->bytes };
     memcpy(v.dims, t->dims, sizeof v.dims);
     snprintf(path, sizeof path, "%s/output_%d.pb", dir, i);
-    return rt_tensor_write(path, "output", &v, &why) ? fail(path, why) : 0;
+    return rt_value_write(path, "output", CAB_KIND_TENSOR, &v, &why) ? fail(path, why) : 0;
 }
 
 /* A wrong rank must be told in words, not read. */

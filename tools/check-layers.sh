@@ -25,7 +25,7 @@ out=$(
     law base 'base/*'
     law ir 'ir/*' 'base/*'
     law frontend 'frontend/*' 'base/*' 'ir/ir.h' 'ir/spec.h'
-    law passes 'passes/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/scalar.def' 'ir/schema_ops.def' 'ir/ops.def'
+    law passes 'passes/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/wino.h' 'ir/scalar.def' 'ir/schema_ops.def' 'ir/ops.def'
     law codegen 'codegen/*' 'base/*' 'ir/ir.h' 'ir/spec.h' 'ir/scalar.def' 'runtime/plan.h'
     law runtime 'runtime/*' 'base/*' 'include/cab_rt.h'
     law libcab 'libcab/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \

@@ -645,7 +645,7 @@ static cab_value *(*const idioms[])(gen *q) = { make_rows, make_attention, make_
 
 cab_value *gen_step(gen *q)
 {
-    if (gen_pick(q, q->depth ? 12 : 8) == 0)
+    if (gen_pick(q, q->depth ? 10 : 5) == 0)
         return gen_flow(q);
     if (gen_pick(q, 8) == 0)
         return idioms[gen_pick(q, sizeof idioms / sizeof *idioms)](q);

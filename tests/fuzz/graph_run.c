@@ -402,6 +402,20 @@ static void blame(kase *k, const cab_program *p, cab_diag *d)
         right ? "right: code generation" : "wrong: passes");
 }
 
+/* The reference of programs, which no code generation stands behind. */
+static bool program_agrees(kase *k, const cab_program *p, cab_diag *d)
+{
+    cab_tensor got[GRAPH_MAX_IO];
+    if (cab_program_eval(k->g->arena, p, k->in, got, d) != CAB_OK) {
+        say(k, GRAPH_FAILS, "the program of Specs does not run: %s", story(d));
+        return false;
+    }
+    for (int o = 0; o < k->n_out; o++)
+        if (!same(k, o, &got[o], "the program of Specs"))
+            return false;
+    return true;
+}
+
 static cab_status compare_compiled(kase *k, bool naive, cab_diag *d)
 {
     const char *who = naive ? "naive" : k->seed % 4 == 0 ? "optimised, exact" : "optimised";
@@ -417,6 +431,10 @@ static cab_status compare_compiled(kase *k, bool naive, cab_diag *d)
         return say(k, GRAPH_UNSUPPORTED, "%s: %s", who, story(d));
     if (s != CAB_OK)
         return say(k, GRAPH_FAILS, "%s: does not compile: %s", who, story(d));
+    if (k->seed % 4 == 1 && !program_agrees(k, p, d)) {
+        close(fd);
+        return CAB_OK;
+    }
     int rc = run(k, fd, got, &session, &m, &e);
     if (rc != 0)
         say(k, GRAPH_FAILS, "%s: does not run: %s", who, e.text);

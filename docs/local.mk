@@ -25,6 +25,7 @@ EXTRA_DIST += \
 	tests/misses.py \
 	tests/core_share.py \
 	docs/design/decisions.md \
+	docs/design/dynamic.md \
 	docs/math.md \
 	docs/ops.md \
 	docs/writing-rules.md

@@ -185,8 +185,6 @@ typedef struct run {
     cab_tensor *values;        /* by value id; data NULL = not yet */
     cab_env env;
     cab_diag *d;
-    void (*fn)(void *, const cab_value *, const cab_tensor *);
-    void *arg;
 } run;
 
 static run run_of(cab_arena *a, const cab_graph *g, cab_diag *d)
@@ -258,8 +256,8 @@ static cab_status run_node(run *r, const cab_node *n)
                             "'%s' computed another type than was inferred", n->op->name);
         }
         CAB_TRY(match_elements(r, v, &out[i]));
-        if (r->fn)
-            r->fn(r->arg, v, &out[i]);
+        if (r->env.trace)
+            r->env.trace(r->env.trace_arg, v, &out[i]);
     }
     return CAB_OK;
 }
@@ -270,8 +268,8 @@ cab_status cab_eval_graph_trace(cab_arena *a, const cab_graph *g, const cab_tens
                                 void *arg)
 {
     run r = run_of(a, g, d);
-    r.fn = fn;
-    r.arg = arg;
+    r.env.trace = fn;
+    r.env.trace_arg = arg;
     CAB_TRY(take_inputs(&r, in));
     for (const cab_node *n = g->first; n; n = n->next)
         CAB_TRY(run_node(&r, n));
@@ -286,8 +284,12 @@ cab_status cab_eval_body(cab_eval *e, const cab_graph *g, const cab_tensor *cons
     run r = run_of(e->a, g, e->d);
     if (e->env)
         r.env = *e->env;
-    for (size_t i = 0; i < g->inputs.n; i++)
+    for (size_t i = 0; i < g->inputs.n; i++) {
         r.values[g->inputs.p[i]->id] = *in[i];
+        if (r.env.trace)
+            r.env.trace(r.env.trace_arg, g->inputs.p[i], in[i]);
+    }
+    CAB_TRY(cab_env_check_guards(&r.env, g->guards.p, g->guards.n, r.d));
     for (const cab_node *n = g->first; n; n = n->next)
         CAB_TRY(run_node(&r, n));
     for (size_t i = 0; i < g->outputs.n; i++)

@@ -426,7 +426,12 @@ int64_t cab_tensor_numel(const cab_tensor *t);
 bool cab_tensor_alloc(cab_arena *a, cab_tensor *t);    /* from dtype/dims; false: over 2^40 bytes */
 /* One CORE node on concrete operands; outputs are allocated in a.  env gives
  * the values of symbols for symbolic attributes. */
-typedef struct cab_env { CAB_VEC(struct { const char *sym; int64_t v; }) v; cab_arena *arena; } cab_env;
+typedef struct cab_env {
+    CAB_VEC(struct { const char *sym; int64_t v; }) v;
+    cab_arena *arena;
+    void (*trace)(void *arg, const cab_value *, const cab_tensor *);   /* NULL: none */
+    void *trace_arg;
+} cab_env;
 void cab_env_set(cab_env *e, const char *sym, int64_t v);
 bool cab_env_get(void *env, const char *sym, int64_t *out);
 cab_status cab_eval_node(cab_arena *a, const cab_node *n, const cab_tensor *const *in,
@@ -434,7 +439,8 @@ cab_status cab_eval_node(cab_arena *a, const cab_node *n, const cab_tensor *cons
 /* Whole CORE graph: binds the symbols of the input types, then runs. */
 cab_status cab_eval_graph(cab_arena *a, const cab_graph *g, const cab_tensor *in,
                           cab_tensor *out, cab_diag *d);
-/* Calls fn(arg, value, tensor) after each node: per-layer comparison. */
+/* Calls fn(arg, value, tensor) after each node, also those of bodies, whose
+ * inputs it sees too: per-layer comparison. */
 cab_status cab_eval_graph_trace(cab_arena *a, const cab_graph *g, const cab_tensor *in,
                                 cab_tensor *out, cab_diag *d,
                                 void (*fn)(void *, const cab_value *, const cab_tensor *), void *arg);

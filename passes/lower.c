@@ -50,19 +50,19 @@ static bool needed(const cab_lower *l, const cab_node *n)
     return false;
 }
 
-/* Has a destination that is not its own buffer. */
+/* Has a destination that is not its own buffer; a body may have to give it at a
+ * place. */
 static bool has_host(const cab_vinfo *i)
 {
-    return i->output >= 0 || i->inside != CAB_INSIDE_NONE;
+    return i->output >= 0 || i->inside != CAB_INSIDE_NONE || i->at.buffer >= 0;
 }
 
-/* A reshape outside groups is another view of its operand's storage, unless a
- * body has to give it at a place. */
+/* A reshape outside groups is another view of its operand's storage. */
 static bool may_alias(const cab_lower *l, const cab_node *n)
 {
     return n->op->id == CAB_OP_reshape && n->group <= 0 && !is_leaf(n->in[0]) &&
            !n->in[0]->type.layout && !n->out[0]->type.layout &&
-           !has_host(cab_lower_info(l, n->out[0])) && cab_lower_info(l, n->out[0])->at.buffer < 0;
+           !has_host(cab_lower_info(l, n->out[0]));
 }
 
 /* ---- backwards: what is stored, and where ---- */

@@ -192,7 +192,7 @@ static void want(cab_lower *l, cab_value *v, const cab_place *at)
         return;
     x->need = true;
     if (x->at.buffer < 0 && x->inside == CAB_INSIDE_NONE && !v->type.layout &&
-        !(v->def->op->traits & CAB_T_FLOW) && v->def->group != CAB_GROUP_INLINE)
+        !(v->def->op->traits & (CAB_T_FLOW | CAB_T_HELPER)) && v->def->group != CAB_GROUP_INLINE)
         x->at = *at;
 }
 

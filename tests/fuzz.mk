@@ -16,7 +16,8 @@ fuzz_onnx_files = tests/fuzz/fuzz_onnx.c tests/fuzz/mutate_wire.c
 fuzz_cir_files = tests/fuzz/fuzz_cir.c tests/fuzz/mutate_text.c
 fuzz_rules_files = tests/fuzz/fuzz_rules.c tests/fuzz/mutate_text.c
 fuzz_artifact_files = tests/fuzz/fuzz_artifact.c
-fuzz_graphs_files = tests/fuzz/fuzz_graphs.c tests/fuzz/graph.h tests/fuzz/graph_make.c \
+fuzz_graphs_files = tests/fuzz/fuzz_graphs.c tests/fuzz/graph.h tests/fuzz/graph_gen.h \
+	tests/fuzz/graph_make.c tests/fuzz/graph_flow.c \
 	tests/fuzz/graph_run.c tests/fuzz/graph_reduce.c
 fuzz_shared = tests/fuzz/fuzz.h tests/fuzz/fuzz_common.c
 fuzz_loop = $(fuzz_shared) tests/fuzz/fuzz_main.c

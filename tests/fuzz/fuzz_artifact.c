@@ -61,6 +61,21 @@ static const char *const models[] = {
     "  %n = neg %x\n"
     "  %vv = concat %v, %n {axis = 1}\n"
     "  %y = dot %x, %kk {a_batch = [0], b_batch = [0], a_contract = [2], b_contract = [2]}\n}\n",
+    "sym T 0..9\nsym I 0..8\nsym G 0..1\nsym C 0..9\n"
+    "graph @g(%x: f32[N], %t: i64[2]) -> (%y, %s, %z) core {\n"
+    "  guard T <= 2*N \"no more times than that\"\n"
+    "  %0 = slice %t {starts = [1], steps = [1], dims = [1]}\n"
+    "  %1 = item %0 {value = [T]} loc \"loop\" \"Loop\" 25\n"
+    "  %y, %s = loop %x, %x {body = graph @b(%2: f32[P], %3: f32[N]) -> (%7, %4, %5) {\n"
+    "    %4 = concat %2, %3 {axis = 0}\n"
+    "    %5 = reduce %4 {op = \"sum\", axes = [0], keepdims = 0}\n"
+    "    %6 = const f32[] 9\n"
+    "    %7 = lt %5, %6\n"
+    "  }, carried = 1, trip = [T], iter = [I], count = [C], go = [G], syms = [P], first = [N], "
+    "next = [N + P]}\n"
+    "  %z = if %y, %x {cond = [mod(T, 2)], then = graph @t(%8: f32[P]) -> (%8) {\n"
+    "  }, else = graph @o(%9: f32[N]) -> (%10) {\n    %10 = neg %9\n"
+    "  }, n_then = 1, dims = [J], syms = [J], then_dims = [P], else_dims = [N]}\n}\n",
 };
 enum { N_MODELS = sizeof models / sizeof *models };
 
@@ -88,22 +103,25 @@ static void spare_scalars(bytes *b, cab_plan_header *h)
     }
 }
 
-/* A slot that is known when the run starts. */
-static uint32_t early_slot(const cab_plan *p)
+/* A size that is known before the run. */
+static uint32_t early_size(const cab_plan *p)
 {
     uint32_t i = 0;
-    while (i + 1 < p->n_early && p->scalars[i].op != CAB_S_CONST)
+    while (i + 1 < p->n_early && (p->scalars[i].op != CAB_S_CONST || p->scalars[i].imm < 8))
         i++;
     return i;
 }
 
-static void spare_values(bytes *b, cab_plan_header *h, uint32_t slot)
+static void spare_values(bytes *b, cab_plan_header *h, const cab_plan *p)
 {
     static const uint8_t cls[SPARE] = { CAB_V_DYNAMIC, CAB_V_DYNAMIC, CAB_V_ALIAS, CAB_V_ALIAS,
                                         CAB_V_ARENA, CAB_V_ARENA };
     for (uint32_t i = 0; i < SPARE; i++) {
-        cab_plan_value v = { .cls = cls[i], .dtype = 7, .slot_bytes = slot, .slot_offset = slot,
-                             .index = h->n_values - (i >= 2 ? 2 : 0), .last = h->n_instrs };
+        cab_plan_value v = { .cls = cls[i], .dtype = 7, .slot_bytes = h->n_scalars - 1,
+                             .slot_offset = h->n_scalars - 3,
+                             .index = i < 2 ? i : h->n_values - 2, .last = h->n_instrs };
+        if (v.cls == CAB_V_ARENA)
+            v.slot_bytes = early_size(p);
         append(b, &v, sizeof v);
         h->n_values++;
     }
@@ -122,7 +140,7 @@ static void take_plan(parts *out, const cab_plan *p)
     append(b, p->checks, h->n_checks * sizeof *p->checks);
     append(b, p->values, h->n_values * sizeof *p->values);
     out->h.n_instrs += SPARE;
-    spare_values(b, &out->h, early_slot(p));
+    spare_values(b, &out->h, p);
     append(b, p->kernels, h->n_kernels * sizeof *p->kernels);
     append(b, p->instrs, (h->n_instrs - 1) * sizeof *p->instrs);
     for (int i = 0; i < SPARE; i++)
@@ -212,6 +230,18 @@ static uint8_t *assemble(const parts *x, const bytes *all, size_t *out_n)
     return file;
 }
 
+/* Without edits it loads: else no edit reaches the session. */
+static void check_base(int i)
+{
+    size_t n;
+    cab_plan p;
+    cab_error e = { 0 };
+    uint8_t *file = assemble(&base[i], NULL, &n);
+    cab_status s = cab_plan_check_bytes(file, n, &p, &e);
+    CAB_ASSERT(s == CAB_OK);
+    free(file);
+}
+
 /* ---- edits ---- */
 
 static uint64_t odd(fuzz_src *s)
@@ -276,8 +306,18 @@ static void edit_instr(const parts *x, uint8_t *plan, fuzz_src *s)
     }
     if (i.op == CAB_I_ALLOC)
         i.a = x->h.n_values - SPARE + i.a % 2;
-    if (i.op == CAB_I_SIZE_READ || i.op == CAB_I_LOOP)
+    if (i.op == CAB_I_SIZE_READ || i.op == CAB_I_LOOP || i.op == CAB_I_SET)
         i.a = x->h.n_scalars - SPARE + i.a % 3;
+    if (i.op == CAB_I_SWAP) {              /* two of one class */
+        i.a = x->h.n_values - SPARE + (i.a % 2 ? 4 : 0);
+        i.b = i.a + 1;
+    }
+    if (i.op == CAB_I_CHECK)
+        i.a = x->h.n_checks ? i.a % x->h.n_checks : 0;
+    if (i.op == CAB_I_NEXT)
+        i.b = (uint32_t)fuzz_draw(s, 0, count - 1);
+    if (i.op == CAB_I_JUMP || i.op == CAB_I_BRANCH)
+        i.a = (uint32_t)fuzz_draw(s, 0, count - 1);
     memcpy(plan + at + (size_t)fuzz_draw(s, 0, count - 2) * size, &i, sizeof i);
 }
 
@@ -318,9 +358,23 @@ static void bind_extents(const parts *x, uint8_t *plan)
     }
 }
 
+/* Two instructions change places: memory is used before it is asked for, sizes
+ * follow too late. */
+static void edit_order(const parts *x, uint8_t *plan, fuzz_src *s)
+{
+    size_t size;
+    uint32_t count;
+    size_t at = table_at(&x->h, EDIT_INSTRS, &size, &count);
+    uint8_t *p = plan + at + (size_t)fuzz_draw(s, 0, count - 2) * size;
+    uint8_t *q = plan + at + (size_t)fuzz_draw(s, 0, count - 2) * size, t[sizeof(cab_plan_instr)];
+    memcpy(t, p, size);
+    memmove(p, q, size);
+    memcpy(q, t, size);
+}
+
 static void edit(const parts *x, uint8_t *plan, uint8_t *strings, fuzz_src *s)
 {
-    switch (fuzz_draw(s, 0, 10)) {
+    switch (fuzz_draw(s, 0, 11)) {
     case 0:
         plan[fuzz_draw(s, 0, (int64_t)x->sec[CAB_SEC_PLAN].n - 1)] = (uint8_t)fuzz_draw(s, 0, 255);
         break;
@@ -335,6 +389,9 @@ static void edit(const parts *x, uint8_t *plan, uint8_t *strings, fuzz_src *s)
         break;
     case 6:
         edit_custom(x, plan, s);
+        break;
+    case 7:
+        edit_order(x, plan, s);
         break;
     default:
         edit_record(x, plan, (int)fuzz_draw(s, 0, EDIT_TABLES - 1), s);
@@ -517,8 +574,10 @@ static void load_and_run(const uint8_t *file, size_t n, fuzz_src *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_src s = fuzz_src_of(data, size);
-    for (int i = 0; i < N_MODELS && !base[i].h.n_instrs; i++)
+    for (int i = 0; i < N_MODELS && !base[i].h.n_instrs; i++) {
         make_base(i);
+        check_base(i);
+    }
     parts x = base[fuzz_draw(&s, 0, N_MODELS - 1)];
     bytes plan = { 0 }, strings = { 0 };
     append(&plan, x.sec[CAB_SEC_PLAN].p, x.sec[CAB_SEC_PLAN].n);

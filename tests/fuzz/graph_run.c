@@ -69,10 +69,12 @@ void graph_fill(cab_tensor *t, uint64_t seed, const char *name, int64_t top, boo
 {
     cab_rng r;
     cab_rng_seed(&r, seed ^ fuzz_hash(name, strlen(name)) ^ 77);
+    if (!strncmp(name, "size", 4) && t->dtype == CAB_DT_i64)   /* of the symbol of that name */
+        top = graph_symbol(seed, name);
     int style = (int)cab_rng_i64(&r, wild ? 0 : 1, 7), bits = cab_dtype_bits(t->dtype);
     int64_t n = cab_tensor_numel(t);
     for (int64_t i = 0; i < n; i++) {
-        int64_t v = int_element(&r, style, top);
+        int64_t v = strncmp(name, "size", 4) ? int_element(&r, style, top) : top;
         double x = float_element(&r, style);
         float f = (float)x;
         uint16_t h = t->dtype == CAB_DT_f16 ? cab_f32_to_f16(f) : cab_f32_to_bf16(f);
@@ -128,7 +130,7 @@ static bool rounds(const cab_node *n)
 bool graph_noisy(const cab_node *n, const bool *noisy)
 {
     bool is_float = n->n_out && cab_dtype_is_float(n->out[0]->type.dtype);
-    bool in = false;
+    bool in = n->op->id == CAB_OP_if || n->op->id == CAB_OP_loop;  /* their bodies may round */
     for (int i = 0; i < n->n_in; i++)
         in = in || (n->in[i] && noisy[n->in[i]->id % GRAPH_MAX_IDS]);
     return in || (is_float && rounds(n));
@@ -400,6 +402,20 @@ static void blame(kase *k, const cab_program *p, cab_diag *d)
         right ? "right: code generation" : "wrong: passes");
 }
 
+/* The reference of programs, which no code generation stands behind. */
+static bool program_agrees(kase *k, const cab_program *p, cab_diag *d)
+{
+    cab_tensor got[GRAPH_MAX_IO];
+    if (cab_program_eval(k->g->arena, p, k->in, got, d) != CAB_OK) {
+        say(k, GRAPH_FAILS, "the program of Specs does not run: %s", story(d));
+        return false;
+    }
+    for (int o = 0; o < k->n_out; o++)
+        if (!same(k, o, &got[o], "the program of Specs"))
+            return false;
+    return true;
+}
+
 static cab_status compare_compiled(kase *k, bool naive, cab_diag *d)
 {
     const char *who = naive ? "naive" : k->seed % 4 == 0 ? "optimised, exact" : "optimised";
@@ -415,6 +431,10 @@ static cab_status compare_compiled(kase *k, bool naive, cab_diag *d)
         return say(k, GRAPH_UNSUPPORTED, "%s: %s", who, story(d));
     if (s != CAB_OK)
         return say(k, GRAPH_FAILS, "%s: does not compile: %s", who, story(d));
+    if (k->seed % 4 == 1 && !program_agrees(k, p, d)) {
+        close(fd);
+        return CAB_OK;
+    }
     int rc = run(k, fd, got, &session, &m, &e);
     if (rc != 0)
         say(k, GRAPH_FAILS, "%s: does not run: %s", who, e.text);

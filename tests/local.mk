@@ -115,10 +115,11 @@ ratchet: cab
 			$(cab_cache)/suite-1.23.2/node --server --cmd "./cab run --lines $$flag" -j2 \
 			--write-ratchet $(srcdir)/tests/ratchet-$$n.txt | tail -1; \
 	done
-# Times beside onnxruntime, interleaved: docs/benchmarks.md.
+# Times beside onnxruntime, interleaved (make bench MODELS=a,b): docs/benchmarks.md.
+MODELS = digits_cnn,minilm_l3,resnet50
 bench: cab
 	$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/peers/bench.py --corpus $(cab_cache)/corpus \
-		--out bench.json --peers ort --threads 1,2 --models digits_cnn,minilm_l3,resnet50 \
+		--out bench.json --peers ort --threads 1,2 --models $(MODELS) \
 		--cmd cabochon='./cab bench --worker --threads {threads}' \
 		--cmd naive='./cab bench --worker --naive --threads {threads}'
 # One symbolic artifact at many sizes, beside compilations for one size: docs/benchmarks.md.

@@ -11,6 +11,8 @@
 typedef struct cab_target {
     const char *triple, *cpu, *features;   /* as LLVM wants them */
     int vector_bytes;          /* 64, 32, 16 */
+    int fma_bytes;             /* no wider multiply-adds have a higher rate: 32 where those of 64
+                                  bytes run as two halves */
     int n_vector_regs;         /* 32 or 16 */
     bool fma;
     int64_t l1_bytes, l2_bytes;

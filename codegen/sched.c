@@ -324,7 +324,7 @@ static void choose_turn(const cab_spec *s, cab_sched *c)
                 *(store ? &to : &from) = i;
     }
     if (to < 0 || from < 0 || to == from || cab_sched_extent(s, from) < 4 ||
-        cab_sched_extent(s, to) < 4)
+        cab_sched_extent(s, to) < 2)
         return;
     c->turn = 1;
     c->mr = TURN;

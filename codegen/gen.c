@@ -56,14 +56,33 @@ static bool axis_is(const cab_spec *s, int axis, cab_axis_kind kind)
     return axis >= 0 && axis < s->n_axes && s->axis[axis].kind == kind;
 }
 
+static bool can_turn(const cab_spec *s, const cab_sched *c)
+{
+    if (!axis_is(s, c->n_axis, CAB_AXIS_PAR) || c->n_block)
+        return false;
+    if (c->turn == CAB_TURN_SCALARS)
+        return c->lanes <= 1 && c->mr > 1 && c->n_axis != c->m_axis;
+    for (size_t i = 0; i < s->stages.n; i++)
+        if (s->stages.p[i].kind != CAB_STAGE_STORE || s->stages.p[i].axes ||
+            s->views.p[s->stages.p[i].view].dtype == CAB_DT_bool)
+            return false;
+    return c->turn == CAB_TURN_VECTORS && c->lanes > 1 && c->mr <= 1 &&
+           axis_is(s, c->vec_axis, CAB_AXIS_PAR) && c->n_axis != c->vec_axis &&
+           cab_gen_turn_steps(c->nv, c->lanes) &&
+           (c->nv != 3 || s->axis[c->n_axis].extent->divisor % 3 == 0);
+}
+
 /* Vectors do not cross from one panel of a packed operand to the next: tasks
- * of maps cut the vector axis, their innermost level, between vectors. */
-static bool cuts_panels(const cab_spec *s, const cab_sched *c, int64_t width)
+ * of maps cut the vector axis, their innermost level, between vectors; and
+ * between threes that are turned. */
+static bool cuts_tiles(const cab_spec *s, const cab_sched *c, int64_t width)
 {
     int par = 0;
 
     for (int i = 0; i < s->n_axes; i++)
         par += s->axis[i].kind == CAB_AXIS_PAR;
+    if (c->turn == CAB_TURN_VECTORS && c->nv == 3 && c->task_axes >= par && c->task_block % 3)
+        return true;
     return c->pack_b && !c->n_block && c->task_axes >= par && c->task_block % width;
 }
 
@@ -86,11 +105,11 @@ static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d
     else if (rows * (par ? cols : 1) > CAB_GEN_TILE || c->unroll < 0 ||
              rows * (par ? cols : c->unroll + 1) > CAB_GEN_TILE)
         why = "tile";
-    else if (c->turn && (vector || !axis_is(s, c->n_axis, CAB_AXIS_PAR) || c->n_axis == c->m_axis))
+    else if (c->turn && !can_turn(s, c))
         why = "turn";
     else if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
         why = "n_block";
-    else if (par && cuts_panels(s, c, width))
+    else if (par && cuts_tiles(s, c, width))
         why = "task_block";
     else if (c->row_stores && (rows < 2 || c->n_block <= 0 || !cab_contraction_find(s, &k)))
         why = "row_stores";
@@ -169,7 +188,9 @@ static cab_gen *create(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     g->dims = s->dims;
     g->diag = d;
     g->k = cab_kir_create(a, name, s->n_operands, 0);
-    g->masks = t && masks_are_cheap(s, t);
+    /* Three are no vector to mask. */
+    g->masks = t && masks_are_cheap(s, t) && !(sched->turn && sched->nv == 3);
+    g->point = g->from_left = g->to_left = -1;
     g->lanes = g->rows = g->cols = 1;
     g->vec = g->tail = g->mask = -1;
     g->staged_by = g->staged_view = g->sums = -1;
@@ -230,17 +251,17 @@ static void plain_levels(cab_gen *g)
 {
     const cab_sched *sc = g->sched;
     int row = sc->mr > 1 ? sc->m_axis : -1, vec = sc->lanes > 1 ? sc->vec_axis : -1;
-    int turn = row >= 0 && sc->turn ? sc->n_axis : -1;
+    int turn = sc->turn ? sc->n_axis : -1;
 
     for (int i = 0; i < g->s->n_axes; i++)
         if (g->s->axis[i].kind == CAB_AXIS_PAR && i != row && i != vec && i != turn)
             add_level(g, i);
     if (row >= 0)
         add_level(g, row);
-    if (turn >= 0)             /* rows outside the axis the result walks */
-        add_level(g, turn);
     if (vec >= 0 && g->s->axis[vec].kind == CAB_AXIS_PAR)
         add_level(g, vec);
+    if (turn >= 0)             /* innermost: the axis the result walks */
+        add_level(g, turn);
 }
 
 static void choose_blocks(cab_gen *g)

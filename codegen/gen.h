@@ -18,6 +18,13 @@ typedef struct cab_target {
     int64_t l1_bytes, l2_bytes;
 } cab_target;
 
+/* How a map runs that loads along one axis and stores along another, n_axis. */
+typedef enum cab_turn {
+    CAB_TURN_NONE,
+    CAB_TURN_SCALARS,          /* mr steps of m_axis outside n_axis, one element at a time */
+    CAB_TURN_VECTORS           /* tiles of lanes steps of vec_axis x nv of n_axis, in registers */
+} cab_turn;
+
 /* How a Spec runs: plain integers; all zero = the naive kernel (scalar loops
  * in axis order, one task per step of the outermost parallel axis). */
 typedef struct cab_sched {
@@ -31,7 +38,7 @@ typedef struct cab_sched {
     int task_axes;             /* number of outer parallel axes flattened into tasks */
     int task_block;            /* steps of the innermost task axis per task */
     int n_block;               /* contraction: columns per task; n runs outside the m axes */
-    int turn;                  /* 1: transposing map: rows of m_axis outside n_axis, scalar */
+    int turn;                  /* transposing map: cab_turn */
     int swap;                  /* 1: of a product, the second factor is a (rows), the first b */
     int pack_b;                /* 1: the constant factor b is packed in panels along vec_axis */
     int row_stores;            /* contraction: costly stores run row by row, in a loop */

@@ -192,6 +192,7 @@ static address locate(cab_gen *g, int view)
         a.index = add(g, a.index, spread(g, term[i], lanes_of(g, a.index)));
     if (a.lanes > 1 && !f->packed)   /* packed panels are padded */
         a.mask = both(g, a.mask, g->mask);
+    a.mask = both(g, a.mask, g->point);
     if (a.mask >= 0)
         a.mask = spread(g, a.mask, a.lanes);
     return a;

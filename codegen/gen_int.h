@@ -12,6 +12,7 @@
  *   gen_nest.c  loops over the parallel axes, tiles and their ragged ends
  *   gen_red.c   loops over the stages' own axes, reductions
  *   gen_expr.c  one value at the current point: expressions, loads, stores
+ *   gen_turn.c  tiles of maps that move elements from axis to axis
  *   gen_contract.c  recognising sums of products; packed operands
  */
 #ifndef CAB_CODEGEN_GEN_INT_H
@@ -76,7 +77,9 @@ typedef struct cab_gen {
     int lanes, vec;            /* vec: axis along the lanes, -1 = scalar */
     cab_kv tail;               /* lanes of the last column that exist, -1 = all */
     cab_kv mask;               /* the same for the point being evaluated */
+    cab_kv point;              /* does that point exist on any lane; -1 = yes */
     int rows, cols, row, col;  /* row, col: the point being evaluated */
+    cab_kv from_left, to_left; /* turned tiles: steps of vec_axis and n_axis that exist, -1 = all */
     bool rest;                 /* the tile is one of the bodies for what whole tiles leave */
     cab_kv (*results)[CAB_GEN_TILE]; /* per stage and point of the tile */
     CAB_VEC(cab_gen_load) loads;
@@ -126,12 +129,20 @@ void cab_gen_stage(cab_gen *g, int stage);
  * target: *by computes them, *view is the target. */
 bool cab_gen_find_staged(const cab_spec *s, int axis, int *by, int *view);
 
+/* ---- gen_turn.c ---- */
+/* Is the current tile one of vectors that are turned? */
+bool cab_gen_turns(const cab_gen *g);
+/* Can tiles have n steps of n_axis? */
+bool cab_gen_turn_steps(int n, int lanes);
+/* A STORE without axes, for such a tile. */
+void cab_gen_turn(cab_gen *g, int stage);
+
 /* What enclosing loops changed, to be put back. */
 typedef struct cab_gen_state {
     cab_gen_axis at[CAB_SPEC_AXES];
     cab_kv *sums;
     int lanes, vec, rows, cols;
-    cab_kv tail, mask;
+    cab_kv tail, mask, point, from_left, to_left;
     size_t loads, loads_from;
 } cab_gen_state;
 cab_gen_state cab_gen_save(cab_gen *g);

@@ -25,7 +25,8 @@ static cab_kv add(cab_gen *g, cab_kv x, cab_kv y) { return cab_k_op2(g->k, CAB_K
 cab_gen_state cab_gen_save(cab_gen *g)
 {
     cab_gen_state st = { .lanes = g->lanes, .vec = g->vec, .rows = g->rows, .cols = g->cols,
-                         .tail = g->tail, .mask = g->mask, .loads = g->loads.n,
+                         .tail = g->tail, .mask = g->mask, .point = g->point, .from_left = g->from_left,
+                         .to_left = g->to_left, .loads = g->loads.n,
                          .loads_from = g->loads_from };
 
     memcpy(st.at, g->at, sizeof st.at);
@@ -46,6 +47,9 @@ void cab_gen_restore(cab_gen *g, const cab_gen_state *st)
     g->cols = st->cols;
     g->tail = st->tail;
     g->mask = st->mask;
+    g->point = st->point;
+    g->from_left = st->from_left;
+    g->to_left = st->to_left;
     g->loads.n = st->loads;
     g->loads_from = st->loads_from;
 }
@@ -145,6 +149,8 @@ static void span(cab_gen *g, int d, cab_kv lo, cab_kv hi, int64_t step, shape t)
     g->cols = t.cols;
     g->lanes = t.lanes;
     g->vec = t.lanes > 1 ? g->sched->vec_axis : -1;
+    if (t.masked)
+        g->from_left = cab_k_op2(g->k, CAB_K_sub, hi, g->at[axis].base);
     if (t.masked)
         g->tail = cab_gen_tail(g, t.lanes,
                                add(g, g->at[axis].base, i64(g, (t.cols - 1) * t.lanes)), hi);
@@ -311,7 +317,7 @@ static void unknown_rest(cab_gen *g, int d, cab_kv lo, cab_kv hi)
         span(g, d, lo, hi, lanes, (shape){ g->rows, 1, lanes, true });
         return;
     }
-    if (g->sched->nv > 1) {
+    if (g->sched->nv > 1 && g->sched->turn != CAB_TURN_VECTORS) {
         mid = whole(g, lo, hi, lanes);
         span(g, d, lo, mid, lanes, (shape){ g->rows, 1, lanes, false });
     }
@@ -320,7 +326,8 @@ static void unknown_rest(cab_gen *g, int d, cab_kv lo, cab_kv hi)
 
 static void vector_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
 {
-    int cols = g->sched->nv > 1 ? g->sched->nv : 1, lanes = g->sched->lanes;
+    bool turns = g->sched->turn == CAB_TURN_VECTORS;
+    int cols = g->sched->nv > 1 && !turns ? g->sched->nv : 1, lanes = g->sched->lanes;
     int64_t tile = (int64_t)cols * lanes, n, left = remainder_of(g, d, tile);
     bool known = cab_gen_distance(g, lo, hi, &n);
     cab_kv mid = known ? add(g, lo, i64(g, n / tile * tile)) : whole(g, lo, hi, tile);
@@ -333,6 +340,22 @@ static void vector_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
         unknown_rest(g, d, mid, hi);
 }
 
+/* The axis that turned tiles store along. */
+static void turned_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
+{
+    int64_t n = g->sched->nv, left = remainder_of(g, d, n);
+    cab_kv mid = left == 0 ? hi : whole(g, lo, hi, n);
+    shape t = { 1, 1, g->lanes, false };
+    cab_gen_state st = cab_gen_save(g);
+
+    span(g, d, lo, mid, n, t);
+    if (left == 0)
+        return;
+    g->to_left = cab_k_op2(g->k, CAB_K_sub, hi, mid);
+    span(g, d, mid, hi, n, t);
+    cab_gen_restore(g, &st);
+}
+
 void cab_gen_nest(cab_gen *g, int d)
 {
     const cab_sched *c = g->sched;
@@ -340,12 +363,17 @@ void cab_gen_nest(cab_gen *g, int d)
 
     if (d == g->n_levels) {
         for (size_t i = 0; i < g->s->stages.n; i++)
-            cab_gen_stage(g, (int)i);
+            if (cab_gen_turns(g))
+                cab_gen_turn(g, (int)i);
+            else
+                cab_gen_stage(g, (int)i);
         return;
     }
     axis = g->level[d].axis;
     if (c->lanes > 1 && axis == c->vec_axis)
         vector_level(g, d, g->lo[d], g->hi[d]);
+    else if (cab_gen_turns(g) && axis == c->n_axis)
+        turned_level(g, d, g->lo[d], g->hi[d]);
     else if (c->mr > 1 && axis == c->m_axis)
         row_level(g, d, g->lo[d], g->hi[d]);
     else

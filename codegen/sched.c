@@ -307,27 +307,72 @@ static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
           : tiles >= 4 && w < 10 ? 2 : 1;
 }
 
-/* A map that moves elements across axes: loads run along one axis, stores
- * along another.  Scalar tiles of TURN rows use whole cache lines of both. */
-static void choose_turn(const cab_spec *s, cab_sched *c)
+/* A map that moves elements across axes: its loads run along one axis, its
+ * stores along another. */
+static bool find_turn(const cab_spec *s, int *from, int *to)
 {
-    enum { TURN = 16 };
-    int to = -1, from = -1;
-
+    *to = *from = -1;
     for (size_t i = 0; i < s->stages.n; i++)
-        if (s->stages.p[i].kind != CAB_STAGE_STORE || s->stages.p[i].axes)
-            return;
+        if (s->stages.p[i].kind != CAB_STAGE_STORE || s->stages.p[i].axes || s->stages.p[i].mode)
+            return false;
     for (size_t v = 0; v < s->views.n; v++) {
         bool store = s->operands[s->views.p[v].operand].written;
         for (int i = 0; i < s->n_axes; i++)
             if (s->views.p[v].at.coef[i] && cab_dim_is(s->views.p[v].at.coef[i], 1))
-                *(store ? &to : &from) = i;
+                *(store ? to : from) = i;
     }
-    if (to < 0 || from < 0 || to == from || cab_sched_extent(s, from) < 4 ||
-        cab_sched_extent(s, to) < 2)
-        return;
-    c->turn = 1;
-    c->mr = TURN;
+    return *to >= 0 && *from >= 0 && *to != *from && cab_sched_extent(s, *from) >= 4 &&
+           cab_sched_extent(s, *to) >= 2;
+}
+
+/* Steps of the axis stores run along in a tile that is turned in registers. */
+static int turned_steps(const cab_spec *s, int to, int lanes)
+{
+    const cab_dim *e = s->axis[to].extent;
+
+    if (cab_dim_is(e, 3))
+        return 3;
+    for (int n = lanes; n > 1; n /= 2)
+        if (e->divisor % n == 0 && (n > 2 || cab_dim_is(e, 2)))
+            return n;
+    return cab_sched_extent(s, to) < lanes / 2 ? lanes / 2 : lanes;
+}
+
+/* Stores along one axis are as cheap as loads along another: a vector of each
+ * and a few permutations between them.  For 4-byte elements, whose masks and
+ * permutations are single instructions. */
+static bool choose_turned(const cab_spec *s, const cab_target *t, int from, int to, double *best,
+                          cab_sched *c)
+{
+    int lanes = lanes_for(s, t, from), n;
+    double each = 0;
+
+    if (t->vector_bytes < 32 || lanes < 4)
+        return false;
+    for (size_t i = 0; i < s->views.n; i++)
+        if (cab_dtype_bits(s->views.p[i].dtype) != 32)
+            return false;
+    n = turned_steps(s, to, lanes);
+    for (size_t i = 0; i < s->stages.n; i++) {
+        survey v = survey_stage(s, (int)i, from, s->stages.p[i].view);
+        each += (v.weight + v.unit + log2(n)) / lanes + v.strided * 1.6;
+    }
+    each *= cab_sched_points(s, cab_sched_par(s));
+    if (each >= *best)
+        return false;
+    *best = each;
+    *c = (cab_sched){ .turn = CAB_TURN_VECTORS, .lanes = lanes, .vec_axis = from, .nv = n,
+                      .n_axis = to };
+    return true;
+}
+
+/* Scalar tiles of some rows use whole cache lines of both. */
+static void choose_scalar_turn(int from, int to, cab_sched *c)
+{
+    enum { ROWS = 16 };
+
+    c->turn = CAB_TURN_SCALARS;
+    c->mr = ROWS;
     c->m_axis = from;
     c->n_axis = to;
 }
@@ -353,15 +398,15 @@ static void choose_tasks(const cab_spec *s, cab_sched *c, double total)
             order[n++] = i;
     if (row >= 0)
         order[n++] = row;
-    if (turn >= 0)
-        order[n++] = turn;
     if (vec >= 0 && s->axis[vec].kind == CAB_AXIS_PAR)
         order[n++] = vec;
+    if (turn >= 0)
+        order[n++] = turn;
     c->task_axes = 1;
     for (int d = 0; d < n; d++) {
         double steps = cab_sched_extent(s, order[d]), each = total / (steps > 0 ? steps : 1);
-        int64_t tile = order[d] == vec ? (int64_t)c->lanes * (c->nv > 1 ? c->nv : 1)
-                     : order[d] == row ? c->mr : 1;
+        int64_t tile = order[d] == vec ? (int64_t)c->lanes * (c->nv > 1 && turn < 0 ? c->nv : 1)
+                     : order[d] == row ? c->mr : order[d] == turn && c->nv > 1 ? c->nv : 1;
         c->task_axes = d + 1;
         if (each * (double)tile <= TASK_COST || d == n - 1) {
             c->task_block = (int)round_up(TASK_COST / (each > 0 ? each : 1), tile);
@@ -389,14 +434,18 @@ cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *c
     cab_sched c = { 0 };
     cab_mark m = cab_arena_mark(s->arena);
     double total;
+    int from, to;
 
     if (naive || tiny(s))
         return c;
     if (!cab_sched_contract(s, t, constant, &c)) {
-        if (choose_axis(s, t, constant, &c, &total))
-            choose_tile(s, &c, c.vec_axis);
-        else
-            choose_turn(s, &c);
+        bool vectors = choose_axis(s, t, constant, &c, &total), turns = find_turn(s, &from, &to);
+        if (!turns || !choose_turned(s, t, from, to, &total, &c)) {
+            if (vectors)
+                choose_tile(s, &c, c.vec_axis);
+            else if (turns)
+                choose_scalar_turn(from, to, &c);
+        }
         choose_tasks(s, &c, total);
     }
     cab_arena_release(s->arena, m);

@@ -559,13 +559,19 @@ static void mutate(cab_sched *s, const cab_target *t)
     s->nv = s->n_block && !pick(0, 3) ? (int)pick(4, 8) : (int)pick(1, 3);
     s->ku = (int)pick(1, 10);
     s->unroll = (int)pick(1, 4);
-    s->turn = 0;
+    s->turn = !s->n_block && !pick(0, 2) ? CAB_TURN_VECTORS : CAB_TURN_NONE;
     s->task_axes = (int)pick(0, 3);
     s->task_block = (int)pick(0, 20);
     if (!s->n_block) {
         s->lanes = lanes;
         s->vec_axis = (int)pick(0, spec->n_axes - 1);
         s->m_axis = (int)pick(0, spec->n_axes - 1);
+    }
+    if (s->turn) {
+        static const int steps[] = { 2, 3, 4, 8, 16 };
+        s->n_axis = (int)pick(0, spec->n_axes - 1);
+        s->nv = steps[pick(0, 4)];
+        s->mr = 0;
     }
     if (s->n_block && lanes > 1 && pick(0, 1))
         s->lanes = lanes;

@@ -15,6 +15,7 @@ unit_tests = \
 	tests/test_cuda \
 	tests/test_gen \
 	tests/test_llvm \
+	tests/test_tiles \
 	tests/test_runtime \
 	tests/test_session_flow \
 	tests/test_artifact \
@@ -44,6 +45,7 @@ tests_test_costs_SOURCES = tests/test_costs.c tests/artifact_kit.h tools/costs.c
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
+tests_test_tiles_SOURCES = tests/test_tiles.c tests/bench/layer.c tests/bench/layer.h
 
 # Measurements: built by hand, `make tests/bench/bench_kernels`.
 EXTRA_PROGRAMS = tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
@@ -125,14 +127,14 @@ bench: cab
 		--cmd cabochon='./cab bench --worker --threads {threads}' \
 		--cmd naive='./cab bench --worker --naive --threads {threads}'
 # The same some times over, and a verdict: the ratio to the fastest peer of every model, its 95 % bound
-# (make bench-ratio RUNS=5 PEERS=ort,openvino PEER_PYTHON=... OLD=ratio-before.json).
+# (make bench-ratio RUNS=5 PEERS=ort,openvino PEER_PY=... OLD=ratio-before.json).
 RUNS = 5
 PEERS = ort
-PEER_PYTHON = $(cab_cache)/corpus/.venv/bin/python
+PEER_PY = $(cab_cache)/corpus/.venv/bin/python
 bench-ratio: cab
 	for i in $$(seq $(RUNS)); do \
 		$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/peers/bench.py --corpus $(cab_cache)/corpus \
-			--out bench-run$$i.json --peers $(PEERS) --python "*=$(PEER_PYTHON)" --threads 1,2 --rounds 3 \
+			--out bench-run$$i.json --peers $(PEERS) --python "*=$(PEER_PY)" --threads 1,2 --rounds 3 \
 			--models $(MODELS) --cmd cabochon='./cab bench --worker --threads {threads}' || exit 1; \
 	done
 	python3 $(srcdir)/tests/bench/ratio.py $$(seq -f 'bench-run%g.json' $(RUNS)) --json ratio.json \

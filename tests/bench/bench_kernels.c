@@ -91,56 +91,14 @@ static void die(const char *what)
 
 /* ---- rows as graphs ---- */
 
-static const char *product_text(const row *r)
-{
-    char b = r->kind == GEMM ? 'w' : 'v';
-
-    return cab_printf(arena, "graph @row(%%x: f32[%lld,%lld], %%%c: f32[%lld,%lld]) -> (%%y) onnx {\n"
-                      "  %%y = MatMul %%x, %%%c : none[] loc \"layer\" \"MatMul\" 13\n}\n", (long long)r->m,
-                      (long long)r->k, b, (long long)r->k, (long long)r->n, b);
-}
-
-/* The input of a convolution comes from another one before it, which writes
- * its halo, as in a model. */
-#define BEFORE "  %%p = Conv %%x, %%u : none[] loc \"before\" \"Conv\" 11\n"
-enum { BEFORE_CHANNELS = 4 };
-
-static const char *conv_text(const row *r)
-{
-    long long p = r->kernel / 2, s = r->stride, k = r->kernel;
-
-    return cab_printf(arena,
-        "graph @row(%%x: f32[1,%d,%lld,%lld], %%u: f32[%lld,%d,1,1], %%w: f32[%lld,%lld,%lld,%lld], "
-        "%%b: f32[%lld]) -> (%%y) onnx {\n" BEFORE
-        "  %%c = Conv %%p, %%w, %%b {pads = [%lld, %lld, %lld, %lld], strides = [%lld, %lld], group = %lld} "
-        ": none[] loc \"layer\" \"Conv\" 11\n"
-        "  %%y = Relu %%c : none[] loc \"layer\" \"Relu\" 14\n}\n", BEFORE_CHANNELS, (long long)r->h, (long long)r->h,
-        (long long)r->c, BEFORE_CHANNELS, (long long)r->o, (long long)(r->c / r->group), k, k, (long long)r->o, p, p, p, p, s, s,
-        (long long)r->group);
-}
-
-static const char *pair_text(const row *r)
-{
-    long long c = r->c, o = r->o, h = r->h;
-
-    return cab_printf(arena,
-        "graph @row(%%x: f32[1,%d,%lld,%lld], %%u: f32[%lld,%d,1,1], %%w: f32[%lld,%lld,1,1], %%b: f32[%lld], "
-        "%%w1: f32[%lld,%lld,1,1], %%b1: f32[%lld]) -> (%%y) onnx {\n"
-        BEFORE
-        "  %%c = Conv %%p, %%w, %%b : none[] loc \"layer\" \"Conv\" 11\n"
-        "  %%r = Relu %%c : none[] loc \"layer\" \"Relu\" 14\n"
-        "  %%d = Conv %%r, %%w1, %%b1 : none[] loc \"layer\" \"Conv\" 11\n"
-        "  %%y = Relu %%d : none[] loc \"layer\" \"Relu\" 14\n}\n", BEFORE_CHANNELS, h, h, c, BEFORE_CHANNELS, o, c, o, c, o, c);
-}
-
 static const char *row_text(const row *r)
 {
     long long m = r->m, n = r->n;
 
     switch (r->kind) {
     case GEMM:
-    case PRODUCT: return product_text(r);
-    case PAIR: return pair_text(r);
+    case PRODUCT: return layer_product_text(arena, r->m, r->n, r->k, r->kind == GEMM);
+    case PAIR: return layer_pair_text(arena, r->h, r->c, r->o);
     case SOFTMAX:
         return cab_printf(arena, "graph @row(%%x: f32[%lld,%lld]) -> (%%y) onnx {\n"
                           "  %%y = Softmax %%x {axis = -1} : none[] loc \"layer\" \"Softmax\" 13\n}\n", m, n);
@@ -148,7 +106,7 @@ static const char *row_text(const row *r)
         return cab_printf(arena, "graph @row(%%x: f32[%lld,%lld], %%w: f32[%lld], %%b: f32[%lld]) -> (%%y) onnx {\n"
                           "  %%y = LayerNormalization %%x, %%w, %%b {axis = -1} : none[] loc \"layer\" "
                           "\"LayerNormalization\" 17\n}\n", m, n, n, n);
-    default: return conv_text(r);
+    default: return layer_conv_text(arena, r->h, r->c, r->o, r->kernel, r->stride, r->group);
     }
 }
 

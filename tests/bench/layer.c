@@ -19,6 +19,50 @@ float *layer_floats(uint64_t n)
     return p;
 }
 
+/* ---- texts ---- */
+
+const char *layer_product_text(cab_arena *a, int64_t m, int64_t n, int64_t k, bool constant)
+{
+    char b = constant ? 'w' : 'v';
+
+    return cab_printf(a, "graph @row(%%x: f32[%lld,%lld], %%%c: f32[%lld,%lld]) -> (%%y) onnx {\n"
+                      "  %%y = MatMul %%x, %%%c : none[] loc \"layer\" \"MatMul\" 13\n}\n", (long long)m,
+                      (long long)k, b, (long long)k, (long long)n, b);
+}
+
+/* The input of a convolution comes from another one before it, which writes
+ * its halo, as in a model. */
+#define BEFORE "  %%p = Conv %%x, %%u : none[] loc \"before\" \"Conv\" 11\n"
+enum { BEFORE_CHANNELS = 4 };
+
+const char *layer_conv_text(cab_arena *a, int64_t h, int64_t c, int64_t o, int64_t kernel,
+                            int64_t stride, int64_t group)
+{
+    long long p = kernel / 2, s = stride, k = kernel, in = c, out = o;
+
+    return cab_printf(a,
+        "graph @row(%%x: f32[1,%d,%lld,%lld], %%u: f32[%lld,%d,1,1], %%w: f32[%lld,%lld,%lld,%lld], "
+        "%%b: f32[%lld]) -> (%%y) onnx {\n" BEFORE
+        "  %%c = Conv %%p, %%w, %%b {pads = [%lld, %lld, %lld, %lld], strides = [%lld, %lld], group = %lld} "
+        ": none[] loc \"layer\" \"Conv\" 11\n"
+        "  %%y = Relu %%c : none[] loc \"layer\" \"Relu\" 14\n}\n", BEFORE_CHANNELS, (long long)h, (long long)h,
+        in, BEFORE_CHANNELS, out, in / (long long)group, k, k, out, p, p, p, p, s, s, (long long)group);
+}
+
+const char *layer_pair_text(cab_arena *a, int64_t h, int64_t c, int64_t o)
+{
+    long long in = c, mid = o, n = h;
+
+    return cab_printf(a,
+        "graph @row(%%x: f32[1,%d,%lld,%lld], %%u: f32[%lld,%d,1,1], %%w: f32[%lld,%lld,1,1], %%b: f32[%lld], "
+        "%%w1: f32[%lld,%lld,1,1], %%b1: f32[%lld]) -> (%%y) onnx {\n" BEFORE
+        "  %%c = Conv %%p, %%w, %%b : none[] loc \"layer\" \"Conv\" 11\n"
+        "  %%r = Relu %%c : none[] loc \"layer\" \"Relu\" 14\n"
+        "  %%d = Conv %%r, %%w1, %%b1 : none[] loc \"layer\" \"Conv\" 11\n"
+        "  %%y = Relu %%d : none[] loc \"layer\" \"Relu\" 14\n}\n", BEFORE_CHANNELS, n, n, in, BEFORE_CHANNELS,
+        mid, in, mid, in, mid, in);
+}
+
 /* ---- the graph ---- */
 
 static void hold(layer *l, const char *name, const float *p)
@@ -79,7 +123,7 @@ static void *packed(const layer *l, const cab_pack *p, const void *from)
 
 /* ---- its kernels ---- */
 
-static bool is_timed(const cab_step *s)
+bool layer_is_timed(const cab_step *s)
 {
     return s->loc && strstr(s->loc, "layer") && s->what && strcmp(s->what, "copy") &&
            strcmp(s->what, "relayout");
@@ -134,7 +178,7 @@ static cab_status make_step(layer *l, const cab_step *s, const cab_target *t, ca
         cab_arena_cleanup(l->arena, free, o->bufs[s->n_args + i]);
     }
     o->tasks = k.n_tasks->value;
-    o->timed = is_timed(s);
+    o->timed = layer_is_timed(s);
     o->what = s->what;
     cab_sched_print(&sched, &how);
     o->sched = cab_buf_cstr(&sched);
@@ -143,18 +187,22 @@ static cab_status make_step(layer *l, const cab_step *s, const cab_target *t, ca
     return CAB_OK;
 }
 
-cab_status layer_make(cab_arena *a, const char *text, bool exact, const cab_target *t, layer *l,
-                      cab_diag *d)
+cab_status layer_lower(cab_arena *a, const char *text, bool exact, layer *l, cab_diag *d)
 {
     cab_pass_options po = { .exact = exact };
-    cab_program *p;
     cab_graph *g;
 
     *l = (layer){ .arena = a };
     CAB_TRY(cab_graph_parse(a, text, strlen(text), "layer", &g, d));
     fix_weights(l, g);
-    CAB_TRY(cab_passes_run(g, &po, &p, d));
-    l->program = p;
+    return cab_passes_run(g, &po, &l->program, d);
+}
+
+cab_status layer_make(cab_arena *a, const char *text, bool exact, const cab_target *t, layer *l,
+                      cab_diag *d)
+{
+    CAB_TRY(layer_lower(a, text, exact, l, d));
+    cab_program *p = l->program;
     l->at = CAB_NEW_N(a, float *, p->buffers.n + 1);
     for (size_t i = 0; i < p->steps.n; i++) {
         if (p->steps.p[i].kind != CAB_STEP_LAUNCH || l->n == LAYER_STEPS)

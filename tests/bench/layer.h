@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * layer.h - for benchmarks: one layer as the compiler makes it, its kernels
+ * layer.h - for benchmarks and tests of machine code: one layer as the compiler makes it, its kernels
  * called without the runtime around them.
  */
 #ifndef CAB_TESTS_BENCH_LAYER_H
@@ -30,6 +30,15 @@ typedef struct layer {
     double flops, special, bytes;  /* of the timed steps, as cost.c counts */
 } layer;
 
+/* Texts: a product whose second factor is a constant or not, a convolution (or a
+ * pair of 1x1) with bias and relu, padded by half a kernel. */
+const char *layer_product_text(cab_arena *a, int64_t m, int64_t n, int64_t k, bool constant);
+const char *layer_conv_text(cab_arena *a, int64_t h, int64_t c, int64_t o, int64_t kernel,
+                            int64_t stride, int64_t group);
+const char *layer_pair_text(cab_arena *a, int64_t h, int64_t c, int64_t o);
+/* Its program alone: no kernels, no memory. */
+cab_status layer_lower(cab_arena *a, const char *text, bool exact, layer *out, cab_diag *d);
+bool layer_is_timed(const cab_step *s);
 /* text: a graph of the standard's operators with one result.  Its inputs but x
  * and v become constants of seeded values.  Timed are the steps made from nodes named
  * layer (that is: not those before them, nor changes of layout). */

@@ -231,7 +231,7 @@ static int window_axis(const cab_spec *s, int vec)
     return found;
 }
 
-static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
+static void choose_tile(const cab_spec *s, const cab_target *t, cab_sched *c, int axis)
 {
     double tiles = cab_sched_extent(s, axis) / c->lanes, w = stage_weight(s);
     int64_t window = static_red(s);
@@ -247,7 +247,7 @@ static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
         c->ku = (int)window;
         c->m_axis = m;
         c->mr = cab_sched_extent(s, m) >= 4 && w < 12 ? 4 : 2;
-        c->nv = tiles >= 2 && window <= 9 ? 2 : 1;
+        c->nv = tiles >= 2 && window <= 9 && t->n_vector_regs >= 32 ? 2 : 1;
         return;
     }
     if (s->stages.n > MANY_STAGES)     /* one point fills the registers */
@@ -347,7 +347,7 @@ cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *c
         if (axis >= 0) {
             c.vec_axis = axis;
             c.lanes = lanes_for(s, t, axis);
-            choose_tile(s, &c, axis);
+            choose_tile(s, t, &c, axis);
         } else {
             choose_turn(s, &c);
         }

@@ -90,6 +90,7 @@ EXTRA_DIST += \
 	tests/kill-cache.sh \
 	tests/kill-artifact.sh \
 	tests/warm_start.py \
+	tests/compile_memory.py \
 	tests/minilm_lengths.py \
 	tests/bad_calls.py \
 	tests/emit_c_driver.c \

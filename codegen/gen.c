@@ -56,6 +56,17 @@ static bool axis_is(const cab_spec *s, int axis, cab_axis_kind kind)
     return axis >= 0 && axis < s->n_axes && s->axis[axis].kind == kind;
 }
 
+/* Vectors do not cross from one panel of a packed operand to the next: tasks
+ * of maps cut the vector axis, their innermost level, between vectors. */
+static bool cuts_panels(const cab_spec *s, const cab_sched *c, int64_t width)
+{
+    int par = 0;
+
+    for (int i = 0; i < s->n_axes; i++)
+        par += s->axis[i].kind == CAB_AXIS_PAR;
+    return c->pack_b && !c->n_block && c->task_axes >= par && c->task_block % width;
+}
+
 /* Schedules may come from files one day: what would break the generator is
  * refused, what is merely slow is not. */
 static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d)
@@ -79,6 +90,8 @@ static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d
         why = "turn";
     else if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
         why = "n_block";
+    else if (par && cuts_panels(s, c, width))
+        why = "task_block";
     else if (c->row_stores && (rows < 2 || c->n_block <= 0 || !cab_contraction_find(s, &k)))
         why = "row_stores";
     else if (c->task_axes < 0 || c->task_block < 0 || c->ku < 0 || c->ku > CAB_GEN_TILE)
@@ -319,15 +332,15 @@ cab_status cab_generate(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     CAB_TRY(check_dtypes(a, s, d));
     CAB_TRY(check_sched(s, sched, d));
     cab_gen *g = create(a, s, sched, t, name, d);
-    bool contract = sched->n_block > 0 && cab_contraction_find(s, &c);
+    bool product = cab_contraction_find(s, &c), contract = product && sched->n_block > 0;
     bool packed = false;
 
-    if (contract && sched->swap)
+    if (product && sched->swap)
         cab_contraction_swap(s, &c);
-    if (contract && sched->pack_b &&
-        (packed = cab_contraction_pack(s, &c, sched->n_axis, &pack) &&
+    if (product && sched->pack_b && sched->lanes > 1 &&
+        (packed = cab_contraction_pack(s, &c, sched->vec_axis, &pack) &&
                   sched->lanes <= pack.dims[pack.lo]))
-        cab_gen_use_packed(g, &c, sched->n_axis, &pack);
+        cab_gen_use_packed(g, &c, sched->vec_axis, &pack);
     g->masks |= packed;        /* single columns do not walk panels */
     begin(g);
     if (contract)

@@ -7,8 +7,7 @@
  * keeps the axes follow their operands; the rest is row-major, because every
  * reader copes with any order.  The zero padding of convolutions becomes a
  * halo around their input.  Products whose second operand has no free axis of
- * stride 1 get it permuted.  Graph inputs stay as they are, and constants but
- * those of layout_weights.c.
+ * stride 1 get it permuted.  Graph inputs and constants stay as they are.
  */
 #include "passes/lower_int.h"
 #include <string.h>
@@ -225,8 +224,6 @@ cab_status cab_pass_layout(cab_graph *g, cab_pass_ctx *c)
     layouts q = { .g = g, .c = c, .n_ids = cab_graph_root(g)->next_id };
     q.moved = CAB_NEW_N(c->scratch, cab_value *, q.n_ids + 1);
     for (cab_node *n = g->first; n; n = n->next) {
-        if (n->op->id == CAB_OP_conv)
-            CAB_TRY(cab_layout_weights(g, n, c->diag));
         if (n->op->id == CAB_OP_conv || n->op->id == CAB_OP_wino_in)
             CAB_TRY(order_conv(&q, n));
         else if (n->op->id == CAB_OP_wino_out)

@@ -3,7 +3,6 @@
 libpasses_a_SOURCES += \
     passes/group.c \
     passes/layout.c \
-    passes/layout_weights.c \
     passes/lower.c \
     passes/lower_direct.c \
     passes/lower_flow.c \

@@ -63,10 +63,6 @@ bool cab_dot_sums_along_b(cab_graph *g, const cab_node *dot);
 /* How far a convolution reads beyond its input along a spatial axis. */
 void cab_conv_reach(cab_graph *g, const cab_node *n, int axis, int64_t *lo, int64_t *hi);
 
-/* ---- layout_weights.c ---- */
-/* Constant weights of a depthwise convolution get their channels innermost. */
-cab_status cab_layout_weights(cab_graph *g, cab_node *conv, cab_diag *d);
-
 /* ---- lowering state ---- */
 typedef struct cab_place {
     int buffer;                /* -1: none */

@@ -73,7 +73,8 @@ static int find_m(const cab_spec *s, const cab_contraction *c)
 }
 
 /* Cycles of one reduction step of an r x v tile, in units of one FMA of a
- * full width; `halves` of them make one of these vectors.  Without fma,
+ * full width; `halves` of them make one of these vectors.  Of tiles that keep
+ * the multipliers as busy, the one that loads less.  Without fma,
  * instructions: copy, product and sum, and two for a broadcast. */
 static double step_cost(const cab_target *t, int r, int v, double halves)
 {
@@ -83,7 +84,7 @@ static double step_cost(const cab_target *t, int r, int v, double halves)
     if (!t->fma)
         return 3 * fma + 2 * r + v;
 
-    return (most > latency ? most : latency) + 0.3;
+    return (most > latency ? most : latency) + 0.3 + 0.05 * loads;
 }
 
 /* All tiles over m rows and n vectors; two sizes of rows, one ragged column. */

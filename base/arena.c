@@ -12,9 +12,12 @@
  */
 #include "base/arena.h"
 #include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -69,6 +72,28 @@ static void *take(cab_job *job, size_t n)
             job->peak = job->used;
     }
     return p;
+}
+
+/* The whole pages (of so many bytes) of a piece of memory; false: there is none. */
+static bool whole_pages(const void *p, size_t n, size_t page, char **out, size_t *out_n)
+{
+    uintptr_t from = ((uintptr_t)p + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)p + n) / page * page;
+
+    *out = (char *)from;
+    *out_n = to > from ? to - from : 0;
+    return to > from;
+}
+
+/* Weights: fewer and larger pages take less time to get. */
+static void use_large_pages(chunk *c)
+{
+    enum { LARGE_PAGE = 2 << 20 };
+    char *p;
+    size_t n;
+
+    if (whole_pages(c->data, c->size, LARGE_PAGE, &p, &n))
+        (void)madvise(p, n, MADV_HUGEPAGE);
 }
 
 static void give(cab_job *job, void *p, size_t n)
@@ -161,6 +186,7 @@ static void push_chunk(cab_arena *a, size_t n)
     c->older = a->top;
     c->size = size;
     c->used = 0;
+    use_large_pages(c);
     POISON(c->data, c->size);
     a->top = c;
     a->bytes += sizeof *c + size;
@@ -245,6 +271,19 @@ char *cab_printf(cab_arena *a, const char *fmt, ...)
     s = cab_vprintf(a, fmt, ap);
     va_end(ap);
     return s;
+}
+
+void cab_arena_drop(const cab_arena *a, const void *p, size_t n)
+{
+    const size_t page = 4096;
+    char *from = NULL;
+
+    for (const chunk *c = a->top; c; c = c->older)
+        if ((const char *)p >= c->data && (const char *)p + n <= c->data + c->used &&
+            whole_pages(p, n, page, &from, &n)) {
+            (void)madvise(from, n, MADV_DONTNEED);
+            return;
+        }
 }
 
 void cab_arena_cleanup(cab_arena *a, void (*fn)(void *), void *arg)

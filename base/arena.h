@@ -53,6 +53,11 @@ char *cab_printf(cab_arena *a, const char *fmt, ...)
 #define CAB_NEW(a, T) ((T *)cab_alloc_zero((a), 1, sizeof(T)))
 #define CAB_NEW_N(a, T, n) ((T *)cab_alloc_zero((a), (size_t)(n), sizeof(T)))
 
+/* What the arena holds at p..p+n is not read any more: whole pages of it go back
+ * to the system now.  Memory that is not the arena's is left alone.  Threads may
+ * call it at once, as long as none allocates. */
+void cab_arena_drop(const cab_arena *a, const void *p, size_t n);
+
 /* Runs fn(arg) at destroy or reset; for foreign handles (mmaps, LLVM). */
 void cab_arena_cleanup(cab_arena *a, void (*fn)(void *), void *arg);
 

@@ -102,8 +102,7 @@ static cab_status fill(writer *w, const cab_planner *last, cab_diag *d)
     for (uint32_t i = 0; i < w->header.n_sections; i++)
         if (w->from[i] && w->sec[i].bytes)
             memcpy(w->file + w->sec[i].offset, w->from[i], w->sec[i].bytes);
-    CAB_TRY(cab_constants_write(&last->constants, w->file + find(w, CAB_SEC_WEIGHTS)->offset,
-                                &o->cancel, d));
+    CAB_TRY(cab_constants_write(&last->constants, w->file + find(w, CAB_SEC_WEIGHTS)->offset, o, d));
     sum_weights(w);
     hash_sections(w, o->sign != NULL);
     memcpy(w->file, &w->header, sizeof w->header);

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { KERNELS_PER_MODULE = 8 };
+enum { KERNELS_PER_MODULE = 4 };
 
 typedef struct driver {
     cab_arena *arena;

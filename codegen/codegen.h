@@ -22,6 +22,8 @@ typedef struct cab_codegen_options {
     const char *prefix;        /* of the names in C text: an identifier; NULL = "model" */
     const uint8_t *model_hash; /* SHA-256 of the model file, 32 bytes; NULL = zeros */
     bool seal;                 /* for a file: checksums of the weights, notes, costs */
+    bool last_use;             /* nothing reads the program's constants afterwards: their memory
+                                * is given back while the file fills */
     bool no_costs;             /* seal without what kernels must do (for tools) */
     const void *embed;         /* the ONNX file, to be carried along; NULL = not */
     uint64_t embed_bytes;

@@ -72,8 +72,9 @@ int cab_constants_add(cab_constants *c, int buffer, const cab_blob *blob, const 
 /* Writes one constant, as kernels want it. */
 cab_status cab_constant_write(const cab_constant *k, uint8_t *dst, const cab_cancel *cancel,
                               cab_diag *d);
+/* ---- constants_write.c ---- */
 /* Writes every constant at base + offset. */
-cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_cancel *cancel,
+cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_codegen_options *o,
                                cab_diag *d);
 
 /* ---- plan_write.c ---- */

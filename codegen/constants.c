@@ -143,11 +143,3 @@ cab_status cab_constant_write(const cab_constant *k, uint8_t *dst, const cab_can
     pack_constant(k->pack, k->blob, dst);
     return CAB_OK;
 }
-
-cab_status cab_constants_write(const cab_constants *c, uint8_t *base, const cab_cancel *cancel,
-                               cab_diag *d)
-{
-    for (size_t i = 0; i < c->list.n; i++)
-        CAB_TRY(cab_constant_write(&c->list.p[i], base + c->list.p[i].offset, cancel, d));
-    return CAB_OK;
-}

@@ -12,6 +12,7 @@ libcodegen_a_SOURCES += \
 	codegen/c_tables.c \
 	codegen/c_text.c \
 	codegen/constants.c \
+	codegen/constants_write.c \
 	codegen/plan_flow.c \
 	codegen/plan_write.c \
 	codegen/plan_costs.c \

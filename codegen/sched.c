@@ -281,7 +281,7 @@ static void choose_rows(const cab_spec *s, cab_sched *out)
         out->unroll = out->unroll > 2 ? 2 : out->unroll;
 }
 
-static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
+static void choose_tile(const cab_spec *s, const cab_target *t, cab_sched *c, int axis)
 {
     double tiles = cab_sched_extent(s, axis) / c->lanes, w = stage_weight(s);
     int64_t window = static_red(s);
@@ -298,7 +298,7 @@ static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
         c->ku = (int)window;
         c->m_axis = m;
         c->mr = cab_sched_extent(s, m) >= 4 && w < 12 ? 4 : 2;
-        c->nv = tiles >= 2 && window <= 9 ? 2 : 1;
+        c->nv = tiles >= 2 && window <= 9 && t->n_vector_regs >= 32 ? 2 : 1;
         return;
     }
     if (s->stages.n > MANY_STAGES)     /* one point fills the registers */
@@ -442,7 +442,7 @@ cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *c
         bool vectors = choose_axis(s, t, constant, &c, &total), turns = find_turn(s, &from, &to);
         if (!turns || !choose_turned(s, t, from, to, &total, &c)) {
             if (vectors)
-                choose_tile(s, &c, c.vec_axis);
+                choose_tile(s, t, &c, c.vec_axis);
             else if (turns)
                 choose_scalar_turn(from, to, &c);
         }

@@ -4,9 +4,9 @@
  *
  * The columns (n) need unit stride in the result, and in b unless b is
  * constant and can be packed.  The tile minimises modelled cycles over the
- * exact row and column counts; its accumulators, one row of b and one
- * broadcast of a fit the vector registers.  Blocks keep the panels of b that a
- * task walks in half of L2.
+ * exact row and column counts; its accumulators, one row of b, one broadcast
+ * of a and (without fma) a product fit the vector registers.  Blocks keep the
+ * panels of b that a task walks in half of L2.
  */
 #include "codegen/sched_int.h"
 
@@ -73,27 +73,33 @@ static int find_m(const cab_spec *s, const cab_contraction *c)
 }
 
 /* Cycles of one reduction step of an r x v tile, in units of one FMA of a
- * full width; `halves` of them make one of these vectors. */
-static double step_cost(int r, int v, double halves)
+ * full width; `halves` of them make one of these vectors.  Of tiles that keep
+ * the multipliers as busy, the one that loads less.  Without fma,
+ * instructions: copy, product and sum, and two for a broadcast. */
+static double step_cost(const cab_target *t, int r, int v, double halves)
 {
     double fma = (double)r * v, loads = r + v, latency = 8;
     double most = (fma > loads ? fma : loads) * halves;
 
-    return (most > latency ? most : latency) + 0.3;
+    if (!t->fma)
+        return 3 * fma + 2 * r + v;
+
+    return (most > latency ? most : latency) + 0.3 + 0.05 * loads;
 }
 
 /* All tiles over m rows and n vectors; two sizes of rows, one ragged column. */
-static double tile_cost(int64_t m, int64_t n, int mr, int nv, double halves, bool aliases)
+static double tile_cost(const cab_target *t, int64_t m, int64_t n, int mr, int nv, double halves,
+                        bool aliases)
 {
     int64_t tiles = (m + mr - 1) / mr, more = m % tiles, rows = m / tiles;
     int64_t whole = n / nv, rest = n % nv;
     double cols_big = 0, cols_small = 0, bodies = (more > 0) + (rest > 0), cost;
 
-    cols_small = (double)whole * step_cost((int)rows, nv, halves) +
-                 (rest ? step_cost((int)rows, (int)rest, halves) : 0);
+    cols_small = (double)whole * step_cost(t, (int)rows, nv, halves) +
+                 (rest ? step_cost(t, (int)rows, (int)rest, halves) : 0);
     if (more)
-        cols_big = (double)whole * step_cost((int)rows + 1, nv, halves) +
-                   (rest ? step_cost((int)rows + 1, (int)rest, halves) : 0);
+        cols_big = (double)whole * step_cost(t, (int)rows + 1, nv, halves) +
+                   (rest ? step_cost(t, (int)rows + 1, (int)rest, halves) : 0);
     cost = (double)(tiles - more) * cols_small + (double)more * cols_big;
     if (aliases && rows > 8)
         cost *= 1.5;
@@ -126,8 +132,8 @@ static void try_tiles(const cab_spec *s, const cab_target *t, const cab_contract
     n = n < 1 ? 1 : n;
     for (int nv = 1; nv <= 8 && nv <= n; nv++)
         for (int mr = 1; mr <= most && mr <= m; mr++) {
-            double cost = tile_cost(m, n, mr, nv, halves, aliases);
-            if (mr * nv + nv + 1 > t->n_vector_regs)
+            double cost = tile_cost(t, m, n, mr, nv, halves, aliases);
+            if (mr * nv + nv + 1 + !t->fma > t->n_vector_regs)
                 break;
             /* Later and larger wins ties only by more than noise. */
             if (cost < *best * 0.995) {
@@ -162,8 +168,16 @@ static bool symbolic_rows(const cab_spec *s, const cab_contraction *c, const cab
     return d && !cab_dim_is_const(d);
 }
 
+/* With 16 registers LLVM orders the loads of several steps so that it spills:
+ * where a product needs a register too, and with one vector per row. */
+static bool tight(const cab_target *t, const cab_sched *o)
+{
+    return t->n_vector_regs < 32 && o->mr > 1 && (!t->fma || o->nv == 1);
+}
+
 /* Unroll of the innermost reduction: enough work per round, exact if possible. */
-static int choose_ku(const cab_spec *s, const cab_contraction *c, const cab_sched *o)
+static int choose_ku(const cab_spec *s, const cab_target *t, const cab_contraction *c,
+                     const cab_sched *o)
 {
     int inner = -1, most, tile = o->mr * o->nv;
     const cab_dim *e;
@@ -171,7 +185,7 @@ static int choose_ku(const cab_spec *s, const cab_contraction *c, const cab_sche
     for (int i = 0; i < s->n_axes; i++)
         if (c->k >> i & 1)
             inner = i;
-    if (inner < 0 || symbolic_rows(s, c, o))
+    if (inner < 0 || symbolic_rows(s, c, o) || tight(t, o))
         return 1;
     most = tile >= 24 ? 4 : tile >= 12 ? 6 : 8;
     e = s->axis[inner].extent;
@@ -301,7 +315,7 @@ static bool choose(const cab_spec *s, const cab_target *t, const bool *constant,
     out->vec_axis = out->n_axis;
     out->m_axis = c.m ? find_m(s, &c) : 0;
     choose_tile(s, t, &c, out);
-    out->ku = choose_ku(s, &c, out);
+    out->ku = choose_ku(s, t, &c, out);
     choose_blocks(s, t, &c, out);
     out->row_stores = out->mr > 1 && costly_stores(s);
     return true;

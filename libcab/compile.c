@@ -167,7 +167,7 @@ static cab_status compile(job *j)
                                .no_costs = j->o->no_costs, .target = j->o->target,
                                .threads = j->o->threads, .producer = "cabochon " CAB_VERSION,
                                .model_name = j->f->name, .model_hash = hash,
-                               .seal = j->o->seal, .cancel = j->o->cancel };
+                               .seal = j->o->seal, .last_use = true, .cancel = j->o->cancel };
     if (j->o->embed_model) {
         co.embed = j->f->map.p;
         co.embed_bytes = j->f->map.n;

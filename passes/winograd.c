@@ -114,21 +114,30 @@ static void transform(const layer *l, int64_t o, int64_t c, double u[6][6])
         }
 }
 
-/* [36, C, O] */
+/* [36, C, O], some outputs at a time: whole lines of cache are written. */
+enum { OUTPUTS = 16 };
+
+static void transform_some(const layer *l, int64_t first, int64_t c, float *u)
+{
+    double one[OUTPUTS][6][6];
+    int64_t n = l->o - first < OUTPUTS ? l->o - first : OUTPUTS;
+
+    for (int64_t i = 0; i < n; i++)
+        transform(l, first + i, c, one[i]);
+    for (int k = 0; k < 36; k++)
+        for (int64_t i = 0; i < n; i++)
+            u[(k * l->c + c) * l->o + first + i] = (float)one[i][k / 6][k % 6];
+}
+
 static cab_value *weights(cab_graph *g, const layer *l)
 {
     const cab_type t = cab_type_static(g, CAB_DT_f32, 3, (int64_t[]){ 36, l->c, l->o });
     size_t n = (size_t)(36 * l->c * l->o);
     float *u = cab_alloc(g->arena, n * sizeof *u);
 
-    for (int64_t o = 0; o < l->o; o++)
-        for (int64_t c = 0; c < l->c; c++) {
-            double one[6][6];
-
-            transform(l, o, c, one);
-            for (int k = 0; k < 36; k++)
-                u[(k * l->c + c) * l->o + o] = (float)one[k / 6][k % 6];
-        }
+    for (int64_t o = 0; o < l->o; o += OUTPUTS)
+        for (int64_t c = 0; c < l->c; c++)
+            transform_some(l, o, c, u);
     return cab_const_blob(g, &t, u, n * sizeof *u, l->n);
 }
 

@@ -15,6 +15,7 @@ unit_tests = \
 	tests/test_cuda \
 	tests/test_gen \
 	tests/test_llvm \
+	tests/test_tiles \
 	tests/test_runtime \
 	tests/test_session_flow \
 	tests/test_artifact \
@@ -26,7 +27,7 @@ unit_tests = \
 	tests/test_costs
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh tests/check-abi.sh \
-	tests/check-custom.sh tests/check-profile.sh
+	tests/check-custom.sh tests/check-profile.sh tests/check-gates.sh
 check_PROGRAMS += tests/abi_layout
 tests_abi_layout_CPPFLAGS = -I$(top_srcdir)/include
 tests_abi_layout_LDADD =
@@ -44,13 +45,14 @@ tests_test_costs_SOURCES = tests/test_costs.c tests/artifact_kit.h tools/costs.c
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
+tests_test_tiles_SOURCES = tests/test_tiles.c tests/bench/layer.c tests/bench/layer.h
 
-# Measurements: built by hand, `make tests/bench/bench_contract`.
-EXTRA_PROGRAMS = tests/bench/bench_contract tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
-	tests/bench/rt_figures tests/bench/bench_dynamic tests/bench/decode_state
-tests_bench_bench_contract_SOURCES = tests/bench/bench_contract.c tools/peak.c tools/peak.h
-tests_bench_bench_contract_CFLAGS = $(AM_CFLAGS) $(OPENBLAS_CFLAGS)
-tests_bench_bench_contract_LDADD = $(compiler_ldadd) $(OPENBLAS_LIBS)
+# Measurements: built by hand, `make tests/bench/bench_kernels`.
+EXTRA_PROGRAMS = tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
+	tests/bench/bench_kernels tests/bench/rt_figures tests/bench/bench_dynamic tests/bench/decode_state
+tests_bench_bench_kernels_SOURCES = tests/bench/bench_kernels.c tests/bench/layer.c tests/bench/layer.h \
+	tests/bench/peers.c tests/bench/peers.h tools/peak.c tools/peak.h
+tests_bench_bench_kernels_LDADD = $(compiler_ldadd) -ldl
 tests_bench_bench_dynamic_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_LDADD = libcabrt.a -lpthread -lm
@@ -61,6 +63,8 @@ CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += \
 	tests/README.md \
 	tests/bench/dynamic.py \
+	tests/bench/kernels.py \
+	tests/bench/ratio.py \
 	tests/golden-text.sh \
 	tests/golden-passes.sh \
 	tests/golden-docs.sh \
@@ -70,6 +74,7 @@ EXTRA_DIST += \
 	tests/helpers.expected \
 	tests/check-custom.sh \
 	tests/check-profile.sh \
+	tests/check-gates.sh \
 	tests/check-models.sh \
 	tests/check-samples.sh \
 	tests/check-corpus.sh \
@@ -86,6 +91,7 @@ EXTRA_DIST += \
 	tests/kill-cache.sh \
 	tests/kill-artifact.sh \
 	tests/warm_start.py \
+	tests/compile_memory.py \
 	tests/minilm_lengths.py \
 	tests/bad_calls.py \
 	tests/emit_c_driver.c \
@@ -122,6 +128,28 @@ bench: cab
 		--out bench.json --peers ort --threads 1,2 --models $(MODELS) \
 		--cmd cabochon='./cab bench --worker --threads {threads}' \
 		--cmd naive='./cab bench --worker --naive --threads {threads}'
+# The same some times over, and a verdict: the ratio to the fastest peer of every model, its 95 % bound
+# (make bench-ratio RUNS=5 PEERS=ort,openvino PEER_PY=... OLD=ratio-before.json).
+RUNS = 5
+PEERS = ort
+PEER_PY = $(cab_cache)/corpus/.venv/bin/python
+bench-ratio: cab
+	for i in $$(seq $(RUNS)); do \
+		$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/peers/bench.py --corpus $(cab_cache)/corpus \
+			--out bench-run$$i.json --peers $(PEERS) --python "*=$(PEER_PY)" --threads 1,2 --rounds 3 \
+			--models $(MODELS) --cmd cabochon='./cab bench --worker --threads {threads}' || exit 1; \
+	done
+	python3 $(srcdir)/tests/bench/ratio.py $$(seq -f 'bench-run%g.json' $(RUNS)) --json ratio.json \
+		$(if $(OLD),--old $(OLD))
+# Kernels against the peaks of the machine (make bench-kernels COMPARE=before.json ALLOW=0.9 WHAT="gemm winograd"),
+# and beside MKL, oneDNN and OpenBLAS: docs/benchmarks.md.
+ALLOW = 0.9
+bench-kernels: tests/bench/bench_kernels
+	python3 $(srcdir)/tests/bench/kernels.py tests/bench/bench_kernels --json bench-kernels.json \
+		$(if $(COMPARE),--compare $(COMPARE) --allow $(ALLOW)) $(WHAT)
+bench-peers: tests/bench/bench_kernels
+	python3 $(srcdir)/tests/bench/kernels.py tests/bench/bench_kernels --json bench-peers.json --install --peers \
+		--targets $(WHAT)
 # One symbolic artifact at many sizes, beside compilations for one size: docs/benchmarks.md.
 bench-dynamic: tests/bench/bench_dynamic
 	$(cab_cache)/corpus/.venv/bin/python $(srcdir)/tests/bench/dynamic.py tests/bench/bench_dynamic \
@@ -145,4 +173,4 @@ kill-long: cab
 	sh $(srcdir)/tests/kill-cache.sh . $(srcdir)/samples/digits/digits.onnx 200
 	m=$(cab_cache)/corpus/densenet121/model.onnx; test -f $$m || m=$(srcdir)/samples/digits/digits.onnx; \
 	sh $(srcdir)/tests/kill-artifact.sh . $$m 200
-.PHONY: ratchet bench bench-dynamic corpus emit-c-conformance artifact-conformance kill-long
+.PHONY: ratchet bench bench-ratio bench-kernels bench-peers bench-dynamic corpus emit-c-conformance artifact-conformance kill-long

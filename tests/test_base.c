@@ -21,6 +21,30 @@ static void append(void *log_and_char)
     p[0][n + 1] = 0;
 }
 
+/* What is given back early reads as zeroes, its neighbours stay. */
+static void check_arena_drop(void)
+{
+    enum { N = 8 << 20, PAGE = 4096 };
+    static char foreign[4 * PAGE];
+    cab_arena *t = cab_arena_create(NULL);
+    char *small = cab_strdup(t, "before"), *p = cab_alloc(t, N), *after = cab_strdup(t, "after");
+
+    memset(p, 1, N);
+    memset(foreign, 1, sizeof foreign);
+    cab_arena_drop(t, foreign, sizeof foreign);
+    CHECK_EQ(foreign[2 * PAGE], 1);
+    cab_arena_drop(t, p + N / 4, N / 2);
+    CHECK_EQ(p[N / 4 - 1], 1);
+    CHECK_EQ(p[N / 2], 0);
+    CHECK_EQ(p[N / 4 * 3], 1);
+    cab_arena_drop(t, p, 8);
+    cab_arena_drop(t, p + 8, 0);
+    CHECK_EQ(p[0], 1);
+    CHECK_STR(small, "before");
+    CHECK_STR(after, "after");
+    cab_arena_destroy(t);
+}
+
 static void check_arena(void)
 {
     char seen[8] = "", a = 'a', b = 'b', c = 'c';
@@ -523,6 +547,7 @@ int main(void)
     }
     arena = cab_arena_create(&job);
     check_arena();
+    check_arena_drop();
     check_out_of_memory();
     check_vec();
     check_map();

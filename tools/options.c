@@ -6,6 +6,7 @@
 #include "tools/custom_lib.h"
 #include "tools/numbers.h"
 #include <getopt.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,11 +247,20 @@ static char *json_file(int argc, char **argv)
     return n > 5 && next[0] != '-' && !strcmp(next + n - 5, ".json") ? argv[optind++] : NULL;
 }
 
+/* Those this process may use; a compilation has no use for many. */
+static int processors(void)
+{
+    enum { MOST = 8 };
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+    return n < 1 ? 1 : n > MOST ? MOST : n;
+}
+
 bool tool_parse_args(int argc, char **argv, const char *allowed, tool_args *out)
 {
     int c, at = -1;
     *out = (tool_args){ .seed = 1 };
-    out->compile.threads = 1;
+    out->compile.threads = processors();
     /* Only where the command has the flags: a check is never cached. */
     if (listed(allowed, "no-cache") && getenv("CAB_CACHE") && *getenv("CAB_CACHE"))
         out->compile.cache_dir = getenv("CAB_CACHE");

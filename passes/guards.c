@@ -250,12 +250,17 @@ static bool dims_of(const cab_match *m, cab_builder *b, const int *arg, cab_attr
 
 /* ---- tables ---- */
 static const cab_rpredicate predicates[] = {
+    { "along_row", 2, cab_rp_along_row },
+    { "counts", 3, cab_rp_counts },
     { "exact_cast", 3, exact_cast },
+    { "finite", 1, cab_rp_finite },
     { "identity", 1, identity },
+    { "indexes", 3, cab_rp_indexes },
     { "is_bool", 1, is_bool },
     { "is_float", 1, is_float },
     { "is_int", 1, is_int },
     { "keeps_order", 2, keeps_order },
+    { "known", 1, cab_rp_known },
     { "negative_zero", 1, negative_zero },
     { "normal", 1, normal },
     { "one_use", 1, one_use },
@@ -266,17 +271,21 @@ static const cab_rpredicate predicates[] = {
     { "same_shape", 2, same_shape },
     { "same_type", 2, same_type },
     { "scalar", 1, scalar },
+    { "small", 1, cab_rp_small },
     { "whole_slice", 1, whole_slice },
     { "wide_float", 1, wide_float },
     { "within", 2, within },
 };
 
 static const cab_rmaker makers[] = {
+    { "as_row", 2, cab_rm_as_row, NULL },
     { "as_scalar", 1, as_scalar, NULL },
     { "channel_scale", 3, channel_scale, NULL },
     { "compose", 2, NULL, compose },
     { "dims_of", 1, NULL, dims_of },
     { "reciprocal", 1, reciprocal, NULL },
+    { "row_number", 3, cab_rm_row_number, NULL },
+    { "zero_row", 2, cab_rm_zero_row, NULL },
 };
 
 const cab_rpredicate *cab_rpredicate_find(const char *name, size_t n)

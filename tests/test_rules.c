@@ -215,6 +215,10 @@ static const row canon[] = {
 #define B "%b = const f32[2,1] [10, 20]\n"
 #define M "%w = const f32[4,2] [1, 2, 3, 4, 5, 6, 7, 8]\n"
 #define DOT " {a_contract = [1], b_contract = [0]}\n"
+#define ROWS "%w = const f32[2,4] [1, -0, 3, 4, 5, 6, -7, 8]\n"
+#define TABLE "%t = const f32[3,2] [1, 2, 3, 4, 5, -6]\n"
+#define LOOK "%i = rem %x, %n\n%g = gather %t, %i\n"
+#define THREE "%n = const i64[] 3\n"
 
 static const row fuse[] = {
     { "conv_scale", "(%x: f32[N,4,5]) -> (%z)", W S "%c = conv %x, %w" CONV "%z = mul %c, %s",
@@ -233,6 +237,33 @@ static const row fuse[] = {
       "%a = add %c, %b\n%z = mul %a, %s",
       M "%s = const f32[1,1,1] [0.125]\n%b = const f32[2] [1, 2]\n%c = dot %x, %w" DOT
       "%a = add %c, %b\n%z = mul %a, %s" },
+    /* Numbers of -100 .. 100 divided by 32: some out of range on either side. */
+    { "one_hot_cast", "(%x: i32[5,N]) -> (%y)",
+      ROWS "%n = const i32[] 32\n%d = div %x, %n\n%i = reshape %d {dims = [5, 1, N]}\n"
+      "%c = iota {dims = [4, 1], axis = 0, dtype = i32}\n%z = eq %i, %c\n"
+      "%a = cast %z {to = f32}\n%y = dot %a, %w {a_contract = [1], b_contract = [1]}",
+      ROWS "%n = const i32[] 32\n%d = div %x, %n\n%i = reshape %d {dims = [5, 1, N]}\n"
+      "%c = const i32[4,1] [0, 1, 2, 4]\n%z = eq %i, %c\n"
+      "%a = cast %z {to = f32}\n%y = dot %a, %w {a_contract = [1], b_contract = [1]}" },
+    { "one_hot_select", "(%x: u8[N]) -> (%y)",
+      "%w = const f32[4,2] [1, -0, 3, 4, 5, 6, -7, 8]\n%1 = const f32[] 1\n%0 = const f32[] 0\n"
+      "%n = const u8[] 40\n%d = div %x, %n\n%i = reshape %d {dims = [N, 1]}\n"
+      "%c = const u8[4] [0, 1, 2, 3]\n%z = eq %c, %i\n%a = select %z, %1, %0\n%y = dot %a, %w" DOT,
+      "%w = const f32[4,2] [1, -0, inf, 4, 5, 6, -7, 8]\n%1 = const f32[] 1\n%0 = const f32[] 0\n"
+      "%n = const u8[] 40\n%d = div %x, %n\n%i = reshape %d {dims = [N, 1]}\n"
+      "%c = const u8[4] [0, 1, 2, 3]\n%z = eq %c, %i\n%a = select %z, %1, %0\n%y = dot %a, %w" DOT },
+    { "table_unary", "(%x: i64[N]) -> (%y)", TABLE THREE LOOK "%y = tanh %g",
+      "%t = const f32[2,3] [1, 2, 3, 4, 5, -6]\n" THREE "%i = rem %x, %n\n"
+      "%g = gather %t, %i {axis = 1}\n%y = tanh %g" },
+    { "table_left", "(%x: i64[2,N]) -> (%y)",
+      TABLE THREE LOOK "%b = const f32[1,1,2] [10, 20]\n%y = sub %g, %b",
+      TABLE THREE LOOK "%b = const f32[2,1,1] [10, 20]\n%y = sub %g, %b" },
+    { "table_right", "(%x: i64[N]) -> (%y)",
+      TABLE THREE LOOK "%b = const f32[] 1\n%y = div %b, %g",
+      TABLE THREE LOOK "%b = const f32[2,1,1] [1, 2]\n%y = div %b, %g" },
+    { "table_table", "(%x: i64[N]) -> (%y)", TABLE THREE LOOK "%h = tanh %t\n"
+      "%j = gather %h, %i\n%y = mul %g, %j",
+      TABLE THREE LOOK "%h = neg %i\n%j = gather %t, %h\n%y = mul %g, %j" },
 };
 
 static const cab_rule_info *info_of(const char *rule, const char *file)

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lower_wino.c - the two ends of a convolution by F(4x4, 3x3): kernels that
- * read a tile whole and write a tile whole.
+ * lower_wino.c - the two ends of a convolution by tiles: kernels that read a
+ * tile whole and write a tile whole.
  *
- * m x m^T is taken in two halves.  The first half are stages over no axes,
+ * a x b^T is taken in two halves.  The first half are stages over no axes,
  * whose results the stores of the second share; what follows the convolution
  * (bias, activation, a sum) is part of each store.
  */
 #include "ir/wino.h"
 #include "passes/lower_int.h"
 
+typedef const double (*matrix)[CAB_WINO_LINE];
+
 /* sum of m[p] * x[p * step], without the terms that are 0 and the products by 1. */
-static const cab_expr *row(cab_kernel *k, const double *m, const cab_expr *const *x, int step)
+static const cab_expr *row(cab_kernel *k, const double *m, int n, const cab_expr *const *x, int step)
 {
     const cab_expr *sum = NULL;
-    for (int p = 0; p < CAB_WINO_IN; p++) {
+    for (int p = 0; p < n; p++) {
         const cab_expr *t = x[p * step];
         double c = m[p];
         bool minus = sum && c < 0;
@@ -30,26 +32,27 @@ static const cab_expr *row(cab_kernel *k, const double *m, const cab_expr *const
     return sum;
 }
 
-/* The first half: t[i][q], as results of stages. */
-static void first_half(cab_kernel *k, const double *m, int rows, const cab_expr *const *x,
-                       const cab_expr **t)
+/* The first half: t[i][q] of rows x n, as results of stages, from x of `columns`. */
+static void first_half(cab_kernel *k, matrix m, int rows, int n, int columns,
+                       const cab_expr *const *x, const cab_expr **t)
 {
     for (int i = 0; i < rows; i++)
-        for (int q = 0; q < CAB_WINO_IN; q++) {
-            const cab_expr *e = row(k, m + i * CAB_WINO_IN, x + q, CAB_WINO_IN);
+        for (int q = 0; q < columns; q++) {
+            const cab_expr *e = row(k, m[i], n, x + q, columns);
             int stage = cab_spec_reduce(k->s, 0, CAB_RED_SUM, CAB_DT_f32, e);
-            t[i * CAB_WINO_IN + q] = cab_ex_result(k->s, stage);
+            t[i * columns + q] = cab_ex_result(k->s, stage);
         }
 }
 
-typedef struct tile { cab_ix n, th, tw, c, number; } tile;
+/* Index of a tile: its image, its place along each spatial axis, its channel. */
+typedef struct tile { cab_ix n, at[CAB_WINO_AXES], c, number; } tile;
 
 /* Axes over images, tiles and channels, and the number of a tile. */
 static bool make_axes(cab_kernel *k, const cab_dim *n, const cab_dim *const *tiles,
                       const cab_dim *channels, tile *t)
 {
     const cab_dim *extent[] = { n, tiles[0], tiles[1], channels };
-    cab_ix *ix[] = { &t->n, &t->th, &t->tw, &t->c };
+    cab_ix *ix[] = { &t->n, &t->at[0], &t->at[1], &t->c };
     static const char *const names[] = { "n", "th", "tw", "c" };
     for (int i = 0; i < 4; i++) {
         *ix[i] = cab_ix_zero(k);
@@ -60,48 +63,66 @@ static bool make_axes(cab_kernel *k, const cab_dim *n, const cab_dim *const *til
             return false;
         *ix[i] = cab_ix_axis(k, lax);
     }
-    t->number = cab_ix_scale(k, &t->n, tiles[0]);
-    t->number = cab_ix_add(k, &t->number, &t->th);
-    t->number = cab_ix_scale(k, &t->number, tiles[1]);
-    t->number = cab_ix_add(k, &t->number, &t->tw);
+    t->number = t->n;
+    for (int i = 0; i < CAB_WINO_AXES; i++) {
+        t->number = cab_ix_scale(k, &t->number, tiles[i]);
+        t->number = cab_ix_add(k, &t->number, &t->at[i]);
+    }
     return k->state == CAB_KERNEL_OK;
 }
 
-/* Position i of a tile along an axis. */
-static cab_ix inside(cab_kernel *k, const cab_ix *t, int64_t i)
+/* Index of element (p, q) of a tile in a tensor [N, channels, spatial]. */
+static void inside(cab_kernel *k, const cab_wino *w, const tile *t, const int64_t *pq, cab_ix *ix)
 {
-    cab_ix x = cab_ix_scale(k, t, cab_dim_const(k->l->d, CAB_WINO_OUT));
-    return cab_ix_shift(k, &x, cab_dim_const(k->l->d, i));
+    ix[0] = t->n;
+    ix[1] = t->c;
+    for (int i = 0; i < w->n_axes; i++) {
+        cab_ix x = cab_ix_scale(k, &t->at[i], cab_dim_const(k->l->d, w->axis[i].m));
+        ix[i + 2] = cab_ix_shift(k, &x, cab_dim_const(k->l->d, pq[i]));
+    }
+}
+
+/* Index of product i of a tile. */
+static void product(cab_kernel *k, const tile *t, int i, cab_ix *ix)
+{
+    ix[0] = cab_ix_const(cab_dim_const(k->l->d, i));
+    ix[1] = t->number;
+    ix[2] = t->c;
 }
 
 void cab_lower_wino_in(cab_kernel *k, cab_value *v, const cab_place *to)
 {
     const cab_node *n = v->def;
     cab_value *x = n->in[0];
-    const cab_dim *const *tiles;
+    const cab_dim *tiles[CAB_WINO_AXES];
     const int64_t *pads;
-    const cab_expr *d[36], *t[36];
+    const cab_expr *d[CAB_WINO_TILE], *t[CAB_WINO_TILE];
     uint32_t guards = 0;
+    cab_ix ix[CAB_WINO_AXES + 2];
+    cab_wino w;
     tile at;
-    cab_attr_dims(n, "dims", &tiles);
+    CAB_ASSERT(cab_wino_of(n, &w));
+    const cab_wino_axis *a = &w.axis[0], *b = &w.axis[1];
     cab_attr_ints(n, "pads_lo", &pads);
+    for (int i = 0; i < CAB_WINO_AXES; i++)
+        tiles[i] = cab_wino_tiles(k->l->d, &w, i, cab_wino_results(k->l->d, n, &w, i));
     if (!make_axes(k, x->type.dims[0], tiles, x->type.dims[1], &at))
         return;
-    for (int a = 2; a < 4; a++)
-        guards |= (uint32_t)!cab_halo_covers(k, n, a) << a;
+    for (int i = 2; i < x->type.rank; i++)
+        guards |= (uint32_t)!cab_halo_covers(k, n, i) << i;
     const cab_expr *zero = cab_ex_const(k->s, CAB_DT_f32, 0);
-    for (int i = 0; i < 36 && k->state == CAB_KERNEL_OK; i++) {
-        cab_ix ix[4] = { at.n, at.c, inside(k, &at.th, i / 6 - pads[0]),
-                         inside(k, &at.tw, i % 6 - pads[1]) };
+    for (int i = 0; i < w.products && k->state == CAB_KERNEL_OK; i++) {
+        int64_t pq[] = { i / b->n - pads[0], i % b->n - (w.n_axes > 1 ? pads[1] : 0) };
+        inside(k, &w, &at, pq, ix);
         d[i] = cab_lower_guarded(k, x, ix, guards, zero);
     }
     if (k->state != CAB_KERNEL_OK)
         return;
-    first_half(k, cab_wino_bt[0], 6, d, t);
-    for (int i = 0; i < 36; i++) {
-        cab_ix ix[3] = { cab_ix_const(cab_dim_const(k->l->d, i)), at.number, at.c };
+    first_half(k, a->bt, a->n, a->n, b->n, d, t);
+    for (int i = 0; i < w.products; i++) {
+        product(k, &at, i, ix);
         int view = cab_kernel_view(k, to, &v->type, ix, true);
-        cab_spec_store(k->s, 0, view, row(k, cab_wino_bt[i % 6], t + i / 6 * 6, 1));
+        cab_spec_store(k->s, 0, view, row(k, b->bt[i % b->n], b->n, t + i / b->n * b->n, 1));
     }
 }
 
@@ -117,49 +138,61 @@ const cab_node *cab_wino_out_of(const cab_lower *l, const cab_node *n)
 }
 
 /* Elements beyond the result are neither read nor written. */
-static void guard(cab_kernel *k, const cab_ix *ix, const cab_dim *extent)
+static void guard(cab_kernel *k, const cab_ix *ix, const cab_dim *extent, int m)
 {
-    if (extent->divisor % CAB_WINO_OUT)
+    if (extent->divisor % m)
         k->guard[k->n_guards++] = (cab_spec_guard){ ix->at, extent };
+}
+
+/* Result i of a tile, with what follows it, to its place. */
+static void store(cab_kernel *k, const cab_wino *w, const tile *t, int i, cab_value *v, const cab_type *y,
+                  const cab_place *to)
+{
+    int64_t pq[] = { i / w->axis[1].m, i % w->axis[1].m };
+    cab_ix ix[CAB_WINO_AXES + 2];
+    inside(k, w, t, pq, ix);
+    k->n_guards = 0;
+    k->guard_id = ++k->guard_serial;
+    for (int a = 0; a < w->n_axes; a++)
+        guard(k, &ix[a + 2], y->dims[a + 2], w->axis[a].m);
+    const cab_expr *e = cab_lower_elem(k, v, ix);
+    if (k->state != CAB_KERNEL_OK)
+        return;
+    int view = cab_kernel_view(k, to, &v->type, ix, true);
+    cab_view *target = &k->s->views.p[view];
+    target->n_guards = k->n_guards;
+    for (int j = 0; j < k->n_guards; j++)
+        target->guard[j] = k->guard[j];
+    cab_spec_store(k->s, 0, view, cab_ex_cast(k->s, v->type.dtype, e));
 }
 
 void cab_lower_wino_out(cab_kernel *k, cab_value *v, const cab_place *to)
 {
     const cab_node *n = cab_wino_out_of(k->l, v->def);
-    cab_value *m = n->in[0];
     const cab_type *y = &n->out[0]->type;
-    const cab_dim *four = cab_dim_const(k->l->d, CAB_WINO_OUT), *tiles[2];
-    const cab_expr *x[36], *t[24];
+    const cab_dim *tiles[CAB_WINO_AXES];
+    const cab_expr *x[CAB_WINO_TILE], *t[CAB_WINO_TILE];
+    cab_ix ix[3];
+    cab_wino w;
     tile at;
-    for (int i = 0; i < 2; i++)
-        tiles[i] = cab_dim_ceildiv(k->l->d, y->dims[i + 2], four);
-    if (v->type.rank != 4 || !make_axes(k, y->dims[0], tiles, y->dims[1], &at)) {
+    CAB_ASSERT(cab_wino_of(n, &w));
+    const cab_wino_axis *a = &w.axis[0], *b = &w.axis[1];
+    for (int i = 0; i < CAB_WINO_AXES; i++)
+        tiles[i] = cab_wino_tiles(k->l->d, &w, i, i < w.n_axes ? y->dims[i + 2] : NULL);
+    if (v->type.rank != y->rank || !make_axes(k, y->dims[0], tiles, y->dims[1], &at)) {
         cab_kernel_fail(k, "what follows the convolution changes its shape");
         return;
     }
-    for (int i = 0; i < 36 && k->state == CAB_KERNEL_OK; i++) {
-        cab_ix ix[3] = { cab_ix_const(cab_dim_const(k->l->d, i)), at.number, at.c };
-        x[i] = cab_lower_elem(k, m, ix);
+    for (int i = 0; i < w.products && k->state == CAB_KERNEL_OK; i++) {
+        product(k, &at, i, ix);
+        x[i] = cab_lower_elem(k, n->in[0], ix);
     }
     if (k->state != CAB_KERNEL_OK)
         return;
-    first_half(k, cab_wino_at[0], 4, x, t);
-    for (int i = 0; i < 16 && k->state == CAB_KERNEL_OK; i++) {
-        cab_ix ix[4] = { at.n, at.c, inside(k, &at.th, i / 4), inside(k, &at.tw, i % 4) };
-        k->wino = row(k, cab_wino_at[i % 4], t + i / 4 * 6, 1);
-        k->n_guards = 0;
-        k->guard_id = ++k->guard_serial;
-        for (int a = 2; a < 4; a++)
-            guard(k, &ix[a], y->dims[a]);
-        const cab_expr *e = cab_lower_elem(k, v, ix);
-        if (k->state != CAB_KERNEL_OK)
-            break;
-        int view = cab_kernel_view(k, to, &v->type, ix, true);
-        cab_view *w = &k->s->views.p[view];
-        w->n_guards = k->n_guards;
-        for (int j = 0; j < k->n_guards; j++)
-            w->guard[j] = k->guard[j];
-        cab_spec_store(k->s, 0, view, cab_ex_cast(k->s, v->type.dtype, e));
+    first_half(k, a->at, a->m, a->n, b->n, x, t);
+    for (int i = 0; i < w.out && k->state == CAB_KERNEL_OK; i++) {
+        k->wino = row(k, b->at[i % b->m], b->n, t + i / b->m * b->n, 1);
+        store(k, &w, &at, i, v, y, to);
     }
     k->n_guards = 0;
     k->wino = NULL;

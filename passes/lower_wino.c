@@ -144,17 +144,69 @@ static void guard(cab_kernel *k, const cab_ix *ix, const cab_dim *extent, int m)
         k->guard[k->n_guards++] = (cab_spec_guard){ ix->at, extent };
 }
 
+/* Axis i of a member that follows the convolution is axis axis[i] of its result. */
+typedef struct follower { bool yes; int axis[CAB_MAX_RANK]; } follower;
+
+static follower identity(void)
+{
+    follower f = { .yes = true };
+    for (int i = 0; i < CAB_MAX_RANK; i++)
+        f.axis[i] = i;
+    return f;
+}
+
+/* n reads v, which follows. */
+static follower behind(const cab_node *n, const cab_value *v, const follower *from)
+{
+    const int64_t *perm;
+    follower f = *from;
+    f.yes = f.yes && v->type.rank == n->out[0]->type.rank;
+    if (n->op->id == CAB_OP_transpose && f.yes) {
+        cab_attr_ints(n, "perm", &perm);
+        for (int i = 0; i < v->type.rank; i++)
+            f.axis[i] = from->axis[perm[i]];
+    } else if (!(n->op->traits & CAB_T_ELTWISE)) {
+        f.yes = false;
+    }
+    return f;
+}
+
+/* Of v, the result of n or of the group of n. */
+static follower follow(const cab_kernel *k, const cab_value *v, const cab_node *n)
+{
+    if (v->def == n)
+        return identity();
+    const cab_members *m = &k->l->groups[n->group];
+    follower *known = CAB_NEW_N(k->l->c->scratch, follower, m->v.n);
+    for (size_t i = 0; i < m->v.n; i++) {
+        const cab_node *x = m->v.p[i];
+        known[i] = (follower){ .yes = false };
+        if (x == n)
+            known[i] = identity();
+        for (size_t j = 0; j < i; j++)
+            for (int o = 0; o < x->n_in && !known[i].yes; o++)
+                if (x->in[o] && x->in[o]->def == m->v.p[j])
+                    known[i] = behind(x, x->in[o], &known[j]);
+        if (x == v->def)
+            return known[i];
+    }
+    return (follower){ .yes = false };
+}
+
 /* Result i of a tile, with what follows it, to its place. */
-static void store(cab_kernel *k, const cab_wino *w, const tile *t, int i, cab_value *v, const cab_type *y,
-                  const cab_place *to)
+static void store(cab_kernel *k, const cab_wino *w, const tile *t, int i, cab_value *v, const follower *f,
+                  const cab_type *y, const cab_place *to)
 {
     int64_t pq[] = { i / w->axis[1].m, i % w->axis[1].m };
-    cab_ix ix[CAB_WINO_AXES + 2];
-    inside(k, w, t, pq, ix);
+    cab_ix at[CAB_WINO_AXES + 2], ix[CAB_WINO_AXES + 2];
+    inside(k, w, t, pq, at);
+    k->wino_at = at;
     k->n_guards = 0;
     k->guard_id = ++k->guard_serial;
     for (int a = 0; a < w->n_axes; a++)
-        guard(k, &ix[a + 2], y->dims[a + 2], w->axis[a].m);
+        guard(k, &at[a + 2], y->dims[a + 2], w->axis[a].m);
+    for (int a = 0; a < y->rank; a++)
+        ix[a] = at[f->axis[a]];
     const cab_expr *e = cab_lower_elem(k, v, ix);
     if (k->state != CAB_KERNEL_OK)
         return;
@@ -175,14 +227,16 @@ void cab_lower_wino_out(cab_kernel *k, cab_value *v, const cab_place *to)
     cab_ix ix[3];
     cab_wino w;
     tile at;
+    follower f = follow(k, v, n);
     CAB_ASSERT(cab_wino_of(n, &w));
     const cab_wino_axis *a = &w.axis[0], *b = &w.axis[1];
     for (int i = 0; i < CAB_WINO_AXES; i++)
         tiles[i] = cab_wino_tiles(k->l->d, &w, i, i < w.n_axes ? y->dims[i + 2] : NULL);
-    if (v->type.rank != y->rank || !make_axes(k, y->dims[0], tiles, y->dims[1], &at)) {
+    if (!f.yes || !make_axes(k, y->dims[0], tiles, y->dims[1], &at)) {
         cab_kernel_fail(k, "what follows the convolution changes its shape");
         return;
     }
+    k->wino_rank = y->rank;
     for (int i = 0; i < w.products && k->state == CAB_KERNEL_OK; i++) {
         product(k, &at, i, ix);
         x[i] = cab_lower_elem(k, n->in[0], ix);
@@ -192,7 +246,7 @@ void cab_lower_wino_out(cab_kernel *k, cab_value *v, const cab_place *to)
     first_half(k, a->at, a->m, a->n, b->n, x, t);
     for (int i = 0; i < w.out && k->state == CAB_KERNEL_OK; i++) {
         k->wino = row(k, b->at[i % b->m], b->n, t + i / b->m * b->n, 1);
-        store(k, &w, &at, i, v, y, to);
+        store(k, &w, &at, i, v, &f, y, to);
     }
     k->n_guards = 0;
     k->wino = NULL;

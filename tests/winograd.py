@@ -34,6 +34,7 @@ CASES = [
     (1, 128, (17, 30), 128, (1, 7), (0, 3, 0, 3), "", ""), (1, 64, (24, 23), 64, (5, 5), (2, 2, 2, 2), "add relu", ""),
     (1, 64, (24, 23), 64, (5, 5), (2, 2, 2, 2), "relu", "NHW"), (1, 64, (30, 30), 64, (2, 2), (0, 0, 1, 1), "", ""),
     (1, 64, (30, 31), 64, (4, 4), (1, 1, 2, 2), "relu", "H"), (1, 64, (30, 31), 64, (5, 3), (2, 1, 2, 1), "twice", ""),
+    (2, 64, (19, 21), 64, (3, 3), (1, 1, 1, 1), "turn", ""), (2, 64, (90,), 128, (5,), (2, 2), "relu turn", "N"),
 ]
 
 
@@ -44,7 +45,7 @@ def random_case():
         kernel = [3] * axes
     pads = [int(rng.integers(0, k)) for k in kernel * 2]
     spatial = tuple(int(rng.integers(16, 50)) for _ in kernel) if axes > 1 else (int(rng.integers(200, 400)),)
-    after = str(rng.choice(["", "relu", "add", "add relu", "sigmoid"]))
+    after = str(rng.choice(["", "relu", "add", "add relu", "sigmoid", "relu turn"]))
     return (int(rng.integers(1, 3)), int(rng.integers(64, 129)), spatial, int(rng.integers(64, 129)), tuple(kernel),
             tuple(pads), after, str(rng.choice(["", "N", "NHW" if axes > 1 else "N"])))
 
@@ -80,6 +81,9 @@ def model(n, c, spatial, o, kernel, pads, after, symbolic):
     if "pool" in after:
         nodes.append(h.make_node("MaxPool", [last], ["p"], kernel_shape=[2, 2], strides=[2, 2]))
         last = "p"
+    if "turn" in after:
+        nodes.append(h.make_node("Transpose", [last], ["t"], perm=[0, *range(2, len(dims)), 1]))
+        last = "t"
     nodes.append(h.make_node("Identity", [last], ["y"]))
     g = h.make_graph(nodes, "g", ins, [h.make_tensor_value_info("y", T.FLOAT, None)], init)
     return h.make_model(g, opset_imports=[h.make_opsetid("", 17)], ir_version=8), feeds

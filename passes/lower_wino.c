@@ -10,38 +10,86 @@
 #include "ir/wino.h"
 #include "passes/lower_int.h"
 
-typedef const double (*matrix)[CAB_WINO_LINE];
+typedef const cab_expr *expr;
 
-/* sum of m[p] * x[p * step], without the terms that are 0 and the products by 1. */
-static const cab_expr *row(cab_kernel *k, const double *m, int n, const cab_expr *const *x, int step)
+static expr scalar(cab_kernel *k, cab_expr_op op, expr a, expr b)
 {
-    const cab_expr *sum = NULL;
-    for (int p = 0; p < n; p++) {
-        const cab_expr *t = x[p * step];
-        double c = m[p];
-        bool minus = sum && c < 0;
-        if (c == 0)
-            continue;
-        c = minus ? -c : c;
-        if (c != 1)
-            t = cab_ex_scalar(k->s, CAB_EX_mul, CAB_DT_f32, t, cab_ex_const(k->s, CAB_DT_f32, c),
-                              NULL);
-        sum = !sum ? t : cab_ex_scalar(k->s, minus ? CAB_EX_sub : CAB_EX_add, CAB_DT_f32, sum, t,
-                                       NULL);
-    }
+    return cab_ex_scalar(k->s, op, CAB_DT_f32, a, b, NULL);
+}
+
+/* sum + c * t, where sum may be NULL: nothing yet. */
+static expr plus(cab_kernel *k, expr sum, double c, expr t)
+{
+    bool minus = sum && c < 0;
+    if (c == 0 || !t)
+        return sum;
+    c = minus ? -c : c;
+    if (c != 1)
+        t = scalar(k, CAB_EX_mul, t, cab_ex_const(k->s, CAB_DT_f32, c));
+    return !sum ? t : scalar(k, minus ? CAB_EX_sub : CAB_EX_add, sum, t);
+}
+
+/* e as the result of a stage over no axes: computed once, whoever reads it. */
+static expr once(cab_kernel *k, expr e)
+{
+    return cab_ex_result(k->s, cab_spec_reduce(k->s, 0, CAB_RED_SUM, CAB_DT_f32, e));
+}
+
+/* sum of m[p] * x[p * step] over p = first, first + stride, ...; the positive
+ * terms come first. */
+static expr row(cab_kernel *k, const double *m, int first, int stride, int n, const expr *x, int step)
+{
+    expr sum = NULL;
+    for (int sign = 1; sign >= -1; sign -= 2)
+        for (int p = first; p < n; p += stride)
+            if (m[p] * sign > 0)
+                sum = plus(k, sum, m[p], x[p * step]);
     return sum;
 }
 
-/* The first half: t[i][q] of rows x n, as results of stages, from x of `columns`. */
-static void first_half(cab_kernel *k, matrix m, int rows, int n, int columns,
-                       const cab_expr *const *x, const cab_expr **t)
+/* Points j and j + 1 are a and -a: all between the first and the last are such
+ * pairs where n is even. */
+static bool is_pair(const cab_wino_axis *w, int j)
 {
-    for (int i = 0; i < rows; i++)
-        for (int q = 0; q < columns; q++) {
-            const cab_expr *e = row(k, m[i], n, x + q, columns);
-            int stage = cab_spec_reduce(k->s, 0, CAB_RED_SUM, CAB_DT_f32, e);
-            t[i * columns + q] = cab_ex_result(k->s, stage);
+    return j % 2 == 1 && j + 1 < w->n - 1;
+}
+
+/* y = bt x.  The polynomials of a pair have the same even terms and opposite odd
+ * ones, unless a point is without its pair. */
+static void line_in(cab_kernel *k, const cab_wino_axis *w, const expr *x, int step, expr *y)
+{
+    int n = w->n;
+    for (int j = 0; j < n; j++) {
+        if (n % 2 || !is_pair(w, j)) {
+            y[j * step] = row(k, w->bt[j], 0, 1, n, x, step);
+            continue;
         }
+        expr same = once(k, row(k, w->bt[j], 0, 2, n, x, step));
+        expr other = once(k, row(k, w->bt[j], 1, 2, n, x, step));
+        y[j * step] = scalar(k, CAB_EX_add, same, other);
+        y[++j * step] = scalar(k, CAB_EX_sub, same, other);
+    }
+}
+
+/* y = at x.  The powers of a pair are the same, or the negative ones: x[j] + x[j + 1]
+ * and x[j] - x[j + 1] serve every row. */
+static void line_out(cab_kernel *k, const cab_wino_axis *w, const expr *x, int step, expr *y)
+{
+    expr sum[CAB_WINO_LINE], difference[CAB_WINO_LINE];
+    for (int j = 0; j < w->n; j++) {
+        sum[j] = difference[j] = x[j * step];
+        if (!is_pair(w, j))
+            continue;
+        sum[j] = once(k, scalar(k, CAB_EX_add, x[j * step], x[(j + 1) * step]));
+        difference[j] = once(k, scalar(k, CAB_EX_sub, x[j * step], x[(j + 1) * step]));
+        sum[j + 1] = difference[j + 1] = NULL;
+        j++;
+    }
+    for (int i = 0; i < w->m; i++) {
+        y[i * step] = NULL;
+        for (int j = 0; j < w->n; j++)
+            y[i * step] = plus(k, y[i * step], w->at[i][j], i % 2 ? difference[j] : sum[j]);
+    }
 }
 
 /* Index of a tile: its image, its place along each spatial axis, its channel. */
@@ -96,7 +144,7 @@ void cab_lower_wino_in(cab_kernel *k, cab_value *v, const cab_place *to)
     cab_value *x = n->in[0];
     const cab_dim *tiles[CAB_WINO_AXES];
     const int64_t *pads;
-    const cab_expr *d[CAB_WINO_TILE], *t[CAB_WINO_TILE];
+    expr d[CAB_WINO_TILE], t[CAB_WINO_TILE], y[CAB_WINO_LINE];
     uint32_t guards = 0;
     cab_ix ix[CAB_WINO_AXES + 2];
     cab_wino w;
@@ -118,11 +166,16 @@ void cab_lower_wino_in(cab_kernel *k, cab_value *v, const cab_place *to)
     }
     if (k->state != CAB_KERNEL_OK)
         return;
-    first_half(k, a->bt, a->n, a->n, b->n, d, t);
+    for (int q = 0; q < b->n; q++)
+        line_in(k, a, d + q, b->n, t + q);
+    for (int i = 0; i < w.products; i++)
+        t[i] = once(k, t[i]);
     for (int i = 0; i < w.products; i++) {
+        if (i % b->n == 0)
+            line_in(k, b, t + i, 1, y);
         product(k, &at, i, ix);
         int view = cab_kernel_view(k, to, &v->type, ix, true);
-        cab_spec_store(k->s, 0, view, row(k, b->bt[i % b->n], b->n, t + i / b->n * b->n, 1));
+        cab_spec_store(k->s, 0, view, y[i % b->n]);
     }
 }
 
@@ -223,7 +276,7 @@ void cab_lower_wino_out(cab_kernel *k, cab_value *v, const cab_place *to)
     const cab_node *n = cab_wino_out_of(k->l, v->def);
     const cab_type *y = &n->out[0]->type;
     const cab_dim *tiles[CAB_WINO_AXES];
-    const cab_expr *x[CAB_WINO_TILE], *t[CAB_WINO_TILE];
+    expr x[CAB_WINO_TILE], t[CAB_WINO_TILE], line[CAB_WINO_LINE];
     cab_ix ix[3];
     cab_wino w;
     tile at;
@@ -243,9 +296,14 @@ void cab_lower_wino_out(cab_kernel *k, cab_value *v, const cab_place *to)
     }
     if (k->state != CAB_KERNEL_OK)
         return;
-    first_half(k, a->at, a->m, a->n, b->n, x, t);
+    for (int q = 0; q < b->n; q++)
+        line_out(k, a, x + q, b->n, t + q);
+    for (int i = 0; i < a->m * b->n; i++)
+        t[i] = once(k, t[i]);
     for (int i = 0; i < w.out && k->state == CAB_KERNEL_OK; i++) {
-        k->wino = row(k, b->at[i % b->m], b->n, t + i / b->m * b->n, 1);
+        if (i % b->m == 0)
+            line_out(k, b, t + i / b->m * b->n, 1, line);
+        k->wino = line[i % b->m];
         store(k, &w, &at, i, v, &f, y, to);
     }
     k->n_guards = 0;

@@ -258,12 +258,13 @@ static cab_value *channel_scale(const cab_match *m, cab_builder *b, const int *a
     return cab_b_reshape(b, s, V(2)->type.rank, dims);
 }
 
-/* b, which broadcasts to y, with the extents of 1 that y dropped from x. */
+/* Constant b, which broadcasts to y, with the extents of 1 that y dropped from x. */
 static cab_value *with_ones(const cab_match *m, cab_builder *b, const int *arg)
 {
     const cab_dim *dims[CAB_MAX_RANK];
     const cab_value *x = V(1), *y = V(2);
     cab_value *v = V(0);
+    const cab_blob *blob = cab_value_blob(v);
     int axis[CAB_MAX_RANK];
 
     if (!v->type.rank || !kept_axes(x, y, axis))
@@ -272,7 +273,10 @@ static cab_value *with_ones(const cab_match *m, cab_builder *b, const int *arg)
         dims[i] = cab_dim_const(b->g->dims, 1);
     for (int i = 1; i <= v->type.rank; i++)
         dims[axis[y->type.rank - i]] = v->type.dims[v->type.rank - i];
-    return cab_b_reshape(b, v, x->type.rank, dims);
+    if (!blob)
+        return cab_b_reshape(b, v, x->type.rank, dims);
+    cab_type t = cab_type_tensor(v->type.dtype, x->type.rank, dims);
+    return cab_const_blob(b->g, &t, blob->data, blob->bytes, b->before);
 }
 
 static bool compose(const cab_match *m, cab_builder *b, const int *arg, cab_attr *out)

@@ -84,7 +84,7 @@ bool cab_rp_counts(const cab_match *m, const int *arg)
         return false;
     if (c->def->op->id == CAB_OP_iota)
         return cab_attr_int(c->def, "axis") == axis;
-    data = cab_const_node(c) ? cab_attr_find(c->def, "value")->u.tensor->blob : NULL;
+    data = cab_const_node(c) ? cab_value_blob(V(0)) : NULL;
     if (!data || !data->data || !cab_dtype_is_int(c->type.dtype))
         return false;
     for (int64_t i = 0; i < n; i++)
@@ -115,8 +115,7 @@ bool cab_rp_indexes(const cab_match *m, const int *arg)
 /* No infinity, no NaN: 0 times each element is 0. */
 bool cab_rp_finite(const cab_match *m, const int *arg)
 {
-    const cab_node *n = cab_const_node(V(0));
-    const cab_blob *b = n ? cab_attr_find(n, "value")->u.tensor->blob : NULL;
+    const cab_blob *b = cab_const_node(V(0)) ? cab_value_blob(V(0)) : NULL;
     cab_dtype t = V(0)->type.dtype;
     int64_t count = cab_type_numel_static(&V(0)->type);
 
@@ -153,8 +152,8 @@ cab_value *cab_rm_row_number(const cab_match *m, cab_builder *b, const int *arg)
  * 0, as it does in a sum of products. */
 cab_value *cab_rm_zero_row(const cab_match *m, cab_builder *b, const int *arg)
 {
-    const cab_value *w = V(0);
-    const cab_blob *blob = cab_attr_find(w->def, "value")->u.tensor->blob;
+    cab_value *w = V(0);
+    const cab_blob *blob = cab_value_blob(w);
     int axis = (int)A(1)->u.ints[0], rank = w->type.rank, to = 1;
     int64_t rows = w->type.dims[axis]->value, dims[CAB_MAX_RANK], inner = 1, outer = 1;
     size_t size = (size_t)cab_dtype_bits(w->type.dtype) / 8;

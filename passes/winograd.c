@@ -54,14 +54,14 @@ static bool all_are(const cab_node *n, const char *name, int64_t v)
 static bool fits(cab_node *n, layer *l)
 {
     const cab_type *x, *w, *y;
-    cab_node *weights;
+    const cab_blob *weights;
 
     if (n->op->id != CAB_OP_conv)
         return false;
     x = &n->in[0]->type;
     w = &n->in[1]->type;
     y = &n->out[0]->type;
-    weights = cab_const_node(n->in[1]);
+    weights = cab_const_node(n->in[1]) ? cab_value_blob(n->in[1]) : NULL;
     if (x->rank < 3 || x->rank > CAB_WINO_AXES + 2 || !weights || x->dtype != CAB_DT_f32 ||
         y->dtype != CAB_DT_f32 || w->dtype != CAB_DT_f32 || cab_attr_int(n, "group") != 1 ||
         !all_are(n, "strides", 1) || !all_are(n, "dilations", 1) || !cab_dim_is_const(x->dims[1]))
@@ -72,7 +72,7 @@ static bool fits(cab_node *n, layer *l)
     cab_attr_ints(n, "pads_hi", &l->pads_hi);
     for (int i = 0; i < l->n_axes; i++)
         l->taps *= l->kernel[i] = w->dims[i + 2]->value;
-    l->w = cab_attr_find(weights, "value")->u.tensor->blob->data;
+    l->w = weights->data;
     return l->w != NULL;
 }
 

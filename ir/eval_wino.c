@@ -5,52 +5,60 @@
 #include "ir/eval_int.h"
 #include "ir/wino.h"
 
-/* y = m x m^T of an r x 6 matrix and a 6 x 6 one. */
-static void both_sides(const double *m, int r, double x[6][6], double y[6][6])
+/* Where a tile lies: its image, its place along both axes. */
+typedef struct place { int64_t n, at[CAB_WINO_AXES]; } place;
+
+static place place_of(int64_t tile, const int64_t *tiles)
 {
-    double t[6][6];
-    for (int i = 0; i < r; i++)
-        for (int q = 0; q < 6; q++) {
-            t[i][q] = 0;
-            for (int p = 0; p < 6; p++)
-                t[i][q] += m[i * 6 + p] * x[p][q];
-        }
-    for (int i = 0; i < r; i++)
-        for (int j = 0; j < r; j++) {
-            y[i][j] = 0;
-            for (int q = 0; q < 6; q++)
-                y[i][j] += t[i][q] * m[j * 6 + q];
-        }
+    return (place){ tile / (tiles[0] * tiles[1]), { tile / tiles[1] % tiles[0], tile % tiles[1] } };
 }
 
-static double at(const cab_tensor *x, int64_t n, int64_t c, int64_t h, int64_t w)
+/* Extents of the spatial axes; 1 for the second of a convolution of one. */
+static void extents(const cab_wino *w, const int64_t *dims, int64_t *out)
 {
-    if (h < 0 || h >= x->dims[2] || w < 0 || w >= x->dims[3])
+    for (int i = 0; i < CAB_WINO_AXES; i++)
+        out[i] = i < w->n_axes ? dims[i] : 1;
+}
+
+static double element(const cab_tensor *x, const int64_t *size, int64_t n, int64_t c, int64_t h, int64_t w)
+{
+    if (h < 0 || h >= size[0] || w < 0 || w >= size[1])
         return 0;
     return cab_scalar_load(x->dtype, x->data,
-                           (uint64_t)(((n * x->dims[1] + c) * x->dims[2] + h) * x->dims[3] + w)).f;
+                           (uint64_t)(((n * x->dims[1] + c) * size[0] + h) * size[1] + w)).f;
 }
 
 cab_status cab_eval_op_wino_in(cab_eval *e)
 {
     const cab_tensor *x = e->in[0];
-    const int64_t *pads;
-    int64_t t[2], channels = x->dims[1], tiles;
-    CAB_TRY(cab_eval_ints(e, "pads_lo", 2, &pads));
-    CAB_TRY(cab_eval_dims(e, "dims", 2, t, NULL));
-    tiles = x->dims[0] * t[0] * t[1];
-    CAB_TRY(cab_eval_out(e, 0, x->dtype, 3, (int64_t[]){ CAB_WINO_PRODUCTS, tiles, channels }));
-    for (int64_t i = 0; i < tiles; i++)
-        for (int64_t c = 0; c < channels; c++) {
-            int64_t n = i / (t[0] * t[1]), th = i / t[1] % t[0], tw = i % t[1];
-            double patch[6][6], v[6][6];
-            for (int p = 0; p < 6; p++)
-                for (int q = 0; q < 6; q++)
-                    patch[p][q] = at(x, n, c, 4 * th - pads[0] + p, 4 * tw - pads[1] + q);
-            both_sides(cab_wino_bt[0], 6, patch, v);
-            for (int k = 0; k < 36; k++)
-                cab_scalar_store(x->dtype, e->out[0].data, (uint64_t)((k * tiles + i) * channels + c),
-                                 (cab_scalar){ .f = v[k / 6][k % 6] });
+    const int64_t *lo, *hi;
+    int64_t size[CAB_WINO_AXES], tiles[CAB_WINO_AXES], pad[CAB_WINO_AXES] = { 0, 0 }, n;
+    cab_wino w;
+    CAB_ASSERT(cab_wino_of(e->n, &w));
+    CAB_TRY(cab_eval_ints(e, "pads_lo", w.n_axes, &lo));
+    CAB_TRY(cab_eval_ints(e, "pads_hi", w.n_axes, &hi));
+    extents(&w, x->dims + 2, size);
+    n = x->dims[0];
+    for (int i = 0; i < CAB_WINO_AXES; i++) {
+        const cab_wino_axis *a = &w.axis[i];
+        int64_t pads = i < w.n_axes ? lo[i] + hi[i] : 0;
+        pad[i] = i < w.n_axes ? lo[i] : 0;
+        tiles[i] = (size[i] + pads - a->r + a->m) / a->m;
+        n *= tiles[i];
+    }
+    CAB_TRY(cab_eval_out(e, 0, x->dtype, 3, (int64_t[]){ w.products, n, x->dims[1] }));
+    for (int64_t t = 0; t < n; t++)
+        for (int64_t c = 0; c < x->dims[1]; c++) {
+            place at = place_of(t, tiles);
+            double patch[CAB_WINO_TILE], v[CAB_WINO_TILE];
+            const cab_wino_axis *a = &w.axis[0], *b = &w.axis[1];
+            for (int k = 0; k < w.products; k++)
+                patch[k] = element(x, size, at.n, c, a->m * at.at[0] - pad[0] + k / b->n,
+                                   b->m * at.at[1] - pad[1] + k % b->n);
+            cab_wino_both(a->bt, a->n, a->n, b->bt, b->n, b->n, patch, v);
+            for (int k = 0; k < w.products; k++)
+                cab_scalar_store(x->dtype, e->out[0].data, (uint64_t)((k * n + t) * x->dims[1] + c),
+                                 (cab_scalar){ .f = v[k] });
         }
     return CAB_OK;
 }
@@ -58,23 +66,33 @@ cab_status cab_eval_op_wino_in(cab_eval *e)
 cab_status cab_eval_op_wino_out(cab_eval *e)
 {
     const cab_tensor *m = e->in[0];
-    int64_t d[3], channels = m->dims[2], tiles = m->dims[1];
-    CAB_TRY(cab_eval_dims(e, "dims", 3, d, NULL));
-    CAB_TRY(cab_eval_out(e, 0, m->dtype, 4, (int64_t[]){ d[0], channels, d[1], d[2] }));
-    int64_t th = (d[1] + 3) / 4, tw = (d[2] + 3) / 4;
-    for (int64_t i = 0; i < tiles; i++)
-        for (int64_t c = 0; c < channels; c++) {
-            double x[6][6], y[6][6];
-            for (int k = 0; k < 36; k++)
-                x[k / 6][k % 6] = cab_scalar_load(m->dtype, m->data,
-                                                  (uint64_t)((k * tiles + i) * channels + c)).f;
-            both_sides(cab_wino_at[0], 4, x, y);
-            for (int k = 0; k < 16; k++) {
-                int64_t n = i / (th * tw), h = i / tw % th * 4 + k / 4, w = i % tw * 4 + k % 4;
-                if (h < d[1] && w < d[2])
+    int64_t d[CAB_WINO_AXES + 1], out[CAB_WINO_AXES + 2], size[CAB_WINO_AXES], tiles[CAB_WINO_AXES];
+    cab_wino w;
+    CAB_ASSERT(cab_wino_of(e->n, &w));
+    CAB_TRY(cab_eval_dims(e, "dims", w.n_axes + 1, d, NULL));
+    out[0] = d[0];
+    out[1] = m->dims[2];
+    for (int i = 0; i < w.n_axes; i++)
+        out[i + 2] = d[i + 1];
+    CAB_TRY(cab_eval_out(e, 0, m->dtype, w.n_axes + 2, out));
+    extents(&w, d + 1, size);
+    for (int i = 0; i < CAB_WINO_AXES; i++)
+        tiles[i] = (size[i] + w.axis[i].m - 1) / w.axis[i].m;
+    for (int64_t t = 0; t < m->dims[1]; t++)
+        for (int64_t c = 0; c < m->dims[2]; c++) {
+            place at = place_of(t, tiles);
+            double x[CAB_WINO_TILE], y[CAB_WINO_TILE];
+            const cab_wino_axis *a = &w.axis[0], *b = &w.axis[1];
+            for (int k = 0; k < w.products; k++)
+                x[k] = cab_scalar_load(m->dtype, m->data,
+                                       (uint64_t)((k * m->dims[1] + t) * m->dims[2] + c)).f;
+            cab_wino_both(a->at, a->m, a->n, b->at, b->m, b->n, x, y);
+            for (int k = 0; k < w.out; k++) {
+                int64_t p = at.at[0] * a->m + k / b->m, q = at.at[1] * b->m + k % b->m;
+                if (p < size[0] && q < size[1])
                     cab_scalar_store(m->dtype, e->out[0].data,
-                                     (uint64_t)(((n * channels + c) * d[1] + h) * d[2] + w),
-                                     (cab_scalar){ .f = y[k / 4][k % 4] });
+                                     (uint64_t)(((at.n * m->dims[2] + c) * size[0] + p) * size[1] + q),
+                                     (cab_scalar){ .f = y[k] });
             }
         }
     return CAB_OK;

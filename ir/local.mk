@@ -14,6 +14,7 @@ libir_a_SOURCES += \
     ir/infer_seq.c \
     ir/infer_sym.c \
     ir/infer_wino.c \
+    ir/wino.c \
     ir/wino.h \
     ir/ir.h \
     ir/ir_int.h \

@@ -190,6 +190,33 @@ static bool keeps_order(const cab_match *m, const int *arg)
     return true;
 }
 
+/* Axis of x per axis of y, a reshape of x that drops extents of 1: false when it
+ * is another. */
+static bool kept_axes(const cab_value *x, const cab_value *y, int *axis)
+{
+    int i = 0;
+
+    for (int k = 0; k < y->type.rank; k++, i++) {
+        while (i < x->type.rank && cab_dim_eq(x->type.dims[i], y->type.dims[k]) != 1 &&
+               cab_dim_is(x->type.dims[i], 1))
+            i++;
+        if (i == x->type.rank || cab_dim_eq(x->type.dims[i], y->type.dims[k]) != 1)
+            return false;
+        axis[k] = i;
+    }
+    for (; i < x->type.rank; i++)
+        if (!cab_dim_is(x->type.dims[i], 1))
+            return false;
+    return x->type.rank > y->type.rank;
+}
+
+static bool drops_ones(const cab_match *m, const int *arg)
+{
+    int axis[CAB_MAX_RANK];
+
+    return kept_axes(V(0), V(1), axis);
+}
+
 static bool whole_slice(const cab_match *m, const int *arg)
 {
     const cab_node *n = V(0)->def;
@@ -231,6 +258,27 @@ static cab_value *channel_scale(const cab_match *m, cab_builder *b, const int *a
     return cab_b_reshape(b, s, V(2)->type.rank, dims);
 }
 
+/* Constant b, which broadcasts to y, with the extents of 1 that y dropped from x. */
+static cab_value *with_ones(const cab_match *m, cab_builder *b, const int *arg)
+{
+    const cab_dim *dims[CAB_MAX_RANK];
+    const cab_value *x = V(1), *y = V(2);
+    cab_value *v = V(0);
+    const cab_blob *blob = cab_value_blob(v);
+    int axis[CAB_MAX_RANK];
+
+    if (!v->type.rank || !kept_axes(x, y, axis))
+        return v;
+    for (int i = 0; i < x->type.rank; i++)
+        dims[i] = cab_dim_const(b->g->dims, 1);
+    for (int i = 1; i <= v->type.rank; i++)
+        dims[axis[y->type.rank - i]] = v->type.dims[v->type.rank - i];
+    if (!blob)
+        return cab_b_reshape(b, v, x->type.rank, dims);
+    cab_type t = cab_type_tensor(v->type.dtype, x->type.rank, dims);
+    return cab_const_blob(b->g, &t, blob->data, blob->bytes, b->before);
+}
+
 static bool compose(const cab_match *m, cab_builder *b, const int *arg, cab_attr *out)
 {
     int64_t *v = CAB_NEW_N(b->g->arena, int64_t, A(1)->n + 1);
@@ -250,12 +298,18 @@ static bool dims_of(const cab_match *m, cab_builder *b, const int *arg, cab_attr
 
 /* ---- tables ---- */
 static const cab_rpredicate predicates[] = {
+    { "along_row", 2, cab_rp_along_row },
+    { "counts", 3, cab_rp_counts },
+    { "drops_ones", 2, drops_ones },
     { "exact_cast", 3, exact_cast },
+    { "finite", 1, cab_rp_finite },
     { "identity", 1, identity },
+    { "indexes", 3, cab_rp_indexes },
     { "is_bool", 1, is_bool },
     { "is_float", 1, is_float },
     { "is_int", 1, is_int },
     { "keeps_order", 2, keeps_order },
+    { "known", 1, cab_rp_known },
     { "negative_zero", 1, negative_zero },
     { "normal", 1, normal },
     { "one_use", 1, one_use },
@@ -266,17 +320,22 @@ static const cab_rpredicate predicates[] = {
     { "same_shape", 2, same_shape },
     { "same_type", 2, same_type },
     { "scalar", 1, scalar },
+    { "small", 1, cab_rp_small },
     { "whole_slice", 1, whole_slice },
     { "wide_float", 1, wide_float },
     { "within", 2, within },
 };
 
 static const cab_rmaker makers[] = {
+    { "as_row", 2, cab_rm_as_row, NULL },
     { "as_scalar", 1, as_scalar, NULL },
     { "channel_scale", 3, channel_scale, NULL },
     { "compose", 2, NULL, compose },
     { "dims_of", 1, NULL, dims_of },
     { "reciprocal", 1, reciprocal, NULL },
+    { "row_number", 3, cab_rm_row_number, NULL },
+    { "with_ones", 3, with_ones, NULL },
+    { "zero_row", 2, cab_rm_zero_row, NULL },
 };
 
 const cab_rpredicate *cab_rpredicate_find(const char *name, size_t n)

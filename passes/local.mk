@@ -37,6 +37,7 @@ libpasses_a_SOURCES += \
     passes/fold.c \
     passes/fuse.c \
     passes/guards.c \
+    passes/guards_table.c \
     passes/hoist.c \
     passes/match.c \
     passes/pass.c \

@@ -216,7 +216,9 @@ typedef struct cab_kernel {
     double fill;
     cab_map *memo;             /* value id -> entries */
     CAB_VEC(int) args;         /* buffer per operand */
-    const cab_expr *wino;      /* lower_wino.c: the element of a wino_out now asked for */
+    const cab_expr *wino;      /* lower_wino.c: the element of a wino_out now known, */
+    const cab_ix *wino_at;     /* its index */
+    int wino_rank;
 } cab_kernel;
 
 /* ---- lower_index.c ---- */

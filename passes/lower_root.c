@@ -6,6 +6,7 @@
  * in the order generated code should loop over them, the innermost last: for
  * convolutions kernel axes, then channels.  Narrow floats accumulate in f32.
  */
+#include "ir/wino.h"
 #include "passes/lower_int.h"
 #include <math.h>
 #include <string.h>
@@ -235,19 +236,26 @@ static const cab_dim *overhang(cab_dims *d, const cab_dim *out, const cab_dim *k
     return cab_dim_sub(d, last, cab_dim_sub(d, in, one));
 }
 
-/* The last tile ends 4 * tiles + 2 - pad after the first element. */
+/* The last tile ends m * tiles + r - 1 - pad after the first element: at most
+ * m - 1 beyond the padding. */
 static void wino_reach(cab_graph *g, const cab_node *n, int axis, int64_t *lo, int64_t *hi)
 {
     cab_dims *d = g->dims;
-    const cab_dim *const *tiles, *end;
-    const int64_t *pads;
-    cab_attr_ints(n, "pads_lo", &pads);
-    cab_attr_dims(n, "dims", &tiles);
-    *lo = pads[axis - 2];
-    end = cab_dim_add(d, cab_dim_mul(d, tiles[axis - 2], cab_dim_const(d, 4)),
-                      cab_dim_const(d, 2 - *lo));
+    const cab_dim *end;
+    const int64_t *pads_lo, *pads_hi;
+    cab_wino w;
+    int i = axis - 2;
+    CAB_ASSERT(cab_wino_of(n, &w));
+    cab_attr_ints(n, "pads_lo", &pads_lo);
+    cab_attr_ints(n, "pads_hi", &pads_hi);
+    const cab_wino_axis *a = &w.axis[i];
+    int64_t most = pads_hi[i] + a->m - 1;
+    *lo = pads_lo[i];
+    end = cab_wino_tiles(d, &w, i, cab_wino_results(d, n, &w, i));
+    end = cab_dim_add(d, cab_dim_mul(d, end, cab_dim_const(d, a->m)), cab_dim_const(d, a->r - 1 - *lo));
     end = cab_dim_sub(d, end, n->in[0]->type.dims[axis]);
-    *hi = end->hi < 0 ? 0 : end->hi < 8 ? end->hi : 8;
+    *hi = end->hi < most ? end->hi : most;
+    *hi = *hi < 0 ? 0 : *hi;
 }
 
 void cab_conv_reach(cab_graph *g, const cab_node *n, int axis, int64_t *lo, int64_t *hi)

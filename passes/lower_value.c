@@ -407,8 +407,12 @@ static const cab_expr *lower_gather(cab_kernel *k, cab_node *n, const cab_ix *ix
 static const cab_expr *lower_wino(cab_kernel *k, cab_node *n, const cab_ix *ix)
 {
     (void)n;
-    (void)ix;
-    return k->wino ? k->wino : cab_kernel_fail(k, "a tile of a convolution out of its kernel");
+    if (!k->wino)
+        return cab_kernel_fail(k, "a tile of a convolution out of its kernel");
+    for (int i = 0; i < k->wino_rank; i++)
+        if (!cab_ix_equal(&ix[i], &k->wino_at[i]))
+            return cab_kernel_fail(k, "an element of a tile at the place of another");
+    return k->wino;
 }
 
 static lower_fn *lower_fn_of(cab_op_id op)

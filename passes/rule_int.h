@@ -136,4 +136,15 @@ typedef struct cab_rmaker {
 const cab_rpredicate *cab_rpredicate_find(const char *name, size_t n);
 const cab_rmaker *cab_rmaker_find(const char *name, size_t n);
 
+/* ---- guards_table.c: rows of those tables ---- */
+bool cab_rp_along_row(const cab_match *m, const int *arg);
+bool cab_rp_counts(const cab_match *m, const int *arg);
+bool cab_rp_finite(const cab_match *m, const int *arg);
+bool cab_rp_indexes(const cab_match *m, const int *arg);
+bool cab_rp_known(const cab_match *m, const int *arg);
+bool cab_rp_small(const cab_match *m, const int *arg);
+cab_value *cab_rm_as_row(const cab_match *m, cab_builder *b, const int *arg);
+cab_value *cab_rm_row_number(const cab_match *m, cab_builder *b, const int *arg);
+cab_value *cab_rm_zero_row(const cab_match *m, cab_builder *b, const int *arg);
+
 #endif

@@ -102,6 +102,7 @@ EXTRA_DIST += \
 	tests/flow_models.py \
 	tests/ms_ops.py \
 	tests/seq_models.py \
+	tests/tables.py \
 	tests/winograd.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \

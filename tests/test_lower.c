@@ -13,6 +13,7 @@
 #include <math.h>
 #include "ir/ir.h"
 #include "ir/spec.h"
+#include "ir/wino.h"
 #include "passes/pass_int.h"
 #include "tests/test.h"
 
@@ -341,6 +342,41 @@ static cab_value *gen_conv(gen *q, cab_value *x)
     return y;
 }
 
+/* A convolution by tiles, or with weights that are no filter's: the ends are linear in any. */
+static cab_value *gen_wino(gen *q, cab_value *x)
+{
+    static const int64_t forms[][2] = { { 4, 3 }, { 2, 3 }, { 4, 5 }, { 2, 5 }, { 1, 1 }, { 3, 2 } };
+    int64_t tile[2], kernel[2], lo[2], hi[2], u[3];
+    const cab_dim *dims[3];
+    int s = x->type.rank - 2;
+    cab_wino w;
+    if (s < 1 || s > 2 || !cab_dim_is_const(x->type.dims[1]) || x->type.dims[1]->value < 1)
+        return x;
+    for (int i = 0; i < s; i++) {
+        const int64_t *f = forms[pick(q, 6)];
+        tile[i] = f[0];
+        kernel[i] = f[1];
+        lo[i] = pick(q, (int)f[1]);
+        hi[i] = f[1] - 1 - lo[i] + pick(q, 2);
+    }
+    if (!cab_wino_make(&w, s, tile, kernel))
+        return x;
+    u[0] = w.products;
+    u[1] = x->type.dims[1]->value;
+    u[2] = 1 + pick(q, 3);
+    cab_attr t = cab_a_ints("tile", tile, s), k = cab_a_ints("kernel", kernel, s);
+    cab_attr in[] = { t, k, cab_a_ints("pads_lo", lo, s), cab_a_ints("pads_hi", hi, s) };
+    cab_value *y = cab_build(&q->b, CAB_OP_wino_in, 1, &x, 4, in);
+    if (!y)
+        return NULL;
+    dims[0] = x->type.dims[0];
+    for (int i = 0; i < s; i++)
+        dims[i + 1] = cab_wino_results(q->g->dims, y->def, &w, i);
+    y = dot(q, y, weights(q, 3, u), 1, 2, 1);
+    cab_attr out[] = { t, k, cab_a_dims("dims", dims, s + 1) };
+    return cab_build(&q->b, CAB_OP_wino_out, 1, &y, 3, out);
+}
+
 static cab_value *gen_window(gen *q, cab_value *x)
 {
     static const char *const ops[] = { "max", "sum", "argmax" };
@@ -418,7 +454,7 @@ typedef cab_value *gen_fn(gen *q, cab_value *x);
 static gen_fn *const makers[] = {
     gen_unary, gen_unary, gen_binary, gen_binary, gen_binary, gen_transpose, gen_transpose,
     gen_reshape, gen_reshape, gen_slice, gen_pad, gen_concat, gen_reduce, gen_arg, gen_gather,
-    gen_scan, gen_scatter, gen_rows, gen_rows, gen_dot, gen_dot, gen_dot, gen_conv, gen_conv, gen_window,
+    gen_scan, gen_scatter, gen_rows, gen_rows, gen_dot, gen_dot, gen_dot, gen_conv, gen_conv, gen_wino, gen_window,
     gen_iota, gen_expand, gen_topk, gen_sort, gen_half,
 };
 

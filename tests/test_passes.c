@@ -4,8 +4,8 @@
  *
  *   test_passes [FILE.cir...]        default: every file of tests/passes
  *
- * A file is: a line "; run: cab-opt --passes=a,b [--exact] [--bisect-limit=N]",
- * a graph, a line "; expect:", and what comes out: the graph, or the errors,
+ * A file is: a line "; run: cab-opt --passes=a,b [--exact] [--bisect-limit=N]
+ * [--hashes]" (no bytes of constants), a graph, a line "; expect:", and what comes out: the graph, or the errors,
  * with "; " before each line.  CAB_BLESS=1 writes what came out into the file.
  */
 #include <dirent.h>
@@ -53,7 +53,7 @@ static const char *run(cab_arena *a, const char *path, const char *text)
     cab_diag_init(&d);
     if (cab_graph_parse(a, text, strlen(text), path, &g, &d) == CAB_OK &&
         cab_passes_run_list(g, passes ? passes : "", &o, NULL, &d) == CAB_OK)
-        cab_graph_print(&b, g);
+        (option(a, line, "--hashes") ? cab_graph_print_brief : cab_graph_print)(&b, g);
     put_errors(&b, &d);
     cab_diag_fini(&d);
     return cab_buf_cstr(&b);

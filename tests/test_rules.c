@@ -175,6 +175,19 @@ static const row canon[] = {
     { "reshape_reshape", "(%x: f32[2,N]) -> (%z)",
       "%0 = reshape %x {dims = [2*N]}\n%z = reshape %0 {dims = [N, 2]}",
       "%0 = transpose %x {perm = [1, 0]}\n%z = reshape %0 {dims = [2*N]}" },
+    { "squeeze_unary", "(%x: f32[2,1,N,1]) -> (%z)",
+      "%y = reshape %x {dims = [2, N]}\n%z = tanh %y",
+      "%y = reshape %x {dims = [2 * N]}\n%z = tanh %y" },
+    { "squeeze_left", "(%x: f32[2,1,N,1]) -> (%z)",
+      "%b = const f32[2,1,1] [3, 4]\n%y = reshape %x {dims = [2, 1, N]}\n%z = sub %y, %b",
+      "%b = const f32[2,2,1,1] [3, 4, 5, 6]\n%y = reshape %x {dims = [2, 1, N]}\n%z = sub %y, %b" },
+    { "squeeze_right", "(%x: f32[1,2,N]) -> (%z)",
+      "%b = const f32[] 3\n%y = reshape %x {dims = [2, N]}\n%z = sub %b, %y",
+      "%b = const f32[] 3\n%y = reshape %x {dims = [N, 2]}\n%z = sub %b, %y" },
+    { "squeeze_both", "(%x: f32[1,2,N], %w: f32[1,2,N]) -> (%z)",
+      "%y = reshape %x {dims = [2, N]}\n%v = reshape %w {dims = [2, N]}\n%z = mul %y, %v",
+      "%y = reshape %x {dims = [2, N]}\n%w1 = reshape %w {dims = [2, 1, N]}\n"
+      "%v = reshape %w1 {dims = [2, N]}\n%z = mul %y, %v" },
     { "expand_same", "(%x: f32[2,N]) -> (%z)", "%z = expand %x {dims = [2, N]}",
       "%z = expand %x {dims = [1, 2, N]}" },
     { "expand_expand", "(%x: f32[1,N]) -> (%z)",
@@ -215,6 +228,10 @@ static const row canon[] = {
 #define B "%b = const f32[2,1] [10, 20]\n"
 #define M "%w = const f32[4,2] [1, 2, 3, 4, 5, 6, 7, 8]\n"
 #define DOT " {a_contract = [1], b_contract = [0]}\n"
+#define ROWS "%w = const f32[2,4] [1, -0, 3, 4, 5, 6, -7, 8]\n"
+#define TABLE "%t = const f32[3,2] [1, 2, 3, 4, 5, -6]\n"
+#define LOOK "%i = rem %x, %n\n%g = gather %t, %i\n"
+#define THREE "%n = const i64[] 3\n"
 
 static const row fuse[] = {
     { "conv_scale", "(%x: f32[N,4,5]) -> (%z)", W S "%c = conv %x, %w" CONV "%z = mul %c, %s",
@@ -233,6 +250,33 @@ static const row fuse[] = {
       "%a = add %c, %b\n%z = mul %a, %s",
       M "%s = const f32[1,1,1] [0.125]\n%b = const f32[2] [1, 2]\n%c = dot %x, %w" DOT
       "%a = add %c, %b\n%z = mul %a, %s" },
+    /* Numbers of -100 .. 100 divided by 32: some out of range on either side. */
+    { "one_hot_cast", "(%x: i32[5,N]) -> (%y)",
+      ROWS "%n = const i32[] 32\n%d = div %x, %n\n%i = reshape %d {dims = [5, 1, N]}\n"
+      "%c = iota {dims = [4, 1], axis = 0, dtype = i32}\n%z = eq %i, %c\n"
+      "%a = cast %z {to = f32}\n%y = dot %a, %w {a_contract = [1], b_contract = [1]}",
+      ROWS "%n = const i32[] 32\n%d = div %x, %n\n%i = reshape %d {dims = [5, 1, N]}\n"
+      "%c = const i32[4,1] [0, 1, 2, 4]\n%z = eq %i, %c\n"
+      "%a = cast %z {to = f32}\n%y = dot %a, %w {a_contract = [1], b_contract = [1]}" },
+    { "one_hot_select", "(%x: u8[N]) -> (%y)",
+      "%w = const f32[4,2] [1, -0, 3, 4, 5, 6, -7, 8]\n%1 = const f32[] 1\n%0 = const f32[] 0\n"
+      "%n = const u8[] 40\n%d = div %x, %n\n%i = reshape %d {dims = [N, 1]}\n"
+      "%c = const u8[4] [0, 1, 2, 3]\n%z = eq %c, %i\n%a = select %z, %1, %0\n%y = dot %a, %w" DOT,
+      "%w = const f32[4,2] [1, -0, inf, 4, 5, 6, -7, 8]\n%1 = const f32[] 1\n%0 = const f32[] 0\n"
+      "%n = const u8[] 40\n%d = div %x, %n\n%i = reshape %d {dims = [N, 1]}\n"
+      "%c = const u8[4] [0, 1, 2, 3]\n%z = eq %c, %i\n%a = select %z, %1, %0\n%y = dot %a, %w" DOT },
+    { "table_unary", "(%x: i64[N]) -> (%y)", TABLE THREE LOOK "%y = tanh %g",
+      "%t = const f32[2,3] [1, 2, 3, 4, 5, -6]\n" THREE "%i = rem %x, %n\n"
+      "%g = gather %t, %i {axis = 1}\n%y = tanh %g" },
+    { "table_left", "(%x: i64[2,N]) -> (%y)",
+      TABLE THREE LOOK "%b = const f32[1,1,2] [10, 20]\n%y = sub %g, %b",
+      TABLE THREE LOOK "%b = const f32[2,1,1] [10, 20]\n%y = sub %g, %b" },
+    { "table_right", "(%x: i64[N]) -> (%y)",
+      TABLE THREE LOOK "%b = const f32[] 1\n%y = div %b, %g",
+      TABLE THREE LOOK "%b = const f32[2,1,1] [1, 2]\n%y = div %b, %g" },
+    { "table_table", "(%x: i64[N]) -> (%y)", TABLE THREE LOOK "%h = tanh %t\n"
+      "%j = gather %h, %i\n%y = mul %g, %j",
+      TABLE THREE LOOK "%h = neg %i\n%j = gather %t, %h\n%y = mul %g, %j" },
 };
 
 static const cab_rule_info *info_of(const char *rule, const char *file)

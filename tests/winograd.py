@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""winograd.py BUILD: 3x3 convolutions of many shapes against onnxruntime: the form by F(4x4, 3x3), one
-artifact for all sizes and for one, 1 and 2 threads; --exact computes none of them so.
+"""winograd.py BUILD: convolutions by tiles against onnxruntime: kernels along one axis and two, sizes known and
+open, odd padding, 1 and 2 threads; --exact computes none of them so.
 
-Every case must take that form (it is looked for in the program).  Values are seeded (printed)."""
+Every case must take that form (it is looked for in the program).  Values and half of the cases are seeded
+(printed)."""
 import pathlib
 import subprocess
 import sys
@@ -19,32 +20,58 @@ rng = np.random.default_rng(seed)
 f = lambda *d: rng.standard_normal(d).astype(np.float32)
 print("seed", seed)
 
-# N, C, H, W, O, pads, what follows, symbolic extents
+# N, C, spatial extents, O, kernel, pads, what follows, open extents
 CASES = [
-    (1, 64, 56, 56, 64, (1, 1, 1, 1), "relu", ""), (2, 32, 30, 30, 48, (1, 1, 1, 1), "add relu", ""),
-    (1, 33, 29, 31, 37, (1, 1, 1, 1), "", ""), (1, 32, 28, 28, 40, (0, 0, 0, 0), "sigmoid", ""),
-    (3, 64, 17, 22, 64, (2, 0, 1, 2), "add", ""), (1, 128, 14, 14, 128, (1, 1, 1, 1), "add relu", ""),
-    (2, 64, 26, 27, 64, (1, 1, 1, 1), "add relu", "N"), (1, 64, 33, 40, 64, (1, 1, 1, 1), "relu", "NHW"),
-    (1, 48, 60, 7, 64, (1, 1, 1, 1), "pool", ""), (1, 64, 24, 24, 64, (1, 1, 1, 1), "twice", ""),
+    (1, 64, (56, 56), 64, (3, 3), (1, 1, 1, 1), "relu", ""), (2, 32, (30, 30), 48, (3, 3), (1, 1, 1, 1), "add relu", ""),
+    (1, 33, (29, 31), 37, (3, 3), (1, 1, 1, 1), "", ""), (1, 32, (28, 28), 40, (3, 3), (0, 0, 0, 0), "sigmoid", ""),
+    (3, 64, (17, 22), 64, (3, 3), (2, 0, 1, 2), "add", ""), (1, 128, (14, 14), 128, (3, 3), (1, 1, 1, 1), "add relu", ""),
+    (2, 64, (26, 27), 64, (3, 3), (1, 1, 1, 1), "add relu", "N"), (1, 64, (33, 40), 64, (3, 3), (1, 1, 1, 1), "relu", "NHW"),
+    (1, 48, (60, 7), 64, (3, 3), (1, 1, 1, 1), "pool", ""), (1, 64, (24, 24), 64, (3, 3), (1, 1, 1, 1), "twice", ""),
+    (1, 64, (20, 21), 64, (3, 3), (9, 5, 12, 10), "relu", "NHW"), (1, 64, (20, 21), 64, (3, 3), (9, 0, 12, 10), "", ""),
+    (2, 64, (101,), 96, (3,), (1, 1), "relu", ""), (1, 96, (300,), 64, (5,), (2, 2), "add", "NH"),
+    (1, 128, (77,), 128, (7,), (3, 3), "", ""), (2, 64, (508, 1), 128, (5, 1), (0, 0, 0, 0), "sigmoid", "N"),
+    (1, 64, (19, 34), 96, (1, 3), (0, 1, 0, 1), "relu", ""), (1, 96, (34, 19), 96, (3, 1), (1, 0, 1, 0), "relu", "NHW"),
+    (1, 128, (17, 30), 128, (1, 7), (0, 3, 0, 3), "", ""), (1, 64, (24, 23), 64, (5, 5), (2, 2, 2, 2), "add relu", ""),
+    (1, 64, (24, 23), 64, (5, 5), (2, 2, 2, 2), "relu", "NHW"), (1, 64, (30, 30), 64, (2, 2), (0, 0, 1, 1), "", ""),
+    (1, 64, (30, 31), 64, (4, 4), (1, 1, 2, 2), "relu", "H"), (1, 64, (30, 31), 64, (5, 3), (2, 1, 2, 1), "twice", ""),
+    (2, 64, (19, 21), 64, (3, 3), (1, 1, 1, 1), "turn", ""), (2, 64, (90,), 128, (5,), (2, 2), "relu turn", "N"),
 ]
 
 
-def model(n, c, H, W, o, pads, after, symbolic):
-    dims = ["N" if "N" in symbolic else n, c, "H" if "H" in symbolic else H, "W" if "W" in symbolic else W]
-    init = [nh.from_array(f(o, c, 3, 3) / np.float32(3 * np.sqrt(c)), "w"), nh.from_array(f(o), "b")]
+def random_case():
+    axes = int(rng.integers(1, 3))
+    kernel = [int(k) for k in rng.choice([1, 3, 3, 5], axes)]
+    if max(kernel) == 1:
+        kernel = [3] * axes
+    pads = [int(rng.integers(0, k)) for k in kernel * 2]
+    spatial = tuple(int(rng.integers(16, 50)) for _ in kernel) if axes > 1 else (int(rng.integers(200, 400)),)
+    after = str(rng.choice(["", "relu", "add", "add relu", "sigmoid", "relu turn"]))
+    return (int(rng.integers(1, 3)), int(rng.integers(64, 129)), spatial, int(rng.integers(64, 129)), tuple(kernel),
+            tuple(pads), after, str(rng.choice(["", "N", "NHW" if axes > 1 else "N"])))
+
+
+CASES += [random_case() for _ in range(24)]
+
+
+def model(n, c, spatial, o, kernel, pads, after, symbolic):
+    dims = [n, c, *spatial]
+    dims = [name if name in symbolic else d for name, d in zip("NCHW", dims)]
+    taps = int(np.prod(kernel))
+    weights = lambda o, c: f(o, c, *kernel) / np.float32(np.sqrt(taps * c))
+    init = [nh.from_array(weights(o, c), "w"), nh.from_array(f(o), "b")]
     nodes = [h.make_node("Conv", ["x", "w", "b"], ["c0"], pads=pads)]
-    ins, feeds, last = [h.make_tensor_value_info("x", T.FLOAT, dims)], {"x": f(n, c, H, W)}, "c0"
+    ins, feeds, last = [h.make_tensor_value_info("x", T.FLOAT, dims)], {"x": f(n, c, *spatial)}, "c0"
     if "twice" in after:
-        init.append(nh.from_array(f(o, o, 3, 3) / np.float32(3 * np.sqrt(o)), "w2"))
+        init.append(nh.from_array(weights(o, o), "w2"))
         nodes += [h.make_node("Relu", ["c0"], ["r0"]), h.make_node("Conv", ["r0", "w2"], ["c1"], pads=pads)]
         last = "c1"
     if "add" in after:
-        init.append(nh.from_array(f(o, c, 1, 1) / np.float32(np.sqrt(c)), "w1"))
-        side = h.make_node("Conv", ["x", "w1"], ["side"]) if pads == (1, 1, 1, 1) else None
-        if side:
-            nodes.insert(0, side)
+        half = len(kernel)
+        if all(pads[i] + pads[i + half] == k - 1 for i, k in enumerate(kernel)):
+            init.append(nh.from_array(f(o, c, *[1] * half) / np.float32(np.sqrt(c)), "w1"))
+            nodes.insert(0, h.make_node("Conv", ["x", "w1"], ["side"]))
         else:
-            init.append(nh.from_array(f(1, o, 1, 1), "side"))
+            init.append(nh.from_array(f(1, o, *[1] * half), "side"))
         nodes.append(h.make_node("Add", [last, "side"], ["sum"]))
         last = "sum"
     for op, name in (("relu", "Relu"), ("sigmoid", "Sigmoid")):
@@ -54,6 +81,9 @@ def model(n, c, H, W, o, pads, after, symbolic):
     if "pool" in after:
         nodes.append(h.make_node("MaxPool", [last], ["p"], kernel_shape=[2, 2], strides=[2, 2]))
         last = "p"
+    if "turn" in after:
+        nodes.append(h.make_node("Transpose", [last], ["t"], perm=[0, *range(2, len(dims)), 1]))
+        last = "t"
     nodes.append(h.make_node("Identity", [last], ["y"]))
     g = h.make_graph(nodes, "g", ins, [h.make_tensor_value_info("y", T.FLOAT, None)], init)
     return h.make_model(g, opset_imports=[h.make_opsetid("", 17)], ir_version=8), feeds

@@ -3,9 +3,10 @@
  * cab-opt.c - text in, passes, text out: how every pass is tested alone.
  *
  *   cab-opt [--passes a,b,c | --pipeline] [--naive] [--exact] [--verify]
- *           [--bisect-limit N] [--emit graph|program|sched|kir|c|header|cuda|llvm|asm] [FILE.cir|FILE.onnx|-]
+ *           [--bisect-limit N] [--hashes] [--emit graph|program|sched|kir|c|header|cuda|llvm|asm]
+ *           [FILE.cir|FILE.onnx|-]
  *
- * Without --passes the graph is only parsed and printed.
+ * --hashes leaves out the bytes of large constants.  Without --passes the graph is only parsed and printed.
  */
 #include "tools/tool.h"
 #include "codegen/codegen.h"
@@ -17,7 +18,7 @@
 
 typedef struct opt_args {
     const char *passes, *emit, *file;
-    bool pipeline;
+    bool pipeline, hashes;
     cab_pass_options pass;
 } opt_args;
 
@@ -27,7 +28,7 @@ static bool parse(int argc, char **argv, opt_args *a)
         { "passes", required_argument, NULL, 'p' }, { "pipeline", no_argument, NULL, 'P' },
         { "emit", required_argument, NULL, 'e' },   { "naive", no_argument, NULL, 'n' },
         { "exact", no_argument, NULL, 'x' },        { "verify", no_argument, NULL, 'v' },
-        { "bisect-limit", required_argument, NULL, 'b' },
+        { "bisect-limit", required_argument, NULL, 'b' }, { "hashes", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 }
     };
     int c;
@@ -40,6 +41,7 @@ static bool parse(int argc, char **argv, opt_args *a)
         case 'n': a->pass.naive = true; break;
         case 'x': a->pass.exact = true; break;
         case 'v': a->pass.verify = true; break;
+        case 'h': a->hashes = true; break;
         case 'b': a->pass.bisect_limit = atoi(optarg); break;
         default: return false;
         }
@@ -71,7 +73,7 @@ static cab_status run(cab_arena *a, const opt_args *o, cab_diag *d)
     else if (o->pipeline)
         CAB_TRY(cab_passes_run(g, &o->pass, &p, d));
     if (!strcmp(o->emit, "graph")) {
-        cab_graph_print(&b, g);
+        (o->hashes ? cab_graph_print_brief : cab_graph_print)(&b, g);
     } else if (!p) {
         return cab_fail(d, CAB_EINVAL, NULL, "--emit %s wants a list of passes that ends in lower",
                         o->emit);

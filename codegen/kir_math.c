@@ -167,7 +167,8 @@ cab_kv km_log1p(cab_kmath m, cab_kv x)
     return km_add(m, cab_k_log(m.k, u), km_div(m, lost, u));
 }
 
-/* ---- tanh, erf: odd, a polynomial near 0, 1 minus something small beyond ---- */
+/* ---- tanh, erf: odd; but for erf in f32 a polynomial near 0, 1 minus something
+ * small beyond ---- */
 
 cab_kv cab_k_tanh(cab_kir *k, cab_kv x)
 {
@@ -183,31 +184,48 @@ cab_kv cab_k_tanh(cab_kir *k, cab_kv x)
     return km_sign_of(m, km_sel(m, km_lt(m, a, km_f(m, 0.55)), near, far), x);
 }
 
-/* erfc(a) for a >= 0.9: f32 as e^polynomial, f64 as e^(-a a) * polynomial. */
-static cab_kv erfc_far(cab_kmath m, cab_kv a)
+/* f32: 1 - erf(a) = 2^p for all a >= 0, with p = a q(a) and q a polynomial: one
+ * form for small and large arguments.  p = n + r, 2^p - 1 = 2^n (2^r - 1) +
+ * (2^n - 1): near 0 n is 0 and nothing cancels. */
+static cab_kv erf_single(cab_kmath m, cab_kv x)
 {
-    bool single = m.dt == CAB_DT_f32;
-    cab_kv cap = km_f(m, single ? 4 : 6), two = km_f(m, 2), t;
+    const format *fmt = format_of(m);
+    cab_kmath i = km_as(m, km_int(m));
+    cab_kv a = km_abs(m, x), cap = km_f(m, 4), magic = km_f(m, fmt->magic), p, t, r, e, two_n;
 
     a = km_sel(m, km_lt(m, cap, a), cap, a);
-    if (single)
-        return km_exp_normal(m, KM_POLY(m, a, erf_large_f32));
+    p = km_mul(m, km_mul(m, a, a), KM_POLY_REST(m, a, erf_log2_f32));
+    p = km_fma(m, a, km_f(m, erf_log2_f32[0]), p);
+    t = km_add(m, p, magic);
+    r = km_sub(m, p, km_sub(m, t, magic));
+    e = km_mul(m, km_mul(m, r, KM_POLY_REST(m, r, exp2_f32)), r);
+    e = km_fma(m, r, km_f(m, exp2_f32[0]), e);
+    /* The bits of magic leave the word, those of n become the exponent. */
+    two_n = km_shl(i, km_ibits(m, t), km_i(i, fmt->mantissa));
+    two_n = km_fbits(m, km_add(i, two_n, km_i(i, fmt->bias << fmt->mantissa)));
+    e = km_fma(m, km_neg(m, two_n), e, km_sub(m, km_f(m, 1), two_n));
+    return km_sign_of(m, e, x);
+}
+
+/* f64: a polynomial below 1, 1 - e^(-a a) times another beyond. */
+static cab_kv erf_double(cab_kmath m, cab_kv x)
+{
+    cab_kv a = km_abs(m, x), z = km_mul(m, x, x), cap = km_f(m, 6), two = km_f(m, 2), t, far;
+    cab_kv near = km_fma(m, a, KM_POLY(m, z, erf_small_f64), a);
+    cab_kv small = km_lt(m, a, km_f(m, 1));
+
+    a = km_sel(m, km_lt(m, cap, a), cap, a);
     t = km_div(m, km_sub(m, a, two), km_add(m, a, two));
-    return km_mul(m, km_exp_normal(m, km_neg(m, km_mul(m, a, a))),
-                  KM_POLY(m, t, erf_large_f64));
+    far = km_mul(m, km_exp_normal(m, km_neg(m, km_mul(m, a, a))), KM_POLY(m, t, erf_large_f64));
+    far = km_sub(m, km_f(m, 1), far);
+    return km_sign_of(m, km_sel(m, small, near, far), x);
 }
 
 cab_kv cab_k_erf(cab_kir *k, cab_kv x)
 {
     cab_kmath m = km_of(k, x);
-    bool single = m.dt == CAB_DT_f32;
-    cab_kv a = km_abs(m, x), z = km_mul(m, x, x);
-    cab_kv p = single ? KM_POLY(m, z, erf_small_f32) : KM_POLY(m, z, erf_small_f64);
-    cab_kv near = km_fma(m, a, p, a);
-    cab_kv far = km_sub(m, km_f(m, 1), erfc_far(m, a));
-    cab_kv small = km_lt(m, a, km_f(m, single ? 0.921875 : 1));
 
-    return km_sign_of(m, km_sel(m, small, near, far), x);
+    return m.dt == CAB_DT_f32 ? erf_single(m, x) : erf_double(m, x);
 }
 
 /* ---- tests and sign ---- */

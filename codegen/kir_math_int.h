@@ -85,6 +85,9 @@ static inline cab_kv km_fbits(cab_kmath m, cab_kv x) { return cab_k_bitcast(m.k,
 /* sum coef[j] * x^j by Horner. */
 cab_kv km_poly(cab_kmath m, cab_kv x, const double *coef, int n);
 #define KM_POLY(m, x, table) km_poly((m), (x), (table), (int)(sizeof(table) / sizeof *(table)))
+/* Without its first coefficient, divided by x. */
+#define KM_POLY_REST(m, x, table)                                           \
+    km_poly((m), (x), (table) + 1, (int)(sizeof(table) / sizeof *(table)) - 1)
 /* |mag| with the sign of x; mag >= 0 or NaN. */
 cab_kv km_sign_of(cab_kmath m, cab_kv mag, cab_kv x);
 /* e^(x + lo) * 2^shift, lo (small, or -1) a correction of x; whole range. */

@@ -7,7 +7,8 @@
  * keeps the axes follow their operands; the rest is row-major, because every
  * reader copes with any order.  The zero padding of convolutions becomes a
  * halo around their input.  Products whose second operand has no free axis of
- * stride 1 get it permuted.  Graph inputs and constants stay as they are.
+ * stride 1 get it permuted, its rows apart by an odd number of cache lines.
+ * Graph inputs and constants stay as they are.
  */
 #include "passes/lower_int.h"
 #include <string.h>
@@ -36,6 +37,11 @@ static void set_layout(cab_graph *g, cab_value *v, const cab_layout *y)
         v->type.layout = cab_dup(g->arena, y, sizeof *y);
 }
 
+static bool same_perm(const cab_layout *a, const cab_layout *b)
+{
+    return b && a->rank == b->rank && !memcmp(a->perm, b->perm, (size_t)a->rank);
+}
+
 /* v in that order: itself, or a relayout of it put before the reader. */
 static cab_status in_order(layouts *q, cab_value *v, const cab_layout *y, cab_node *reader,
                            cab_value **out)
@@ -47,7 +53,7 @@ static cab_status in_order(layouts *q, cab_value *v, const cab_layout *y, cab_no
     if (cab_layout_same(&t, &v->type))
         return CAB_OK;
     cab_value *old = v->id < q->n_ids ? q->moved[v->id] : NULL;
-    if (old && cab_layout_same(&t, &old->type)) {
+    if (old && (cab_layout_same(&t, &old->type) || same_perm(y, old->type.layout))) {
         *out = old;
         return CAB_OK;
     }
@@ -198,6 +204,19 @@ static cab_status pad_conv(layouts *q, cab_node *n)
 }
 
 /* ---- products ---- */
+/* Rows whose distance is a multiple of a large power of two fall on few sets of
+ * the caches; a line between them spreads them.  A symbolic distance may be one
+ * any time (lengths often are), and gets the line always. */
+static void pad_rows(const cab_type *t, cab_layout *y)
+{
+    enum { LINE = 64, ALIAS = 1024 };
+    int last = y->perm[y->rank - 1], size = cab_dtype_bits(t->dtype) / 8;
+    const cab_dim *n = t->dims[last];
+
+    if (size > 0 && y->rank > 1 && (!cab_dim_is_const(n) || n->value * size % ALIAS == 0))
+        y->halo_hi[last] = LINE / size;
+}
+
 static cab_status order_dot(layouts *q, cab_node *n)
 {
     cab_value *b = n->in[1], *to;
@@ -210,12 +229,18 @@ static cab_status order_dot(layouts *q, cab_node *n)
             y.perm[k++] = (uint8_t)i;
     y.perm[k] = (uint8_t)axis;
     if (b->def && cab_op_is_view(b->def->op->id) && b->n_uses == 1 && !b->type.layout) {
+        pad_rows(&b->type, &y);
         set_layout(q->g, b, &y);
         return CAB_OK;
     }
     CAB_TRY(in_order(q, b, &y, n, &to));
-    if (to != b)
-        cab_node_set_in(n, 1, to);
+    if (to == b)
+        return CAB_OK;
+    if (to->n_uses == 0) {
+        pad_rows(&to->type, &y);
+        set_layout(q->g, to, &y);
+    }
+    cab_node_set_in(n, 1, to);
     return CAB_OK;
 }
 

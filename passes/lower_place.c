@@ -155,6 +155,16 @@ int cab_place_temp(cab_lower *l, const cab_type *t, const char *name)
     return cab_program_buffer(l->p, &b);
 }
 
+/* A product reads what it asked for and no further: what lies between its rows
+ * (pad_rows in layout.c) need not be zero. */
+static bool halo_is_read(const cab_value *v)
+{
+    for (const cab_use *u = v->uses; u; u = u->next)
+        if (!u->node || u->node->op->id != CAB_OP_dot)
+            return true;
+    return v->uses == NULL;
+}
+
 static int leaf_buffer(cab_lower *l, cab_value *v)
 {
     cab_buffer b = { .kind = CAB_BUFFER_CONST, .type = v->type, .name = value_name(l, v),
@@ -192,7 +202,9 @@ const cab_place *cab_place_of(cab_lower *l, cab_value *v)
     } else if (cab_const_node(v)) {
         whole_place(l, &v->type, leaf_buffer(l, v), &i->at);
     } else {
-        whole_place(l, &v->type, cab_place_temp(l, &v->type, value_name(l, v)), &i->at);
+        int temp = cab_place_temp(l, &v->type, value_name(l, v));
+        l->p->buffers.p[temp].zeroed &= halo_is_read(v);
+        whole_place(l, &v->type, temp, &i->at);
     }
     return &i->at;
 }

@@ -408,6 +408,25 @@ CASES = [
   r = ConstantOfShape<value = float[1] {-0.2}>(rs)
   y, h = GRU<hidden_size = 4, direction = "bidirectional">(x, w, r, , n)""",
      [[f(6, 2, 3), np.int32([6, 3])], [f(9, 2, 3), np.int32([1, 9])]], "int64[3] ws = {2, 12, 3}, int64[3] rs = {2, 12, 4}"),
+    ("an LSTM both ways with lengths, states and peepholes",
+     "(float[S, 2, 3] x, float[2, 16, 3] w, float[2, 16, 4] r, float[2, 32] b, int32[2] n, float[2, 2, 4] h0,"
+     " float[2, 2, 4] c0, float[2, 12] p) => (float[S, 2, 2, 4] y, float[2, 2, 4] h, float[2, 2, 4] c)",
+     """
+  y, h, c = LSTM<hidden_size = 4, direction = "bidirectional">(x, w, r, b, n, h0, c0, p)""",
+     [[f(s, 2, 3), f(2, 16, 3), f(2, 16, 4), f(2, 32), np.int32(n), f(2, 2, 4), f(2, 2, 4), f(2, 12)]
+      for s, n in ((7, [7, 2]), (12, [5, 12]))]),
+    ("a GRU both ways, its reset late", "(float[S, 3, 3] x, float[2, 12, 3] w, float[2, 12, 4] r, float[2, 24] b)"
+     " => (float[S, 2, 3, 4] y, float[2, 3, 4] h)", """
+  y, h = GRU<hidden_size = 4, direction = "bidirectional", linear_before_reset = 1>(x, w, r, b)""",
+     [[f(8, 3, 3), f(2, 12, 3), f(2, 12, 4), f(2, 24)]]),
+    ("an RNN both ways, its steps written out", "(float[3, 2, 3] x, float[2, 4, 3] w, float[2, 4, 4] r, int32[2] n)"
+     " => (float[3, 2, 2, 4] y, float[2, 2, 4] h)", """
+  y, h = RNN<hidden_size = 4, direction = "bidirectional">(x, w, r, , n)""",
+     [[f(3, 2, 3), f(2, 4, 3), f(2, 4, 4), np.int32([1, 3])]]),
+    ("an RNN whose ways have other activations", "(float[S, 2, 3] x, float[2, 4, 3] w, float[2, 4, 4] r, int32[2] n)"
+     " => (float[S, 2, 2, 4] y, float[2, 2, 4] h)", """
+  y, h = RNN<hidden_size = 4, direction = "bidirectional", activations = ["Tanh", "Relu"]>(x, w, r, , n)""",
+     [[f(6, 2, 3), f(2, 4, 3), f(2, 4, 4), np.int32([4, 6])]]),
 ]
 
 

@@ -27,7 +27,7 @@ static const struct function {
     { "exp", cab_k_exp, expl, { 1, 1 }, -104, 89, 1e3 },
     { "log", cab_k_log, logl, { 1, 1 }, 0.25, 4, HUGE_VAL },
     { "tanh", cab_k_tanh, tanhl, { 2, 2 }, -10, 10, HUGE_VAL },
-    { "erf", cab_k_erf, erfl, { 1.5, 1.5 }, -6, 6, HUGE_VAL },
+    { "erf", cab_k_erf, erfl, { 2, 1.5 }, -6, 6, HUGE_VAL },
     { "sin", cab_k_sin, sinl, { 0.51, 2 }, -1e5, 1e5, 0x1p40 },
     { "cos", cab_k_cos, cosl, { 0.51, 2 }, -1e5, 1e5, 0x1p40 },
     { "tan", cab_k_tan, tanl, { 0.51, 4 }, -1e5, 1e5, 0x1p40 },

@@ -77,8 +77,10 @@ r_exp, r_trig = "0.3475", "0.62"
 fit("exp_f32", exp2, lambda r: r ** 2, "-" + r_exp, r_exp, 4, 24)
 fit("log_f32", log2, lambda f: abs(f), "-0.33334", "0.33334", 8, 24)
 fit("tanh_f32", tanhz, lambda z: z, 0, "0.3026", 4, 24)
-fit("erf_small_f32", erfz, lambda z: mp.mpf(1), 0, "0.85", 6, 24)
-fit("erf_large_f32", lambda x: mp.log(mp.erfc(x)), mp.erfc, "0.9", "4.0", 7, 24)
+fit("exp2_f32", over(lambda r: (mp.mpf(2) ** r - 1) / r, mp.log(2)), lambda r: mp.mpf(1),
+    "-0.502", "0.502", 5, 24)
+fit("erf_log2_f32", lambda a: mp.log(mp.erfc(a), 2) / a,
+    lambda a: mp.erfc(a) * mp.log(2) * a / mp.erf(a), "1e-6", "4.0", 8, 24)
 # f32 argument, f64 arithmetic
 fit("sin_short", sinz, lambda z: z, 0, r_trig, 3, 53)
 fit("cos_short", cosz, lambda z: z ** 2, 0, r_trig, 3, 53)

@@ -56,33 +56,55 @@ static bool axis_is(const cab_spec *s, int axis, cab_axis_kind kind)
     return axis >= 0 && axis < s->n_axes && s->axis[axis].kind == kind;
 }
 
-/* Schedules may come from files one day: what would break the generator is
- * refused, what is merely slow is not. */
-static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d)
+/* A product walks columns of b alone and rows of a alone, each axis once. */
+static bool product_axes_fit(const cab_spec *s, const cab_sched *c)
+{
+    cab_contraction k;
+
+    if (c->n_block <= 0 || !cab_contraction_find(s, &k))
+        return true;
+    if (c->swap)
+        cab_contraction_swap(s, &k);
+    return (k.n >> c->n_axis & 1) &&
+           (k.m ? c->m_axis >= 0 && c->m_axis < s->n_axes && (k.m >> c->m_axis & 1) : c->mr <= 1);
+}
+
+/* What does not fit, in a word; NULL: it does. */
+static const char *misfit(const cab_spec *s, const cab_sched *c)
 {
     int64_t rows = c->mr > 1 ? c->mr : 1, cols = c->nv > 1 ? c->nv : 1;
-    int64_t width = cols * c->lanes;
+    int64_t width = cols * c->lanes, parts = (int64_t)c->unroll + 1;
     bool vector = c->lanes > 1, par = vector && axis_is(s, c->vec_axis, CAB_AXIS_PAR);
-    cab_where w = { .node = s->name };
-    const char *why = NULL;
     cab_contraction k;
 
     if (vector && (c->vec_axis < 0 || c->vec_axis >= s->n_axes ||
                    c->lanes > CAB_KIR_MAX_LANES || (c->lanes & (c->lanes - 1))))
-        why = "lanes";
-    else if (rows > 1 && (!axis_is(s, c->m_axis, CAB_AXIS_PAR) || (par && c->m_axis == c->vec_axis)))
-        why = "m_axis";
-    else if (rows * (par ? cols : 1) > CAB_GEN_TILE || c->unroll < 0 ||
-             rows * (par ? cols : c->unroll + 1) > CAB_GEN_TILE)
-        why = "tile";
-    else if (c->turn && (vector || !axis_is(s, c->n_axis, CAB_AXIS_PAR) || c->n_axis == c->m_axis))
-        why = "turn";
-    else if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
-        why = "n_block";
-    else if (c->row_stores && (rows < 2 || c->n_block <= 0 || !cab_contraction_find(s, &k)))
-        why = "row_stores";
-    else if (c->task_axes < 0 || c->task_block < 0 || c->ku < 0 || c->ku > CAB_GEN_TILE)
-        why = "counts";
+        return "lanes";
+    if (rows > 1 && (!axis_is(s, c->m_axis, CAB_AXIS_PAR) || (par && c->m_axis == c->vec_axis)))
+        return "m_axis";
+    if (rows * (par ? cols : 1) > CAB_GEN_TILE || c->unroll < 0 ||
+        rows * (par ? cols : parts) > CAB_GEN_TILE)
+        return "tile";
+    if (c->turn && (vector || !axis_is(s, c->n_axis, CAB_AXIS_PAR) || c->n_axis == c->m_axis))
+        return "turn";
+    if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
+        return "n_block";
+    if (!product_axes_fit(s, c))
+        return "axes of the product";
+    if (c->row_stores && (rows < 2 || c->n_block <= 0 || !cab_contraction_find(s, &k)))
+        return "row_stores";
+    if (c->task_axes < 0 || c->task_block < 0 || c->ku < 0 || c->ku > CAB_GEN_TILE)
+        return "counts";
+    return NULL;
+}
+
+/* Schedules may come from files: what would break the generator is refused,
+ * what is merely slow is not. */
+cab_status cab_sched_check(const cab_spec *s, const cab_sched *c, cab_diag *d)
+{
+    cab_where w = { .node = s->name };
+    const char *why = misfit(s, c);
+
     if (!why)
         return CAB_OK;
     return cab_fail(d, CAB_EINVAL, &w, "the schedule does not fit: %s", why);
@@ -317,7 +339,7 @@ cab_status cab_generate(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     const cab_dim *n_tasks;
 
     CAB_TRY(check_dtypes(a, s, d));
-    CAB_TRY(check_sched(s, sched, d));
+    CAB_TRY(cab_sched_check(s, sched, d));
     cab_gen *g = create(a, s, sched, t, name, d);
     bool contract = sched->n_block > 0 && cab_contraction_find(s, &c);
     bool packed = false;

@@ -88,7 +88,7 @@ const char *cab_sched_parse(cab_arena *a, const char **p, cab_sched *out)
     while (**p && **p != '}' && **p != '\r' && **p != '\n') {
         if ((why = parse_field(a, p, out)))
             return why;
-        if (**p != ' ' && **p != '\t' && **p != '}')
+        if (!strchr(" \t\r\n}", **p))         /* its end too */
             return "blanks part the numbers of a schedule";
         *p = blanks(*p);
     }

@@ -227,12 +227,17 @@ cab_status cab_tuning_parse(cab_arena *a, const char *text, cab_tuning **out, ca
 
 /* ---- using ---- */
 
+/* Its number + 1. */
+static const void *entry_of(const cab_tuning *t, const char *target, const char *key)
+{
+    return cab_map_gets(t->last, cab_printf(t->arena, "%s %s", target, key));
+}
+
 cab_status cab_tuning_choose(cab_tuning *t, const cab_spec *s, const cab_target *target,
                              const bool *constant, cab_sched *sched, cab_diag *d)
 {
     const char *line = target_line(t->arena, target);
-    uintptr_t n = (uintptr_t)cab_map_gets(
-        t->last, cab_printf(t->arena, "%s %s", line, key_of(t->arena, s, constant)));
+    uintptr_t n = (uintptr_t)entry_of(t, line, key_of(t->arena, s, constant));
     entry *e = n ? &t->entries.p[n - 1] : NULL;
     cab_where w = { .file = FILE_NAME, .line = e ? e->line : 0 };
 
@@ -252,6 +257,8 @@ void cab_tuning_report(const cab_tuning *t, cab_diag *d)
 
     for (size_t i = 0; i < t->entries.n; i++) {
         const entry *e = &t->entries.p[i];
+        if ((uintptr_t)entry_of(t, e->target, e->key) != i + 1)
+            continue;          /* a later line is in its place */
         mine += cab_map_gets(t->asked, e->target) != NULL;
         used += e->used;
         all++;

@@ -75,7 +75,7 @@ typedef struct cab_tune_options {
     const cab_tensor_view *inputs;     /* of the runs */
     const cab_model_options *load;     /* NULL = default */
     int threads;               /* of a run; 0 = all */
-    double seconds;            /* to take about that long; 0 = 20 */
+    double seconds;            /* to take about that long; 0 = 40 */
     void (*progress)(void *user, const char *line);
     void *progress_user;
 } cab_tune_options;

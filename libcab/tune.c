@@ -19,7 +19,7 @@
 #define AGAIN 0.02             /* or in the second */
 #define LEAST_SHARE 0.002      /* kernels below that part of a run are left alone */
 #define LEAST_NS 30
-enum { MIN_RUNS = 4, MAX_RUNS = 60, MAX_CANDIDATES = 32 };
+enum { SECONDS = 40, MIN_RUNS = 4, MAX_RUNS = 60, MAX_CANDIDATES = 32 };
 
 typedef struct kernel {
     const char *name, *key;
@@ -53,7 +53,7 @@ typedef struct tuner {
     int *kernel_of;            /* event -> kernel, -1 = none */
     form plain, other;         /* untuned; what is compared with it */
     double run_ms, compile_ms;
-    int64_t end;               /* when to be done with measuring */
+    int64_t start, end;        /* when to be done with measuring */
 } tuner;
 
 static void say(const tuner *t, const char *text)
@@ -395,13 +395,22 @@ static void put_changes(const tuner *t, cab_buf *text, cab_tuned *out)
     }
 }
 
+/* The last quarter is for what won; candidates that are left are the least likely. */
+static bool late(const tuner *t)
+{
+    bool yes = cab_now_ns() > t->start + (t->end - t->start) / 4 * 3;
+    if (yes)
+        say(t, "the time for rounds is over");
+    return yes;
+}
+
 static cab_status measure(tuner *t, cab_tuned *out)
 {
     cab_buf text = cab_buf_on(t->arena);
     CAB_TRY(find_candidates(t));
     CAB_TRY(know_launches(t));
     int most = most_candidates(t);
-    for (int k = 1; k < most; k++) {
+    for (int k = 1; k < most && !late(t); k++) {
         say(t, cab_printf(t->arena, "round %d of %d", k, most - 1));
         CAB_TRY(round_of(t, k, most - k));
     }
@@ -445,7 +454,8 @@ cab_status cab_tune(const cab_compiler *c, const cab_source *s, cab_model *untun
     t.arena = cab_arena_create(&t.mem);
     if (!t.arena)
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    t.end = cab_now_ns() + (int64_t)((o->seconds > 0 ? o->seconds : 20) * 1e9);
+    t.start = cab_now_ns();
+    t.end = t.start + (int64_t)((o->seconds > 0 ? o->seconds : SECONDS) * 1e9);
     cab_status status = guarded(&t, out);
     close_other(&t);
     cab_session_destroy(t.plain.session);

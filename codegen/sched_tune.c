@@ -14,6 +14,7 @@
 
 enum {
     MOST_TILES = 5,
+    MIN_TASKS = 8,
     CODE = 1024                /* most multiplications or so that stand in a body */
 };
 
@@ -76,20 +77,30 @@ static int first_row_axis(const cab_contraction *k, int m_axis)
     return m_axis;
 }
 
+/* What the last axis of tasks walks. */
+typedef enum tasks { OF_BATCHES, OF_COLUMNS, OF_ROWS } tasks;
+
+static tasks tasks_of(const list *l, const cab_sched *c)
+{
+    uint32_t outer = cab_sched_par(l->s) & ~l->k.m & ~(1u << c->n_axis);
+    int n = __builtin_popcount(outer);
+
+    return c->task_axes <= n ? OF_BATCHES : c->task_axes == n + 1 ? OF_COLUMNS : OF_ROWS;
+}
+
 /* The base with that tile; blocks stay about as large. */
 static cab_sched tiled(const list *l, int mr, int nv, int lanes)
 {
     cab_sched c = l->base;
-    bool rows_block = l->k.m && c.task_block != c.n_block &&
-                      first_row_axis(&l->k, c.m_axis) == c.m_axis;
+    tasks of = tasks_of(l, &c);
 
     c.mr = mr;
     c.nv = nv;
     c.lanes = lanes;
     c.n_block = round_up(c.n_block, nv * lanes);
-    if (rows_block)
+    if (of == OF_ROWS && first_row_axis(&l->k, c.m_axis) == c.m_axis)
         c.task_block = round_up(c.task_block, mr);
-    else if (l->base.task_block == l->base.n_block)
+    if (of == OF_COLUMNS)
         c.task_block = c.n_block;
     c.row_stores = c.row_stores && mr > 1;
     return c;
@@ -162,10 +173,30 @@ static void add_row_axes(list *l)
         c.m_axis = i;
         if (c.mr > rows)
             c.mr = (int)rows;
-        if (first_row_axis(&l->k, i) != first_row_axis(&l->k, l->base.m_axis))
+        if (tasks_of(l, &c) == OF_ROWS &&
+            first_row_axis(&l->k, i) != first_row_axis(&l->k, l->base.m_axis))
             c.task_block = round_up((int64_t)cab_sched_extent(l->s, first_row_axis(&l->k, i)), 1);
         c.row_stores = c.row_stores && c.mr > 1;
         add(l, &c);
+    }
+}
+
+/* Tasks of another size: not so large that a few threads would wait for the
+ * last one, whatever a single thread says. */
+static void add_task_blocks(list *l)
+{
+    static const int quarters[] = { 2, 8, 16, 1 };
+    cab_sched c = l->base;
+    int first = first_row_axis(&l->k, c.m_axis);
+    bool rows = tasks_of(l, &c) == OF_ROWS;
+    uint32_t outer = cab_sched_par(l->s) & ~l->k.m & ~(1u << c.n_axis);
+    double steps = rows ? cab_sched_extent(l->s, first) : cab_sched_points(l->s, outer);
+
+    for (size_t i = 0; i < sizeof quarters / sizeof *quarters && tasks_of(l, &c) != OF_COLUMNS; i++) {
+        c.task_block = round_up((int64_t)l->base.task_block * quarters[i] / 4,
+                                rows && first == c.m_axis ? c.mr : 1);
+        if (steps / c.task_block >= (rows ? 2 : MIN_TASKS))
+            add(l, &c);
     }
 }
 
@@ -173,15 +204,8 @@ static void add_blocks(list *l)
 {
     cab_sched c = l->base;
     int width = c.nv * c.lanes, n = (int)cab_sched_extent(l->s, c.n_axis);
-    int of = l->k.m && first_row_axis(&l->k, c.m_axis) == c.m_axis ? c.mr : 1;
 
-    if (l->k.m && c.task_block != c.n_block) {
-        c.task_block = round_up((int64_t)l->base.task_block * 2, of);
-        add(l, &c);
-        c.task_block = round_up(l->base.task_block / 2, of);
-        add(l, &c);
-        c.task_block = l->base.task_block;
-    }
+    add_task_blocks(l);
     c.n_block = round_up(l->base.n_block / 2, width);
     add(l, &c);
     c.n_block = round_up(l->base.n_block < n ? (int64_t)l->base.n_block * 2 : n, width);

@@ -82,7 +82,9 @@ typedef struct cab_tune_options {
 typedef struct cab_tuned {
     char *record;              /* for cab_compiler.tuning; the caller frees it */
     int kernels, changed;
-    double untuned_ms, tuned_ms;       /* least times of a run, as measured in turns */
+    double untuned_ms, tuned_ms;       /* least times of a run */
+    double ratio;              /* tuned to untuned: the median of runs next to each other */
+    double saved_ms;           /* by the kernels that changed: steadier than the difference */
 } cab_tuned;
 /* Measures kernels of the model by other schedules; untuned was made by c from s. */
 cab_status cab_tune(const cab_compiler *c, const cab_source *s, cab_model *untuned,

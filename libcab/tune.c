@@ -5,10 +5,11 @@
  * Kernels are timed where they run: in the model, with its data and the caches
  * as the kernels before left them.  Round k compiles the model with the k-th
  * candidate of every kernel at once; runs of that and of the untuned model take
- * turns, and for every launch the least time of each counts, since what a
- * neighbour on the machine does only ever adds.  A candidate must win by more
- * than NOISE, win again in a round of winners alone, and the whole must be
- * faster and give the results of the untuned model, else nothing is changed.
+ * turns.  A candidate must win by more than NOISE twice over: by the least times
+ * of its launches, since what a neighbour on the machine does only ever adds,
+ * and by the median of what two runs next to each other say.  Then it must win
+ * again in a round of winners alone, and the whole must not be slower and give the
+ * results of the untuned model, else nothing is changed.
  */
 #include "libcab/libcab_int.h"
 #include <math.h>
@@ -17,6 +18,7 @@
 
 #define NOISE 0.03             /* a smaller gain in the first measurement is none, */
 #define AGAIN 0.02             /* or in the second */
+#define SLOWER 0.01            /* the whole may seem so much slower */
 #define LEAST_SHARE 0.002      /* kernels below that part of a run are left alone */
 #define LEAST_NS 30
 enum { SECONDS = 40, MIN_RUNS = 4, MAX_RUNS = 60, MAX_CANDIDATES = 32 };
@@ -36,7 +38,8 @@ typedef struct form {
     cab_session *session;
     cab_tensor_view *out;
     double *least;             /* per event, ns; of the present round */
-    double whole;
+    double *now;               /* per kernel, ns of the last run */
+    double whole, last;        /* ns of the shortest and of the last run */
 } form;
 
 typedef struct tuner {
@@ -52,6 +55,8 @@ typedef struct tuner {
     size_t n_events;
     int *kernel_of;            /* event -> kernel, -1 = none */
     form plain, other;         /* untuned; what is compared with it */
+    int n_pairs;               /* of runs, in the present round: */
+    double *ratio;             /* per pair: other to plain of every kernel, then of the whole */
     double run_ms, compile_ms;
     int64_t start, end;        /* when to be done with measuring */
 } tuner;
@@ -145,8 +150,8 @@ static cab_status one_run(tuner *t, form *f)
     int64_t from = cab_now_ns();
     if (cab_session_run(f->session, t->o->inputs, f->out, &e) != CAB_RT_OK)
         return story(t, &e);
-    double ns = (double)(cab_now_ns() - from);
-    f->whole = f->whole && f->whole < ns ? f->whole : ns;
+    f->last = (double)(cab_now_ns() - from);
+    f->whole = f->whole && f->whole < f->last ? f->whole : f->last;
     return CAB_OK;
 }
 
@@ -156,8 +161,13 @@ static void take_trace(const tuner *t, form *f)
     const cab_trace_event *e;
     size_t n;
     cab_session_trace(f->session, &e, &n);
-    for (size_t i = 0; n == t->n_events && i < n; i++)
-        f->least[i] = f->least[i] && f->least[i] < (double)e[i].ns ? f->least[i] : (double)e[i].ns;
+    memset(f->now, 0, t->kernels.n * sizeof *f->now);
+    for (size_t i = 0; n == t->n_events && i < n; i++) {
+        double ns = (double)e[i].ns;
+        f->least[i] = f->least[i] && f->least[i] < ns ? f->least[i] : ns;
+        if (t->kernel_of[i] >= 0)
+            f->now[t->kernel_of[i]] += ns;
+    }
 }
 
 static cab_status open_session(tuner *t, form *f, bool trace)
@@ -169,6 +179,7 @@ static cab_status open_session(tuner *t, form *f, bool trace)
     f->whole = 0;
     f->out = CAB_NEW_N(t->arena, cab_tensor_view, cab_model_output_count(f->model) + 1);
     f->least = CAB_NEW_N(t->arena, double, t->n_events + 1);
+    f->now = CAB_NEW_N(t->arena, double, t->kernels.n + 1);
     if (cab_session_create(f->model, &so, &f->session, &e) != CAB_RT_OK)
         return story(t, &e);
     return one_run(t, f);      /* memory, caches */
@@ -184,8 +195,34 @@ static cab_status open_other(tuner *t, const char *text)
     return open_session(t, &t->other, true);
 }
 
+static void keep_pair(tuner *t)
+{
+    size_t n = t->kernels.n;
+    double *to = t->ratio + (size_t)t->n_pairs++ * (n + 1);
+    for (size_t k = 0; k < n; k++)
+        to[k] = t->plain.now[k] > 0 ? t->other.now[k] / t->plain.now[k] : 1;
+    to[n] = t->other.last / t->plain.last;
+}
+
+static int ascending(const void *pa, const void *pb)
+{
+    double a = *(const double *)pa, b = *(const double *)pb;
+    return (a > b) - (a < b);
+}
+
+/* Of kernel k; of the whole: their number. */
+static double median_ratio(const tuner *t, size_t k)
+{
+    double of[MAX_RUNS];
+    for (int i = 0; i < t->n_pairs; i++)
+        of[i] = t->ratio[(size_t)i * (t->kernels.n + 1) + k];
+    qsort(of, (size_t)t->n_pairs, sizeof *of, ascending);
+    return t->n_pairs ? of[t->n_pairs / 2] : 1;
+}
+
 static cab_status take_turns(tuner *t, int runs, bool trace)
 {
+    t->n_pairs = 0;
     memset(t->plain.least, 0, t->n_events * sizeof *t->plain.least);
     t->plain.whole = t->other.whole = 0;
     for (int i = 0; i < 2 * runs; i++) {
@@ -193,6 +230,8 @@ static cab_status take_turns(tuner *t, int runs, bool trace)
         CAB_TRY(one_run(t, now));
         if (trace)
             take_trace(t, now);
+        if (i & 1)
+            keep_pair(t);
     }
     return CAB_OK;
 }
@@ -264,9 +303,11 @@ static times per_kernel(const tuner *t)
     return x;
 }
 
-static double gain_of(double plain, double other, double noise)
+static double gain_of(const tuner *t, const times *x, size_t k, double noise)
 {
+    double plain = x->plain[k], other = x->other[k];
     double gain = plain > 0 && other > 0 ? 1 - other / plain : 0;
+    gain = fmin(gain, 1 - median_ratio(t, k));
     return gain > noise && plain - other > LEAST_NS ? gain : 0;
 }
 
@@ -282,7 +323,7 @@ static void take_gains(tuner *t, int which)
     times x = per_kernel(t);
     for (size_t i = 0; i < t->kernels.n; i++) {
         kernel *k = &t->kernels.p[i];
-        double gain = which < k->n ? gain_of(x.plain[i], x.other[i], NOISE) : 0;
+        double gain = which < k->n ? gain_of(t, &x, i, NOISE) : 0;
         if (gain > k->gain) {
             k->best = which;
             k->gain = gain;
@@ -311,7 +352,7 @@ static cab_status confirm(tuner *t)
     times x = per_kernel(t);
     for (size_t i = 0; i < t->kernels.n; i++) {
         kernel *k = &t->kernels.p[i];
-        k->gain = k->best ? gain_of(x.plain[i], x.other[i], AGAIN) : 0;
+        k->gain = k->best ? gain_of(t, &x, i, AGAIN) : 0;
         k->best = k->gain > 0 ? k->best : 0;
         k->ns = x.plain[i];
     }
@@ -329,8 +370,9 @@ static cab_status compare(tuner *t, cab_tuned *out)
     CAB_TRY(take_turns(t, runs_for(t, 1), false));
     out->untuned_ms = t->plain.whole / 1e6;
     out->tuned_ms = t->other.whole / 1e6;
+    out->ratio = median_ratio(t, t->kernels.n);
     close_other(t);
-    if (same && out->tuned_ms < 1.01 * out->untuned_ms)
+    if (same && out->ratio < 1 + SLOWER)
         return CAB_OK;
     say(t, same ? "the whole is no faster: nothing is changed"
                 : "the whole gives other results: nothing is changed");
@@ -389,6 +431,7 @@ static void put_changes(const tuner *t, cab_buf *text, cab_tuned *out)
         if (!k->best)
             continue;
         out->changed++;
+        out->saved_ms += k->ns * k->gain / 1e6;
         cab_buf_printf(text, "# %s: %.1f us a run, %.1f %% less than by %s\n", k->name, k->ns / 1e3 *
                        (1 - k->gain), 100 * k->gain, k->sched[0]);
         put(text, k, k->best);
@@ -409,6 +452,7 @@ static cab_status measure(tuner *t, cab_tuned *out)
     cab_buf text = cab_buf_on(t->arena);
     CAB_TRY(find_candidates(t));
     CAB_TRY(know_launches(t));
+    t->ratio = CAB_NEW_N(t->arena, double, MAX_RUNS * (t->kernels.n + 1));
     int most = most_candidates(t);
     for (int k = 1; k < most && !late(t); k++) {
         say(t, cab_printf(t->arena, "round %d of %d", k, most - 1));

@@ -352,7 +352,7 @@ static void check_tune(void)
     cab_source s = { .path = digits };
     float image[64] = { [11] = 16, [19] = 16, [27] = 16 };
     cab_tensor_view in = { .dtype = 1, .rank = 4, .dims = { 1, 1, 8, 8 }, .data = image, .bytes = sizeof image };
-    cab_tune_options o = { .inputs = &in, .threads = 1, .seconds = 1, .progress = count, .progress_user = &o };
+    cab_tune_options o = { .inputs = &in, .threads = 1, .seconds = 5, .progress = count, .progress_user = &o };
     cab_model *m;
     cab_tuned r;
     CHECK_EQ(cab_compiler_jit(&c, &s, NULL, &m, NULL, &diag), CAB_OK);

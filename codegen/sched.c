@@ -357,7 +357,8 @@ cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *c
     return c;
 }
 
-void cab_sched_along(const cab_spec *s, const cab_target *t, int axis, cab_sched *out)
+void cab_sched_along(const cab_spec *s, const cab_target *t, const bool *constant, int axis,
+                     cab_sched *out)
 {
     cab_sched c = { .vec_axis = axis };
     cab_mark m = cab_arena_mark(s->arena);
@@ -371,6 +372,7 @@ void cab_sched_along(const cab_spec *s, const cab_target *t, int axis, cab_sched
         choose_turn(s, &c);
         choose_tasks(s, &c, cost(s, -1, 1));
     }
+    (void)constant;
     cab_arena_release(s->arena, m);
     *out = c;
 }

@@ -38,8 +38,8 @@ bool cab_sched_allowed(const cab_spec *s, const bool *constant, const cab_sched 
 
     if (cab_sched_check(s, c, NULL) != CAB_OK || tile * (ku > parts ? ku : parts) > CODE)
         return false;
-    if (!c->pack_b || c->n_block <= 0 || !cab_contraction_find(s, &k))
-        return !c->pack_b;
+    if (!c->pack_b || !cab_contraction_find(s, &k))
+        return true;           /* nothing is packed */
     if (c->swap)
         cab_contraction_swap(s, &k);
     return constant && constant[s->views.p[k.b].operand];
@@ -252,7 +252,7 @@ static void add_axes(list *l)
         cab_sched c;
         if ((l->base.lanes > 1 && i == l->base.vec_axis) || (i < 0 && l->base.lanes <= 1))
             continue;
-        cab_sched_along(l->s, l->t, i, &c);
+        cab_sched_along(l->s, l->t, l->constant, i, &c);
         if (i < 0 || c.lanes > 1)
             add(l, &c);
     }

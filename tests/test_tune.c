@@ -189,7 +189,7 @@ static void check_misfits(void)
     static const char *const bad[] = {
         "lanes=3", "lanes=8 vec_axis=7", "mr=4 m_axis=2", "mr=8 nv=9 lanes=8 vec_axis=1", "mr=64 unroll=2",
         "turn=1 mr=4 n_axis=2", "mr=4 lanes=8 vec_axis=1 n_block=32", "lanes=8 vec_axis=1 n_axis=1 n_block=20",
-        "row_stores=1", "pack_b=1", "ku=64 mr=28 nv=2 lanes=8 vec_axis=1",
+        "row_stores=1", "ku=64 mr=28 nv=2 lanes=8 vec_axis=1",
         "mr=4 lanes=8 vec_axis=1 n_axis=1 n_block=32 swap=1",              /* a has no columns of its own */
         "mr=4 m_axis=1 lanes=8 vec_axis=1 n_axis=1 n_block=32",            /* rows and columns are one axis */
     };

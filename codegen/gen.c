@@ -69,6 +69,18 @@ static bool product_axes_fit(const cab_spec *s, const cab_sched *c)
            (k.m ? c->m_axis >= 0 && c->m_axis < s->n_axes && (k.m >> c->m_axis & 1) : c->mr <= 1);
 }
 
+/* Vectors do not cross from one panel of a packed operand to the next: tasks
+ * of maps cut the vector axis, their innermost level, between vectors. */
+static bool cuts_panels(const cab_spec *s, const cab_sched *c, int64_t width)
+{
+    int par = 0, split = c->task_axes > 0 ? c->task_axes : 1;
+    int64_t block = c->task_block > 0 ? c->task_block : 1;
+
+    for (int i = 0; i < s->n_axes; i++)
+        par += s->axis[i].kind == CAB_AXIS_PAR;
+    return c->pack_b && !c->n_block && split >= par && block % width;
+}
+
 /* What does not fit, in a word; NULL: it does. */
 static const char *misfit(const cab_spec *s, const cab_sched *c)
 {
@@ -89,6 +101,8 @@ static const char *misfit(const cab_spec *s, const cab_sched *c)
         return "turn";
     if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
         return "n_block";
+    if (par && cuts_panels(s, c, width))
+        return "task_block";
     if (!product_axes_fit(s, c))
         return "axes of the product";
     if (c->row_stores && (rows < 2 || c->n_block <= 0 || !cab_contraction_find(s, &k)))
@@ -341,15 +355,15 @@ cab_status cab_generate(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     CAB_TRY(check_dtypes(a, s, d));
     CAB_TRY(cab_sched_check(s, sched, d));
     cab_gen *g = create(a, s, sched, t, name, d);
-    bool contract = sched->n_block > 0 && cab_contraction_find(s, &c);
+    bool product = cab_contraction_find(s, &c), contract = product && sched->n_block > 0;
     bool packed = false;
 
-    if (contract && sched->swap)
+    if (product && sched->swap)
         cab_contraction_swap(s, &c);
-    if (contract && sched->pack_b &&
-        (packed = cab_contraction_pack(s, &c, sched->n_axis, &pack) &&
+    if (product && sched->pack_b && sched->lanes > 1 &&
+        (packed = cab_contraction_pack(s, &c, sched->vec_axis, &pack) &&
                   sched->lanes <= pack.dims[pack.lo]))
-        cab_gen_use_packed(g, &c, sched->n_axis, &pack);
+        cab_gen_use_packed(g, &c, sched->vec_axis, &pack);
     g->masks |= packed;        /* single columns do not walk panels */
     begin(g);
     if (contract)

@@ -11,6 +11,8 @@
 typedef struct cab_target {
     const char *triple, *cpu, *features;   /* as LLVM wants them */
     int vector_bytes;          /* 64, 32, 16 */
+    int fma_bytes;             /* no wider multiply-adds have a higher rate: 32 where those of 64
+                                  bytes run as two halves */
     int n_vector_regs;         /* 32 or 16 */
     bool fma;
     int64_t l1_bytes, l2_bytes;
@@ -30,8 +32,8 @@ typedef struct cab_sched {
     int task_block;            /* steps of the innermost task axis per task */
     int n_block;               /* contraction: columns per task; n runs outside the m axes */
     int turn;                  /* 1: transposing map: rows of m_axis outside n_axis, scalar */
-    int swap;                  /* 1: the second factor is a (rows), the first b */
-    int pack_b;                /* 1: constant operand b is packed in panels */
+    int swap;                  /* 1: of a product, the second factor is a (rows), the first b */
+    int pack_b;                /* 1: the constant factor b is packed in panels along vec_axis */
     int row_stores;            /* contraction: costly stores run row by row, in a loop */
     int stage_rows;            /* row kernels: keep the row's expensive values in the result */
     int ir_passes;             /* 1: early-cse and licm run on the kernel */

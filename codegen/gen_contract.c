@@ -133,7 +133,7 @@ bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axi
     p->hi = p->n_dims;
     pack_dim(p, (p->bound + width - 1) / width, v->at.coef[n_axis]->value * width);
     for (int i = 0; i < s->n_axes; i++)
-        if (s->axis[i].kind == CAB_AXIS_RED && v->at.coef[i])
+        if (s->axis[i].kind == CAB_AXIS_RED && i != n_axis && v->at.coef[i])
             pack_dim(p, s->axis[i].extent->value, v->at.coef[i]->value);
     p->lo = p->n_dims;
     pack_dim(p, width, v->at.coef[n_axis]->value);
@@ -145,8 +145,10 @@ void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const 
 {
     const cab_view *v = &g->s->views.p[c->b];
     cab_gen_affine *f = &g->affines[g->view_affine[c->b]];
-    int64_t stride[8], width = (int64_t)(g->sched->nv > 1 ? g->sched->nv : 1) * g->sched->lanes;
-    int d = 0;
+    const cab_sched *sc = g->sched;
+    bool along = g->s->axis[n_axis].kind == CAB_AXIS_RED;
+    int cols = along ? sc->unroll : sc->nv, d = 0;
+    int64_t stride[8], width = (int64_t)(cols > 1 ? cols : 1) * sc->lanes;
 
     stride[p->n_dims - 1] = 1;
     for (int i = p->n_dims - 1; i > 0; i--)
@@ -165,7 +167,9 @@ void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const 
     g->packed.coef[n_axis] = cab_dim_const(g->dims, 1);
     g->panels = (cab_gen_panels){ .axis = n_axis, .cols = p->dims[p->lo], .stride = stride[p->hi] };
     g->panels.more = p->bound > width;
-    g->panels.whole = !g->panels.more || width % p->dims[p->lo] == 0;
+    /* What rounds of several vectors leave of a sum may start inside a panel. */
+    g->panels.whole = along ? sc->lanes % p->dims[p->lo] == 0
+                            : !g->panels.more || width % p->dims[p->lo] == 0;
     g->panels.inside = g->panels.cols % width == 0;
     f->f = &g->packed;
     f->packed = true;

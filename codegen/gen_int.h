@@ -147,9 +147,9 @@ typedef struct cab_contraction {
 bool cab_contraction_find(const cab_spec *s, cab_contraction *out);
 /* Exchanges the roles of a and b. */
 void cab_contraction_swap(const cab_spec *s, cab_contraction *c);
-/* The packed form of view b with columns n_axis, the same for every target
- * and tile; false when it cannot be packed (being constant is the caller's
- * knowledge). */
+/* The packed form of view b with columns n_axis (of either kind: the vector
+ * axis of the kernel), the same for every target and tile; false when it
+ * cannot be packed (being constant is the caller's knowledge). */
 bool cab_contraction_pack(const cab_spec *s, const cab_contraction *c, int n_axis,
                           cab_pack *out);
 /* Makes g read view b from its packed form; before anything is emitted. */

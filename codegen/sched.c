@@ -14,7 +14,8 @@
 
 enum {
     TASK_COST = 20000,         /* vector instructions worth a task */
-    MANY_STAGES = 16
+    MANY_STAGES = 16,
+    SUM_ROWS = 4               /* rows of a sum of products along the lanes */
 };
 
 double cab_sched_extent(const cab_spec *s, int axis)
@@ -51,6 +52,7 @@ typedef struct survey {
     const cab_spec *s;
     cab_map *seen;
     int axis;                  /* the vector axis asked about */
+    int packed;                /* view that is packed along it, -1 = none */
     double weight;             /* arithmetic per point */
     double unit, strided;      /* accesses by kind, per point */
     int bytes;                 /* widest value computed */
@@ -76,7 +78,7 @@ static void survey_view(survey *v, int view)
     v->weight += 2 * w->n_guards;
     for (int i = 0; i < w->n_loaded; i++)
         strided |= cab_gen_expr_axes(v->s, w->loaded[i].index) >> v->axis & 1;
-    *(strided ? &v->strided : &v->unit) += 1;
+    *(strided && view != v->packed ? &v->strided : &v->unit) += 1;
 }
 
 static void survey_expr(survey *v, const cab_expr *e)
@@ -95,10 +97,11 @@ static void survey_expr(survey *v, const cab_expr *e)
         survey_expr(v, e->arg[i]);
 }
 
-static survey survey_stage(const cab_spec *s, int stage, int axis)
+static survey survey_stage(const cab_spec *s, int stage, int axis, int packed)
 {
     const cab_stage *st = &s->stages.p[stage];
-    survey v = { .s = s, .seen = cab_map_create(s->arena), .axis = axis, .bytes = 1 };
+    survey v = { .s = s, .seen = cab_map_create(s->arena), .axis = axis, .packed = packed,
+                 .bytes = 1 };
 
     survey_expr(&v, st->value);
     if (st->kind != CAB_STAGE_REDUCE)
@@ -117,7 +120,10 @@ static survey survey_stage(const cab_spec *s, int stage, int axis)
     return v;
 }
 
-double cab_sched_weight(const cab_spec *s, int stage) { return survey_stage(s, stage, 0).weight; }
+double cab_sched_weight(const cab_spec *s, int stage)
+{
+    return survey_stage(s, stage, 0, -1).weight;
+}
 
 /* ---- the vector axis ---- */
 
@@ -127,7 +133,7 @@ static int lanes_for(const cab_spec *s, const cab_target *t, int axis)
     const cab_dim *e = s->axis[axis].extent;
 
     for (size_t i = 0; i < s->stages.n; i++) {
-        survey v = survey_stage(s, (int)i, axis);
+        survey v = survey_stage(s, (int)i, axis, -1);
         bytes = v.bytes > bytes ? v.bytes : bytes;
     }
     lanes = t->vector_bytes / bytes;
@@ -136,8 +142,27 @@ static int lanes_for(const cab_spec *s, const cab_target *t, int axis)
     return lanes > CAB_KIR_MAX_LANES ? CAB_KIR_MAX_LANES : lanes;
 }
 
+/* A constant factor of a product whose elements along the axis are apart can
+ * be packed: its view, -1 = none. */
+static int find_packed(const cab_spec *s, const bool *constant, int axis, int lanes, int *swap)
+{
+    cab_contraction c;
+    cab_pack p;
+
+    if (!constant || !cab_contraction_find(s, &c))
+        return -1;
+    for (*swap = 0; *swap < 2; ++*swap) {
+        const cab_dim *d = s->views.p[c.b].at.coef[axis];
+        if (constant[s->views.p[c.b].operand] && d && !cab_dim_is(d, 1) &&
+            cab_contraction_pack(s, &c, axis, &p) && lanes <= p.dims[p.lo])
+            return c.b;
+        cab_contraction_swap(s, &c);
+    }
+    return -1;
+}
+
 /* Cost of all stages with that axis along the lanes; axis -1 is scalar. */
-static double cost(const cab_spec *s, int axis, int lanes)
+static double cost(const cab_spec *s, int axis, int lanes, int packed)
 {
     double total = 0, extent = axis >= 0 ? cab_sched_extent(s, axis) : 1;
     bool red = axis >= 0 && s->axis[axis].kind == CAB_AXIS_RED;
@@ -146,7 +171,7 @@ static double cost(const cab_spec *s, int axis, int lanes)
 
     for (size_t i = 0; i < s->stages.n; i++) {
         const cab_stage *st = &s->stages.p[i];
-        survey v = survey_stage(s, (int)i, axis < 0 ? 0 : axis);
+        survey v = survey_stage(s, (int)i, axis < 0 ? 0 : axis, packed);
         double points = cab_sched_points(s, cab_sched_par(s) | st->axes);
         bool arg = st->kind == CAB_STAGE_REDUCE && st->red >= CAB_RED_ARGMAX_FIRST;
         double each = v.weight + v.unit + v.strided;
@@ -169,16 +194,22 @@ static bool is_serial(const cab_spec *s, int axis)
     return false;
 }
 
-static int best_axis(const cab_spec *s, const cab_target *t, double *best)
+/* Fills in the vector axis and what is packed along it. */
+static bool choose_axis(const cab_spec *s, const cab_target *t, const bool *constant,
+                        cab_sched *out, double *best)
 {
-    int found = -1;
+    bool found = false;
 
-    *best = cost(s, -1, 1) * 0.8;
+    *best = cost(s, -1, 1, -1) * 0.8;
     for (int i = 0; i < s->n_axes; i++) {
-        double c = cost(s, i, lanes_for(s, t, i));
+        int lanes = lanes_for(s, t, i), swap = 0;
+        int packed = find_packed(s, constant, i, lanes, &swap);
+        double c = cost(s, i, lanes, packed);
         if (c < *best && !is_serial(s, i)) {
             *best = c;
-            found = i;
+            *out = (cab_sched){ .vec_axis = i, .lanes = lanes, .pack_b = packed >= 0,
+                                .swap = packed >= 0 && swap };
+            found = true;
         }
     }
     return found;
@@ -231,6 +262,25 @@ static int window_axis(const cab_spec *s, int vec)
     return found;
 }
 
+/* Lanes along a sum of products: rows share what b loads, and their sums hide
+ * the latency of the multipliers. */
+static void choose_rows(const cab_spec *s, cab_sched *out)
+{
+    cab_contraction c;
+
+    if (!cab_contraction_find(s, &c))
+        return;
+    if (out->swap)
+        cab_contraction_swap(s, &c);
+    for (int i = 0; i < s->n_axes; i++)
+        if ((c.m >> i & 1) && cab_sched_extent(s, i) >= 2 * SUM_ROWS) {
+            out->m_axis = i;
+            out->mr = SUM_ROWS;
+        }
+    if (out->mr)
+        out->unroll = out->unroll > 2 ? 2 : out->unroll;
+}
+
 static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
 {
     double tiles = cab_sched_extent(s, axis) / c->lanes, w = stage_weight(s);
@@ -241,6 +291,7 @@ static void choose_tile(const cab_spec *s, cab_sched *c, int axis)
     if (s->axis[axis].kind == CAB_AXIS_RED) {
         c->stage_rows = cab_gen_find_staged(s, axis, &by, &view);
         c->unroll = tiles >= 8 && w < 10 ? 4 : tiles >= 2 ? 2 : 1;
+        choose_rows(s, c);
         return;
     }
     if (reduces && window > 1 && window <= 32 && (m = window_axis(s, axis)) >= 0) {
@@ -273,7 +324,7 @@ static void choose_turn(const cab_spec *s, cab_sched *c)
                 *(store ? &to : &from) = i;
     }
     if (to < 0 || from < 0 || to == from || cab_sched_extent(s, from) < 4 ||
-        cab_sched_extent(s, to) < 4)
+        cab_sched_extent(s, to) < 2)
         return;
     c->turn = 1;
     c->mr = TURN;
@@ -338,19 +389,14 @@ cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *c
     cab_sched c = { 0 };
     cab_mark m = cab_arena_mark(s->arena);
     double total;
-    int axis;
 
     if (naive || tiny(s))
         return c;
     if (!cab_sched_contract(s, t, constant, &c)) {
-        axis = best_axis(s, t, &total);
-        if (axis >= 0) {
-            c.vec_axis = axis;
-            c.lanes = lanes_for(s, t, axis);
-            choose_tile(s, &c, axis);
-        } else {
+        if (choose_axis(s, t, constant, &c, &total))
+            choose_tile(s, &c, c.vec_axis);
+        else
             choose_turn(s, &c);
-        }
         choose_tasks(s, &c, total);
     }
     cab_arena_release(s->arena, m);
@@ -360,19 +406,21 @@ cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *c
 void cab_sched_along(const cab_spec *s, const cab_target *t, const bool *constant, int axis,
                      cab_sched *out)
 {
-    cab_sched c = { .vec_axis = axis };
+    cab_sched c = { 0 };
     cab_mark m = cab_arena_mark(s->arena);
+    int packed = -1, swap = 0;
 
     if (axis >= 0) {
+        c.vec_axis = axis;
         c.lanes = lanes_for(s, t, axis);
+        packed = find_packed(s, constant, axis, c.lanes, &swap);
+        c.pack_b = packed >= 0;
+        c.swap = packed >= 0 && swap;
         choose_tile(s, &c, axis);
-        choose_tasks(s, &c, cost(s, axis, c.lanes));
     } else {
-        c.vec_axis = 0;
         choose_turn(s, &c);
-        choose_tasks(s, &c, cost(s, -1, 1));
     }
-    (void)constant;
+    choose_tasks(s, &c, cost(s, axis, c.lanes > 1 ? c.lanes : 1, packed));
     cab_arena_release(s->arena, m);
     *out = c;
 }

@@ -14,6 +14,7 @@
 #define TASK_FLOPS 4e6
 #define MIN_TASKS 24
 #define MIN_TASK_FLOPS 4e5
+#define NARROW_GAIN 0.95
 /* A store this heavy is most of a tile's code. */
 #define ROW_STORE_WEIGHT 12
 
@@ -71,27 +72,28 @@ static int find_m(const cab_spec *s, const cab_contraction *c)
     return found;
 }
 
-/* Cycles of one reduction step of an r x v tile, in units of one FMA. */
-static double step_cost(int r, int v)
+/* Cycles of one reduction step of an r x v tile, in units of one FMA of a
+ * full width; `halves` of them make one of these vectors. */
+static double step_cost(int r, int v, double halves)
 {
     double fma = (double)r * v, loads = r + v, latency = 8;
-    double most = fma > loads ? fma : loads;
+    double most = (fma > loads ? fma : loads) * halves;
 
     return (most > latency ? most : latency) + 0.3;
 }
 
 /* All tiles over m rows and n vectors; two sizes of rows, one ragged column. */
-static double tile_cost(int64_t m, int64_t n, int mr, int nv, bool aliases)
+static double tile_cost(int64_t m, int64_t n, int mr, int nv, double halves, bool aliases)
 {
     int64_t tiles = (m + mr - 1) / mr, more = m % tiles, rows = m / tiles;
     int64_t whole = n / nv, rest = n % nv;
     double cols_big = 0, cols_small = 0, bodies = (more > 0) + (rest > 0), cost;
 
-    cols_small = (double)whole * step_cost((int)rows, nv) +
-                 (rest ? step_cost((int)rows, (int)rest) : 0);
+    cols_small = (double)whole * step_cost((int)rows, nv, halves) +
+                 (rest ? step_cost((int)rows, (int)rest, halves) : 0);
     if (more)
-        cols_big = (double)whole * step_cost((int)rows + 1, nv) +
-                   (rest ? step_cost((int)rows + 1, (int)rest) : 0);
+        cols_big = (double)whole * step_cost((int)rows + 1, nv, halves) +
+                   (rest ? step_cost((int)rows + 1, (int)rest, halves) : 0);
     cost = (double)(tiles - more) * cols_small + (double)more * cols_big;
     if (aliases && rows > 8)
         cost *= 1.5;
@@ -108,31 +110,47 @@ static bool rows_alias(const cab_spec *s, int a, int m_axis)
            c->value * cab_dtype_bits(v->dtype) / 8 % 2048 == 0;
 }
 
-static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contraction *c,
-                        cab_sched *out)
+/* The best tile of vectors that wide, when it beats `best`. */
+static void try_tiles(const cab_spec *s, const cab_target *t, const cab_contraction *c, int lanes,
+                      double *best, cab_sched *out)
 {
-    int64_t n = (int64_t)(cab_sched_extent(s, out->n_axis) + out->lanes - 1) / out->lanes;
+    int64_t n = (int64_t)(cab_sched_extent(s, out->n_axis) + lanes - 1) / lanes;
     bool has_m = c->m != 0;
     int64_t m = has_m ? (int64_t)cab_sched_extent(s, out->m_axis) : 1;
     bool symbolic = has_m && !cab_dim_is_const(s->axis[out->m_axis].extent);
     bool aliases = has_m && rows_alias(s, c->a, out->m_axis);
-    int most = symbolic ? 8 : 28;
-    double best = 1e300;
+    int most = symbolic ? 8 : 28, width = lanes * cab_dtype_bits(cab_gen_type(s->stages.p[0].acc)) / 8;
+    double halves = width > t->fma_bytes ? (double)width / t->fma_bytes : 1;
 
     m = m < 1 ? 1 : m;
     n = n < 1 ? 1 : n;
     for (int nv = 1; nv <= 8 && nv <= n; nv++)
         for (int mr = 1; mr <= most && mr <= m; mr++) {
-            double cost = tile_cost(m, n, mr, nv, aliases);
+            double cost = tile_cost(m, n, mr, nv, halves, aliases);
             if (mr * nv + nv + 1 > t->n_vector_regs)
                 break;
             /* Later and larger wins ties only by more than noise. */
-            if (cost < best * 0.995) {
-                best = cost;
+            if (cost < *best * 0.995) {
+                *best = cost;
                 out->mr = mr;
                 out->nv = nv;
+                out->lanes = lanes;
             }
         }
+}
+
+/* Narrower vectors fit columns better, and cost nothing where wide ones run as
+ * two halves; they must win by more than what their instructions may cost. */
+static void choose_tile(const cab_spec *s, const cab_target *t, const cab_contraction *c,
+                        cab_sched *out)
+{
+    double best = 1e300;
+    int lanes = out->lanes, half = lanes / 2;
+
+    try_tiles(s, t, c, lanes, &best, out);
+    best *= NARROW_GAIN;
+    if (half * cab_dtype_bits(cab_gen_type(s->stages.p[0].acc)) / 8 >= t->fma_bytes)
+        try_tiles(s, t, c, half, &best, out);
 }
 
 /* Rows of a at a symbolic distance: each has a register for its address, and

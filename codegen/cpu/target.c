@@ -68,6 +68,7 @@ static void take_host(cab_arena *a, cab_target *out)
         out->vector_bytes = has(out->features, "avx2") ? 32 : 16;
         out->n_vector_regs = 16;
     }
+    out->fma_bytes = strcmp(out->cpu, "znver4") ? out->vector_bytes : 32;
     out->l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, out->l1_bytes);
     out->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, out->l2_bytes);
 }
@@ -86,7 +87,7 @@ cab_status cab_target_get(cab_arena *a, const char *name, cab_target *out, cab_d
             continue;
         out->cpu = levels[i].name;
         out->features = levels[i].features;
-        out->vector_bytes = levels[i].vector_bytes;
+        out->vector_bytes = out->fma_bytes = levels[i].vector_bytes;
         out->n_vector_regs = levels[i].n_vector_regs;
         out->fma = levels[i].fma;
         return CAB_OK;

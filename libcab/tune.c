@@ -21,7 +21,7 @@
 #define SLOWER 0.01            /* the whole may seem so much slower */
 #define LEAST_SHARE 0.002      /* kernels below that part of a run are left alone */
 #define LEAST_NS 30
-enum { SECONDS = 40, MIN_RUNS = 4, MAX_RUNS = 60, MAX_CANDIDATES = 32 };
+enum { SECONDS = 40, MIN_RUNS = 6, WHOLE_RUNS = 12, MAX_RUNS = 60, TRIES = 3, MAX_CANDIDATES = 32 };
 
 typedef struct kernel {
     const char *name, *key;
@@ -360,17 +360,21 @@ static cab_status confirm(tuner *t)
     return CAB_OK;
 }
 
-/* The whole, without trace. */
+/* The whole, without trace.  Kernels won twice by now: it must look slower as often as
+ * that before this is believed. */
 static cab_status compare(tuner *t, cab_tuned *out)
 {
     CAB_TRY(open_other(t, record(t, 0)));
     bool same = same_results(t);
     CAB_TRY(open_session(t, &t->other, false));
     CAB_TRY(open_session(t, &t->plain, false));
-    CAB_TRY(take_turns(t, runs_for(t, 1), false));
-    out->untuned_ms = t->plain.whole / 1e6;
-    out->tuned_ms = t->other.whole / 1e6;
-    out->ratio = median_ratio(t, t->kernels.n);
+    for (int i = 0; i < TRIES && (!i || out->ratio >= 1 + SLOWER); i++) {
+        int runs = runs_for(t, 1);
+        CAB_TRY(take_turns(t, runs < WHOLE_RUNS ? WHOLE_RUNS : runs, false));
+        out->untuned_ms = t->plain.whole / 1e6;
+        out->tuned_ms = t->other.whole / 1e6;
+        out->ratio = median_ratio(t, t->kernels.n);
+    }
     close_other(t);
     if (same && out->ratio < 1 + SLOWER)
         return CAB_OK;

@@ -122,6 +122,8 @@ static void list_sections(writer *w, const cab_variant *v, int n, const cab_plan
         add(w, CAB_SEC_NOTES, extras->notes.p, extras->notes.n);
         if (extras->costs.n)
             add(w, CAB_SEC_COSTS, extras->costs.p, extras->costs.n);
+        if (extras->tuning.n)
+            add(w, CAB_SEC_TUNING, extras->tuning.p, extras->tuning.n);
         add(w, CAB_SEC_CRC, NULL, chunks * 4);
     }
     if (o->sign)

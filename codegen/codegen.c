@@ -24,6 +24,7 @@ typedef struct driver {
     int *unit_of_step;
     cab_map *by_hash;          /* spec hash -> first unit + 1 */
     int per_module;            /* kernels of an object */
+    cab_tuning *tuning;        /* NULL: none */
 } driver;
 
 /* ---- kernels ---- */
@@ -75,12 +76,22 @@ static cab_status collect(driver *c)
     return CAB_OK;
 }
 
+static cab_status read_tuning(cab_arena *a, const cab_codegen_options *o, cab_tuning **out,
+                              cab_diag *d)
+{
+    *out = NULL;
+    return o->tuning && !o->naive ? cab_tuning_parse(a, o->tuning, out, d) : CAB_OK;
+}
+
 static cab_status generate(driver *c)
 {
     for (size_t i = 0; i < c->units.n; i++) {
         cab_unit *u = &c->units.p[i];
         CAB_TRY(cab_cancel_check(&c->o->cancel, c->diag));
         u->sched = cab_sched_choose(u->spec, &c->target, u->constant, c->o->naive);
+        if (c->tuning)
+            CAB_TRY(cab_tuning_choose(c->tuning, u->spec, &c->target, u->constant, &u->sched,
+                                      c->diag));
         CAB_TRY(cab_generate(c->arena, u->spec, &u->sched, &c->target, u->symbol,
                              &u->kernel, c->diag));
         CAB_TRY(cab_kir_verify(u->kernel.kir, c->diag));
@@ -221,10 +232,11 @@ static uint32_t isa_of(const cab_target *t)
 }
 
 static cab_status start(driver *c, cab_arena *a, const cab_program *p,
-                        const cab_codegen_options *o, const char *target, cab_diag *d)
+                        const cab_codegen_options *o, const char *target, cab_tuning *tuning,
+                        cab_diag *d)
 {
     *c = (driver){ .arena = a, .p = p, .o = o, .diag = d, .by_hash = cab_map_create(a),
-                    .per_module = KERNELS_PER_MODULE };
+                    .per_module = KERNELS_PER_MODULE, .tuning = tuning };
     CAB_TRY(cab_target_get(a, target, &c->target, d));
     CAB_TRY(collect(c));
     return generate(c);
@@ -279,6 +291,7 @@ typedef struct variants {
     cab_planner *planner;      /* per variant */
     cab_variant *made;
     cab_extras extras;
+    cab_tuning *tuning;
 } variants;
 
 /* Code and plan for one target; label: of a specialisation, else NULL. */
@@ -287,7 +300,7 @@ static cab_status make_variant(driver *c, int t, const char *label, variants *v)
     const char *target = v->target[t];
     cab_planner *w = &v->planner[v->n];
     int64_t t0 = cab_now_ns();
-    CAB_TRY(start(c, c->arena, c->p, c->o, target, c->diag));
+    CAB_TRY(start(c, c->arena, c->p, c->o, target, v->tuning, c->diag));
     int64_t t1 = cab_now_ns();
     batch_list *l = CAB_NEW(c->arena, batch_list);
     CAB_TRY(compile(c, l, false));
@@ -319,8 +332,9 @@ cab_status cab_codegen_sized(cab_arena *a, const cab_program *p, const cab_codeg
                              int n, const cab_codegen_options *o, int *out_fd, uint64_t *out_size,
                              cab_diag *d)
 {
-    variants v = { .compare = n > 0, .extras = { cab_buf_on(a), cab_buf_on(a) } };
+    variants v = { .compare = n > 0, .extras = { cab_buf_on(a), cab_buf_on(a), cab_buf_on(a) } };
     CAB_ASSERT(n <= CAB_MAX_SPECIAL);
+    CAB_TRY(read_tuning(a, o, &v.tuning, d));
     CAB_TRY(list_targets(a, o->target, v.target, &v.n_targets, d));
     v.planner = CAB_NEW_N(a, cab_planner, v.n_targets * (n + 1));
     v.made = CAB_NEW_N(a, cab_variant, v.n_targets * (n + 1));
@@ -330,6 +344,10 @@ cab_status cab_codegen_sized(cab_arena *a, const cab_program *p, const cab_codeg
             driver c = { .arena = a, .p = i < 0 ? p : special[i].program, .o = o, .diag = d };
             CAB_TRY(make_variant(&c, t, i < 0 ? NULL : special[i].label, &v));
         }
+    if (v.tuning) {
+        cab_tuning_report(v.tuning, d);
+        cab_tuning_put_used(v.tuning, &v.extras.tuning);
+    }
     return cab_variants_write(a, v.made, v.n, &v.planner[v.n - 1], &v.extras, out_fd, out_size, d);
 }
 
@@ -363,6 +381,19 @@ static cab_status emit_object(driver *c, cab_buf *out)
     return CAB_OK;
 }
 
+static void emit_candidates(driver *c, cab_buf *out)
+{
+    enum { MOST = 24 };
+    cab_sched list[MOST];
+    cab_tuning_put_head(out, &c->target);
+    for (size_t i = 0; i < c->units.n; i++) {
+        const cab_unit *u = &c->units.p[i];
+        int n = cab_sched_candidates(u->spec, &c->target, u->constant, list, MOST);
+        for (int k = 0; k < n; k++)
+            cab_tuning_put_kernel(out, u->spec, u->constant, u->symbol, &list[k]);
+    }
+}
+
 static cab_status emit_kernel(driver *c, const cab_unit *u, const char *form, cab_buf *out)
 {
     if (!strcmp(form, "sched")) {
@@ -376,7 +407,7 @@ static cab_status emit_kernel(driver *c, const cab_unit *u, const char *form, ca
         CAB_TRY(cab_kir_to_cuda(out, k.kir, c->diag));
     } else {
         return cab_fail(c->diag, CAB_EINVAL, NULL,
-                        "no form '%s': sched, kir, c, header, obj, so, cuda, llvm or asm", form);
+                        "no form '%s': sched, candidates, kir, c, header, obj, so, cuda, llvm or asm", form);
     }
     cab_buf_char(out, '\n');
     return CAB_OK;
@@ -387,18 +418,26 @@ cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codege
 {
     driver c;
     cab_codegen_options portable = *o;
+    cab_tuning *tuning;
     if (!strcmp(form, "header"))
         return cab_c_header(p, o, out, d);
     /* C text does not depend on the machine it is made on. */
     if (!strcmp(form, "c") && !o->target)
         portable.target = "x86-64-v3";
-    CAB_TRY(start(&c, a, p, &portable, portable.target, d));
+    CAB_TRY(read_tuning(a, o, &tuning, d));
+    CAB_TRY(start(&c, a, p, &portable, portable.target, tuning, d));
+    if (tuning && strcmp(form, "obj") && strcmp(form, "names"))    /* these are parts of a whole */
+        cab_tuning_report(tuning, d);
     if (!strcmp(form, "c")) {
         cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, NULL, NULL, false };
         return cab_c_model(a, &src, out, d);
     }
     if (!strcmp(form, "obj"))
         return emit_object(&c, out);
+    if (!strcmp(form, "candidates")) {
+        emit_candidates(&c, out);
+        return CAB_OK;
+    }
     for (size_t i = 0; i < c.units.n && !strcmp(form, "names"); i++)
         cab_buf_printf(out, "%s\n", c.units.p[i].symbol);
     if (!strcmp(form, "names"))

@@ -19,6 +19,7 @@ typedef struct cab_codegen_options {
     int threads;               /* compile threads; 0 = 1 */
     const char *producer;      /* metadata: "cab 0.1.0" */
     const char *model_name;
+    const char *tuning;        /* text of a tuning record (tuning.c); NULL = none */
     const char *prefix;        /* of the names in C text: an identifier; NULL = "model" */
     const uint8_t *model_hash; /* SHA-256 of the model file, 32 bytes; NULL = zeros */
     bool seal;                 /* for a file: checksums of the weights, notes, costs */
@@ -60,7 +61,9 @@ cab_status cab_codegen_sized(cab_arena *a, const cab_program *p, const cab_codeg
  * processor; equal texts mean equal code.  Does not load LLVM. */
 cab_status cab_codegen_identity(cab_buf *out, const char *target);
 
-/* Text of every kernel for people and golden tests: "kir", "cuda", "llvm", "asm", "sched"; or
+/* Text of every kernel for people and golden tests: "kir", "cuda", "llvm", "asm", "sched",
+ * "candidates" (a tuning record with several lines for a kernel, the first of which is the
+ * model's choice; names are those of launches in a trace); or
  * of the whole program: "c", one file of portable C11, and "header", its declarations. */
 cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codegen_options *o,
                             const char *form, cab_buf *out, cab_diag *d);

@@ -8,6 +8,20 @@
 #include "codegen/gen.h"
 #include "runtime/plan.h"
 
+/* ---- tuning.c: schedules from a record ---- */
+typedef struct cab_tuning cab_tuning;
+cab_status cab_tuning_parse(cab_arena *a, const char *text, cab_tuning **out, cab_diag *d);
+/* *sched becomes the record's, where it has one for the kernel. */
+cab_status cab_tuning_choose(cab_tuning *t, const cab_spec *s, const cab_target *target,
+                             const bool *constant, cab_sched *sched, cab_diag *d);
+/* When everything is made: a warning about lines that nothing was made from. */
+void cab_tuning_report(const cab_tuning *t, cab_diag *d);
+/* A record of what was used: of another record that gives the same. */
+void cab_tuning_put_used(const cab_tuning *t, cab_buf *b);
+void cab_tuning_put_head(cab_buf *b, const cab_target *t);
+void cab_tuning_put_kernel(cab_buf *b, const cab_spec *s, const bool *constant, const char *name,
+                           const cab_sched *c);
+
 /* ---- link.c: the only place that knows ELF and relocations ---- */
 typedef struct cab_symbol { const char *name; uint64_t offset, bytes; } cab_symbol;
 typedef struct cab_image {
@@ -168,7 +182,7 @@ typedef struct cab_variant {
     uint32_t isa, special_of;  /* as in cab_file_section */
 } cab_variant;
 /* Sections that only tools and people read. */
-typedef struct cab_extras { cab_buf notes, costs; } cab_extras;
+typedef struct cab_extras { cab_buf notes, costs, tuning; } cab_extras;
 /* The container around variants; last holds the strings and constants. */
 cab_status cab_variants_write(cab_arena *a, const cab_variant *variants, int n,
                               const cab_planner *last, const cab_extras *extras, int *out_fd,

@@ -72,49 +72,72 @@ static bool can_turn(const cab_spec *s, const cab_sched *c)
            (c->nv != 3 || s->axis[c->n_axis].extent->divisor % 3 == 0);
 }
 
+/* A product walks columns of b alone and rows of a alone, each axis once. */
+static bool product_axes_fit(const cab_spec *s, const cab_sched *c)
+{
+    cab_contraction k;
+
+    if (c->n_block <= 0 || !cab_contraction_find(s, &k))
+        return true;
+    if (c->swap)
+        cab_contraction_swap(s, &k);
+    return (k.n >> c->n_axis & 1) &&
+           (k.m ? c->m_axis >= 0 && c->m_axis < s->n_axes && (k.m >> c->m_axis & 1) : c->mr <= 1);
+}
+
 /* Vectors do not cross from one panel of a packed operand to the next: tasks
  * of maps cut the vector axis, their innermost level, between vectors; and
  * between threes that are turned. */
 static bool cuts_tiles(const cab_spec *s, const cab_sched *c, int64_t width)
 {
-    int par = 0;
+    int par = 0, split = c->task_axes > 0 ? c->task_axes : 1;
+    int64_t block = c->task_block > 0 ? c->task_block : 1;
 
     for (int i = 0; i < s->n_axes; i++)
         par += s->axis[i].kind == CAB_AXIS_PAR;
-    if (c->turn == CAB_TURN_VECTORS && c->nv == 3 && c->task_axes >= par && c->task_block % 3)
+    if (c->turn == CAB_TURN_VECTORS && c->nv == 3 && split >= par && block % 3)
         return true;
-    return c->pack_b && !c->n_block && c->task_axes >= par && c->task_block % width;
+    return c->pack_b && !c->n_block && split >= par && block % width;
 }
 
-/* Schedules may come from files one day: what would break the generator is
- * refused, what is merely slow is not. */
-static cab_status check_sched(const cab_spec *s, const cab_sched *c, cab_diag *d)
+/* What does not fit, in a word; NULL: it does. */
+static const char *misfit(const cab_spec *s, const cab_sched *c)
 {
     int64_t rows = c->mr > 1 ? c->mr : 1, cols = c->nv > 1 ? c->nv : 1;
-    int64_t width = cols * c->lanes;
+    int64_t width = cols * c->lanes, parts = (int64_t)c->unroll + 1;
     bool vector = c->lanes > 1, par = vector && axis_is(s, c->vec_axis, CAB_AXIS_PAR);
-    cab_where w = { .node = s->name };
-    const char *why = NULL;
     cab_contraction k;
 
     if (vector && (c->vec_axis < 0 || c->vec_axis >= s->n_axes ||
                    c->lanes > CAB_KIR_MAX_LANES || (c->lanes & (c->lanes - 1))))
-        why = "lanes";
-    else if (rows > 1 && (!axis_is(s, c->m_axis, CAB_AXIS_PAR) || (par && c->m_axis == c->vec_axis)))
-        why = "m_axis";
-    else if (rows * (par ? cols : 1) > CAB_GEN_TILE || c->unroll < 0 ||
-             rows * (par ? cols : c->unroll + 1) > CAB_GEN_TILE)
-        why = "tile";
-    else if (c->turn && !can_turn(s, c))
-        why = "turn";
-    else if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
-        why = "n_block";
-    else if (par && cuts_tiles(s, c, width))
-        why = "task_block";
-    else if (c->row_stores && (rows < 2 || c->n_block <= 0 || !cab_contraction_find(s, &k)))
-        why = "row_stores";
-    else if (c->task_axes < 0 || c->task_block < 0 || c->ku < 0 || c->ku > CAB_GEN_TILE)
-        why = "counts";
+        return "lanes";
+    if (rows > 1 && (!axis_is(s, c->m_axis, CAB_AXIS_PAR) || (par && c->m_axis == c->vec_axis)))
+        return "m_axis";
+    if (rows * (par ? cols : 1) > CAB_GEN_TILE || c->unroll < 0 ||
+        rows * (par ? cols : parts) > CAB_GEN_TILE)
+        return "tile";
+    if (c->turn && !can_turn(s, c))
+        return "turn";
+    if (c->n_block > 0 && (!par || c->n_axis != c->vec_axis || c->n_block % width))
+        return "n_block";
+    if (par && cuts_tiles(s, c, width))
+        return "task_block";
+    if (!product_axes_fit(s, c))
+        return "axes of the product";
+    if (c->row_stores && (rows < 2 || c->n_block <= 0 || !cab_contraction_find(s, &k)))
+        return "row_stores";
+    if (c->task_axes < 0 || c->task_block < 0 || c->ku < 0 || c->ku > CAB_GEN_TILE)
+        return "counts";
+    return NULL;
+}
+
+/* Schedules may come from files: what would break the generator is refused,
+ * what is merely slow is not. */
+cab_status cab_sched_check(const cab_spec *s, const cab_sched *c, cab_diag *d)
+{
+    cab_where w = { .node = s->name };
+    const char *why = misfit(s, c);
+
     if (!why)
         return CAB_OK;
     return cab_fail(d, CAB_EINVAL, &w, "the schedule does not fit: %s", why);
@@ -351,7 +374,7 @@ cab_status cab_generate(cab_arena *a, const cab_spec *s, const cab_sched *sched,
     const cab_dim *n_tasks;
 
     CAB_TRY(check_dtypes(a, s, d));
-    CAB_TRY(check_sched(s, sched, d));
+    CAB_TRY(cab_sched_check(s, sched, d));
     cab_gen *g = create(a, s, sched, t, name, d);
     bool product = cab_contraction_find(s, &c), contract = product && sched->n_block > 0;
     bool packed = false;

@@ -74,7 +74,23 @@ typedef struct cab_kernel {
 /* Chooses a schedule by the cost model; naive gives the empty one. `constant`
  * says which operands are constants (may be packed). */
 cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *constant, bool naive);
+/* CAB_EINVAL for what would break the generator. */
+cab_status cab_sched_check(const cab_spec *s, const cab_sched *sched, cab_diag *d);
+
+/* ---- sched_text.c: "sched { mr=14 nv=2 }", zeros left out ---- */
 void cab_sched_print(cab_buf *b, const cab_sched *s);
+/* Reads that from *p, which moves behind it; else what is wrong, in words of the
+ * arena, NULL = nothing. */
+const char *cab_sched_parse(cab_arena *a, const char **p, cab_sched *out);
+
+/* ---- sched_tune.c ---- */
+/* The model's choice first, then others that it cannot tell from it for certain,
+ * likely ones first; returns how many there are, most at most. */
+int cab_sched_candidates(const cab_spec *s, const cab_target *t, const bool *constant,
+                         cab_sched *out, int most);
+/* It fits, needs nothing packed that is no constant, and its code has bounds: what
+ * a file may ask for. */
+bool cab_sched_allowed(const cab_spec *s, const bool *constant, const cab_sched *c);
 /* Verifies the Spec fits the schedule's generator; falls back inside only to
  * equivalent forms (never to wrong code). */
 cab_status cab_generate(cab_arena *a, const cab_spec *s, const cab_sched *sched,

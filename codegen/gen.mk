@@ -11,6 +11,8 @@ libcodegen_a_SOURCES += \
 	codegen/gen_turn.c \
 	codegen/sched.c \
 	codegen/sched_contract.c \
+	codegen/sched_text.c \
+	codegen/sched_tune.c \
 	codegen/sched_int.h \
 	codegen/cpu/llvm.c \
 	codegen/cpu/llvm_fn.c \

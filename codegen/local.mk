@@ -17,4 +17,5 @@ libcodegen_a_SOURCES += \
 	codegen/plan_write.c \
 	codegen/plan_costs.c \
 	codegen/cost.c \
+	codegen/tuning.c \
 	codegen/artifact_write.c

@@ -452,20 +452,24 @@ cab_sched cab_sched_choose(const cab_spec *s, const cab_target *t, const bool *c
     return c;
 }
 
-void cab_sched_print(cab_buf *b, const cab_sched *s)
+void cab_sched_along(const cab_spec *s, const cab_target *t, const bool *constant, int axis,
+                     cab_sched *out)
 {
-    const struct { const char *name; int v; } rows[] = {
-        { "mr", s->mr }, { "nv", s->nv }, { "ku", s->ku }, { "kc", s->kc },
-        { "lanes", s->lanes }, { "vec_axis", s->vec_axis }, { "unroll", s->unroll },
-        { "m_axis", s->m_axis }, { "n_axis", s->n_axis }, { "task_axes", s->task_axes },
-        { "task_block", s->task_block }, { "n_block", s->n_block }, { "turn", s->turn }, { "swap", s->swap },
-        { "pack_b", s->pack_b }, { "row_stores", s->row_stores }, { "stage_rows", s->stage_rows },
-        { "ir_passes", s->ir_passes },
-    };
+    cab_sched c = { 0 };
+    cab_mark m = cab_arena_mark(s->arena);
+    int packed = -1, swap = 0, from, to;
 
-    cab_buf_str(b, "sched {");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].v)
-            cab_buf_printf(b, " %s=%d", rows[i].name, rows[i].v);
-    cab_buf_str(b, " }");
+    if (axis >= 0) {
+        c.vec_axis = axis;
+        c.lanes = lanes_for(s, t, axis);
+        packed = find_packed(s, constant, axis, c.lanes, &swap);
+        c.pack_b = packed >= 0;
+        c.swap = packed >= 0 && swap;
+        choose_tile(s, t, &c, axis);
+    } else if (find_turn(s, &from, &to)) {
+        choose_scalar_turn(from, to, &c);
+    }
+    choose_tasks(s, &c, cost(s, axis, c.lanes > 1 ? c.lanes : 1, packed));
+    cab_arena_release(s->arena, m);
+    *out = c;
 }

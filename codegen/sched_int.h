@@ -14,6 +14,9 @@ double cab_sched_points(const cab_spec *s, uint32_t axes);
 uint32_t cab_sched_par(const cab_spec *s);
 /* Arithmetic of a stage per point, in instructions. */
 double cab_sched_weight(const cab_spec *s, int stage);
+/* The schedule that has that axis along the lanes, -1: none; not for products. */
+void cab_sched_along(const cab_spec *s, const cab_target *t, const bool *constant, int axis,
+                     cab_sched *out);
 /* sched_contract.c: false when no contraction tile fits the Spec. */
 bool cab_sched_contract(const cab_spec *s, const cab_target *t, const bool *constant,
                         cab_sched *out);

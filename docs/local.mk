@@ -13,6 +13,7 @@ EXTRA_DIST += \
 	docs/artifact.md \
 	docs/debugging.md \
 	docs/testing.md \
+	docs/tuning.md \
 	docs/adding-an-op.md \
 	docs/benchmarks.md \
 	docs/dynamic-batch.svg \

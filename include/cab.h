@@ -107,6 +107,8 @@ typedef struct cab_compile_options {
     int specialise_after;      /* runs of the same extents; 0 = 32 */
     int specialise_most;       /* such plans at a time, 1 .. 32; 0 = 8.  The one that was not
                                 * run for longest goes */
+    const char *tuning;        /* text of a tuning record (docs/tuning.md); NULL: schedules by
+                                * the cost model alone */
 } cab_compile_options;
 
 /* ---- compiling ---- */

@@ -122,6 +122,7 @@ static cab_status take_options(call *k)
     const cab_compile_options *o = &k->o;
     k->c = (cab_compiler){
         .seal = true, .naive = o->naive, .exact = o->exact, .hash_model = true, .target = o->target,
+        .tuning = o->tuning,
         .model_name = o->model_name, .threads = o->threads, .max_memory = o->max_memory,
         .cancel = { o->cancelled, o->cancel_user }, .cache_dir = o->cache_dir,
         .cache_bytes = o->cache_bytes, .isolate = o->isolate, .worker = o->worker,

@@ -98,6 +98,11 @@ static cab_status make_key0(cab_cache *k, const cab_opened *f)
         cab_hash_bytes(c->sign_seed, 32, &(cab_cancel){ 0 }, sum, NULL);
         cab_buf_printf(&b, "sign %s\n", cab_hex(k->arena, sum, sizeof sum));
     }
+    if (c->tuning) {
+        uint8_t sum[32];
+        cab_sha256_of(c->tuning, strlen(c->tuning), sum);
+        cab_buf_printf(&b, "tuning %s\n", cab_hex(k->arena, sum, sizeof sum));
+    }
     cab_buf_printf(&b, "model %s ", cab_hex(k->arena, k->content.all, 32));
     put_name(&b, f->name);
     cab_buf_char(&b, '\n');

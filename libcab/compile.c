@@ -165,6 +165,7 @@ static cab_status compile(job *j)
     int64_t t = cab_now_ns();
     cab_codegen_options co = { .naive = j->o->naive || j->o->naive_kernels,
                                .no_costs = j->o->no_costs, .target = j->o->target,
+                               .tuning = j->o->tuning,
                                .threads = j->o->threads, .producer = "cabochon " CAB_VERSION,
                                .model_name = j->f->name, .model_hash = hash,
                                .seal = j->o->seal, .last_use = true, .cancel = j->o->cancel };
@@ -235,6 +236,7 @@ static cab_status emit(job *j)
     cab_program *p = NULL;
     cab_buf b = cab_buf_on(j->arena);
     cab_codegen_options co = { .naive = j->o->naive, .target = j->o->target,
+                               .tuning = j->o->tuning,
                                .producer = "cabochon " CAB_VERSION, .model_name = j->f->name,
                                .cancel = j->o->cancel };
     if (j->emit_file)

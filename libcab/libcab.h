@@ -25,6 +25,7 @@ typedef struct cab_compiler {
     bool hash_model;           /* the artifact carries the SHA-256 of the model file */
     const char *target;        /* NULL = this machine */
     const char *model_name;    /* NULL = the last part of the path */
+    const char *tuning;        /* text of a tuning record; NULL = none */
     int threads;               /* compile threads; 0 = 1 */
     size_t max_memory;         /* of the compile job; 0 = no limit */
     cab_cancel cancel;
@@ -68,6 +69,29 @@ cab_status cab_compiler_check(const cab_compiler *c, const cab_source *s, size_t
  * the prefix of the names in C text. */
 cab_status cab_compiler_emit(const cab_compiler *c, const cab_source *s, const char *form,
                              const char *file, char **out, size_t *out_n, cab_diag *d);
+
+/* ---- tune.c ---- */
+typedef struct cab_tune_options {
+    const cab_tensor_view *inputs;     /* of the runs */
+    const cab_model_options *load;     /* NULL = default */
+    int threads;               /* of a run; 0 = all */
+    double seconds;            /* to take about that long; 0 = 40 */
+    void (*progress)(void *user, const char *line);
+    void *progress_user;
+} cab_tune_options;
+typedef struct cab_tuned {
+    char *record;              /* for cab_compiler.tuning; the caller frees it */
+    int kernels, changed;
+    double untuned_ms, tuned_ms;       /* least times of a run */
+    double ratio;              /* tuned to untuned: the median of runs next to each other */
+    double saved_ms;           /* by the kernels that changed: steadier than the difference */
+} cab_tuned;
+/* Measures kernels of the model by other schedules; untuned was made by c from s. */
+cab_status cab_tune(const cab_compiler *c, const cab_source *s, cab_model *untuned,
+                    const cab_tune_options *o, cab_tuned *out, cab_diag *d);
+/* The text of a record that lies in a file, or in an artifact that was made with one;
+ * malloc'ed. */
+cab_status cab_tuning_read(const char *path, char **out, cab_diag *d);
 
 /* The 32 bytes of an Ed25519 key in a PEM file. */
 cab_status cab_sign_key_read(const char *path, bool is_public, uint8_t out[32], cab_diag *d);

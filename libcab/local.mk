@@ -16,6 +16,8 @@ libcab_own = \
 	libcab/specialise.c \
 	libcab/sign.c \
 	libcab/isolate.c \
+	libcab/tune.c \
+	libcab/tuning_file.c \
 	libcab/wire.c
 libcab_a_SOURCES = $(libcab_own) $(libcodegen_a_SOURCES) $(libpasses_a_SOURCES) \
 	$(libfrontend_a_SOURCES) $(libir_a_SOURCES)

@@ -9,7 +9,7 @@
 #include "libcab/libcab_int.h"
 #include <string.h>
 
-#define REQUEST "cab request 2 " CAB_VERSION
+#define REQUEST "cab request 3 " CAB_VERSION
 #define ANSWER "cab answer 1"
 
 /* ---- writing ---- */
@@ -77,6 +77,7 @@ void cab_wire_put_request(cab_buf *b, const cab_compiler *c, const cab_opened *f
     put_u64(b, c->exact);
     put_u64(b, c->hash_model);
     put_text(b, c->target);
+    put_text(b, c->tuning);
     put_u64(b, (uint64_t)c->threads);
     put_u64(b, c->max_memory);
     put_u64(b, c->seal);
@@ -244,6 +245,7 @@ cab_status cab_wire_get_request(cab_arena *a, const void *p, size_t n, cab_compi
     c->exact = get_u64(&r);
     c->hash_model = get_u64(&r);
     c->target = get_text(&r);
+    c->tuning = get_text(&r);
     c->threads = (int)get_u64(&r);
     c->max_memory = (size_t)get_u64(&r);
     c->seal = get_u64(&r);

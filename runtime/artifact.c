@@ -18,7 +18,8 @@ static const char *const names[] = {
 const char *cab_section_name(uint32_t kind)
 {
     return kind > 0 && kind < CAB_SEC_COUNT ? names[kind]
-         : kind == CAB_SEC_COSTS ? "costs" : "unknown";
+         : kind == CAB_SEC_COSTS ? "costs"
+         : kind == CAB_SEC_TUNING ? "tuning" : "unknown";
 }
 
 static cab_status refuse(cab_error *e, const char *what)

@@ -66,7 +66,8 @@ enum cab_section_kind {
 #undef SECTION
     CAB_SEC_COUNT,
     CAB_SEC_OPTIONAL = 0x8000,
-    CAB_SEC_COSTS                          /* for tools; below */
+    CAB_SEC_COSTS,                         /* for tools; below */
+    CAB_SEC_TUNING                         /* text: the tuning record it was made with */
 };
 
 typedef struct cab_file_header {

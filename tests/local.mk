@@ -24,10 +24,11 @@ unit_tests = \
 	tests/test_custom \
 	tests/test_libcab \
 	tests/test_sizes \
-	tests/test_costs
+	tests/test_costs \
+	tests/test_tune
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
 TESTS += $(unit_tests) tests/golden-text.sh tests/golden-passes.sh tests/golden-docs.sh tests/golden-helpers.sh tests/check-abi.sh \
-	tests/check-custom.sh tests/check-profile.sh tests/check-gates.sh
+	tests/check-custom.sh tests/check-profile.sh tests/check-gates.sh tests/check-tune.sh
 check_PROGRAMS += tests/abi_layout
 tests_abi_layout_CPPFLAGS = -I$(top_srcdir)/include
 tests_abi_layout_LDADD =
@@ -75,6 +76,7 @@ EXTRA_DIST += \
 	tests/check-custom.sh \
 	tests/check-profile.sh \
 	tests/check-gates.sh \
+	tests/check-tune.sh \
 	tests/check-models.sh \
 	tests/check-samples.sh \
 	tests/check-corpus.sh \

@@ -583,6 +583,26 @@ static void mutate(cab_sched *s, const cab_target *t)
     s->row_stores = s->n_block && s->mr > 1 && pick(0, 1);
 }
 
+/* Any numbers that a file may hold. */
+static cab_sched wild(void)
+{
+    static const int lanes[] = { 0, 1, 2, 4, 8, 16, 32, 64 };
+    cab_sched s = { .mr = (int)pick(0, 9), .nv = (int)pick(0, 5), .ku = (int)pick(0, 9),
+                    .kc = (int)pick(0, 9), .lanes = lanes[pick(0, 5)], .unroll = (int)pick(0, 5),
+                    .vec_axis = (int)pick(0, 5), .m_axis = (int)pick(0, 5), .n_axis = (int)pick(0, 5),
+                    .task_axes = (int)pick(0, 5), .task_block = (int)pick(0, 70), .turn = !pick(0, 3),
+                    .swap = (int)pick(0, 1), .pack_b = (int)pick(0, 1),
+                    .row_stores = !pick(0, 3), .stage_rows = (int)pick(0, 1),
+                    .ir_passes = (int)pick(0, 1) };
+
+    if (pick(0, 2) && s.lanes > 1) {       /* more of those that may be products */
+        s.n_axis = s.vec_axis;
+        s.turn = 0;
+        s.n_block = (s.nv > 1 ? s.nv : 1) * s.lanes * (int)pick(1, 3);
+    }
+    return s;
+}
+
 static void check_sched(const cab_target *t, const cab_sched *given, bool any, const memory *mem,
                         const memory *want, uint64_t seed)
 {
@@ -626,6 +646,27 @@ static void check_cuda(const memory *mem, const memory *want, uint64_t seed)
     run_kernel(&k, NULL, mem, want, &none, seed);
 }
 
+/* Schedules that a tuner may try, and what else a record may ask for. */
+static void check_others(const cab_target *t, const bool *constant, const memory *mem,
+                         const memory *want, uint64_t seed)
+{
+    enum { MOST = 24, WILD = 40 };
+    cab_sched list[MOST], chosen = cab_sched_choose(spec, t, constant, false);
+    int n = cab_sched_candidates(spec, t, constant, list, MOST);
+
+    CHECK(n >= 1 && n <= MOST && !memcmp(&list[0], &chosen, sizeof chosen));
+    for (int i = 1; i < n; i++)
+        CHECK(cab_sched_allowed(spec, constant, &list[i]));
+    check_sched(t, &list[pick(0, n - 1)], false, mem, want, seed);
+    for (int i = 0; i < WILD; i++) {
+        cab_sched s = wild();
+        if (!cab_sched_allowed(spec, constant, &s))
+            continue;
+        check_sched(t, &s, false, mem, want, seed);
+        return;
+    }
+}
+
 static void check_target(const cab_target *t, bool naive, const memory *mem, const memory *want,
                          uint64_t seed)
 {
@@ -635,6 +676,8 @@ static void check_target(const cab_target *t, bool naive, const memory *mem, con
     for (int i = 0; i < spec->n_operands; i++)
         constant[i] = !spec->operands[i].written && pick(0, 1);
     sched = cab_sched_choose(spec, t, constant, naive);
+    if (!naive)
+        check_others(t, constant, mem, want, seed);
     again = cab_sched_choose(spec, t, constant, naive);
     CHECK(!memcmp(&sched, &again, sizeof sched));
     check_sched(t, &sched, false, mem, want, seed);

@@ -13,6 +13,7 @@ static const struct command {
     { "run", "compile a model in this process, run it, show or write its outputs", cmd_run },
     { "compile", "compile a model ahead of time into one .cab file", cmd_compile },
     { "bench", "time a model: optimised and naive, whole or per layer", cmd_bench },
+    { "tune", "measure what the cost model cannot tell apart; write it down, or compile with it", cmd_tune },
     { "check", "say whether every node of a model is supported", cmd_check },
     { "inspect", "show what a .cab file holds and whether it loads here", cmd_inspect },
 };
@@ -24,7 +25,7 @@ static void usage(FILE *f)
         fprintf(f, "  %-8s  %s\n", commands[i].name, commands[i].doc);
     fprintf(f, "\nflags of run:      [--input [NAME=]FILE.pb|.npy]... [--output NAME]... [--output-dir DIR]\n"
                "                   [--naive] [--exact] [--threads N] [--seed S] [--trace] [--lines]\n"
-               "                   [--dim NAME=N|NAME=LOW..HIGH|NAME=N,N,...] [--emit graph|program|sched|kir|c|header|cuda|llvm|asm]\n"
+               "                   [--dim NAME=N|NAME=LOW..HIGH|NAME=N,N,...] [--emit graph|program|sched|candidates|kir|c|header|cuda|llvm|asm]\n"
                "                   [--custom LIB.so]... [--functions FILE.onnx]...   (also compile, bench)\n"
                "                   [--cache DIR] [--no-cache] [--isolate]\n"
                "flags of compile:  -o FILE.cab [--naive] [--exact] [--dim ...] [--cache DIR] [--isolate]\n"
@@ -38,6 +39,9 @@ static void usage(FILE *f)
                "flags of bench:    [--input ...] [--threads N] [--runs N] [--naive] [--json [FILE.json]]\n"
                "                   [--layers [--naive-too] [--top N]: a row per kernel beside the peaks]\n"
                "                   [--dim ...] [--cache DIR] [--no-cache] [--worker]   (also of a MODEL.cab)\n"
+               "                   [--tuning FILE: schedules from a record, or as MODEL.cab has them]   (also run, bench)\n"
+               "flags of tune:     [-o FILE.cab] [--record FILE] [--input ...] [--dim ...] [--threads N] [--seconds N]\n"
+               "                   [--at NAME=N: size of an open extent in the runs] [--target ...] [--seed S]\n"
                "flags of inspect:  [--layers] [--notes] [--verify=full] [--key PUB.pem] [--custom LIB.so]...\n"
                "environment: CAB_CACHE=DIR is --cache DIR\n"
                "\nexit status: 0 done, 77 unsupported, 2 usage, 1 any other failure\n");

@@ -122,7 +122,7 @@ static const char *misfit(const tool_args *args)
     const cab_compiler *c = &args->compile;
     if (bench_is_artifact(args->model))
         return c->naive ? "naive" : c->exact ? "exact" : c->target ? "target"
-             : args->naive_too ? "naive-too" : NULL;
+             : c->tuning ? "tuning" : args->naive_too ? "naive-too" : NULL;
     return args->naive_too && c->naive ? "naive-too beside --naive" : NULL;
 }
 
@@ -131,7 +131,7 @@ int cmd_bench(int argc, char **argv)
     tool_args args;
     bench b;
     if (!tool_parse_args(argc, argv, "input threads runs naive exact layers json worker dim seed "
-                                     "target compile-threads custom functions cache no-cache naive-too top",
+                                     "target compile-threads custom functions cache no-cache naive-too top tuning",
                          &args))
         return 2;
     args.threads = args.threads ? args.threads : 1;

@@ -16,7 +16,7 @@ static cab_status write_artifact(const char *path, int fd, cab_diag *d)
     return s;
 }
 
-static cab_status compile_to(const tool_args *args, cab_diag *d)
+cab_status tool_compile(const tool_args *args, cab_diag *d)
 {
     cab_compiled r;
     const cab_compile_times *t = &r.times;
@@ -41,7 +41,7 @@ static cab_status compile_to(const tool_args *args, cab_diag *d)
 static cab_status compile_or_emit(tool_args *args, cab_arena *a, cab_diag *d)
 {
     CAB_TRY(tool_feeds_given(a, args, d));
-    return args->emit ? tool_emit(args, d) : compile_to(args, d);
+    return args->emit ? tool_emit(args, d) : tool_compile(args, d);
 }
 
 /* The files offered live in this command's own arena. */
@@ -65,7 +65,7 @@ int cmd_compile(int argc, char **argv)
     tool_args args;
     cab_diag diag;
     if (!tool_parse_args(argc, argv, "out input naive exact target dim max-memory compile-threads emit "
-                         "custom functions cache no-cache isolate embed-onnx sign no-costs", &args))
+                         "custom functions cache no-cache isolate embed-onnx sign no-costs tuning", &args))
         return 2;
     if (!args.model || (!args.output_file && !args.emit)) {
         fprintf(stderr, "usage: cab compile MODEL.onnx -o MODEL.cab [--emit FORM]\n");

@@ -196,7 +196,7 @@ int cmd_run(int argc, char **argv)
     if (!tool_parse_args(argc, argv,
                          "input output output-dir lines threads seed dim naive exact target "
                          "max-memory compile-threads trace emit custom functions "
-                         "cache no-cache isolate", &r.args))
+                         "cache no-cache isolate tuning", &r.args))
         return 2;
     if (r.args.lines)
         return run_lines(&r.args);

@@ -125,10 +125,13 @@ static int64_t extent(const tool_args *args, const cab_plan *p, uint32_t slot, i
     const cab_plan_scalar *s = &p->scalars[slot];
     if (s->op == CAB_S_CONST)
         return s->imm;
+    for (int i = 0; i < args->n_at; i++)
+        if (!strcmp(args->at[i].name, p->strings + s->name))
+            return args->at[i].value;
     for (int i = 0; i < args->n_dims; i++)
         if (!strcmp(args->dim[i].name, p->strings + s->name))
             return args->dim[i].value;
-    int64_t n = axis == 0 ? 1 : 16;
+    int64_t n = axis == 0 ? 1 : args->assumed ? args->assumed : 16;
     for (int i = 0; i < args->n_ranges; i++)
         if (!strcmp(args->range[i].name, p->strings + s->name))
             n = n < args->range[i].lo ? args->range[i].lo

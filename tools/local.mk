@@ -15,6 +15,7 @@ cab_SOURCES = \
 	tools/cmd_check.c \
 	tools/cmd_inspect.c \
 	tools/cmd_bench.c \
+	tools/cmd_tune.c \
 	tools/bench.c \
 	tools/peak.c \
 	tools/peak.h \

@@ -15,7 +15,7 @@ enum flag {
     F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
     F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
     F_COMPILE_THREADS, F_CUSTOM, F_FUNCTIONS, F_NOTES, F_VERIFY, F_EMBED, F_SIGN, F_KEY, F_CACHE, F_NO_CACHE,
-    F_ISOLATE, F_NAIVE_TOO, F_TOP, F_NO_COSTS, F_COUNT
+    F_ISOLATE, F_NAIVE_TOO, F_TOP, F_NO_COSTS, F_TUNING, F_RECORD, F_SECONDS, F_AT, F_COUNT
 };
 
 static const struct option flags[] = {
@@ -51,6 +51,10 @@ static const struct option flags[] = {
     { "naive-too", no_argument, NULL, F_NAIVE_TOO },
     { "top", required_argument, NULL, F_TOP },
     { "no-costs", no_argument, NULL, F_NO_COSTS },
+    { "tuning", required_argument, NULL, F_TUNING },
+    { "record", required_argument, NULL, F_RECORD },
+    { "seconds", required_argument, NULL, F_SECONDS },
+    { "at", required_argument, NULL, F_AT },
     { NULL, 0, NULL, 0 }
 };
 
@@ -166,6 +170,37 @@ static bool functions(tool_args *a, const char *path)
     return s == CAB_OK;
 }
 
+/* The text stays to the end of the process. */
+static bool tuning(tool_args *a, const char *path)
+{
+    static char *text;
+    cab_diag d;
+    free(text);
+    text = NULL;
+    cab_diag_init(&d);
+    cab_status s = cab_tuning_read(path, &text, &d);
+    tool_print_diag(&d);
+    cab_diag_fini(&d);
+    a->compile.tuning = text;
+    return s == CAB_OK;
+}
+
+/* NAME=NUMBER: an extent that stays open, in the runs. */
+static bool size_of_runs(tool_args *a, char *text)
+{
+    char *eq = strrchr(text, '=');
+    int64_t v;
+    if (!eq || eq == text || a->n_at == 64) {
+        fprintf(stderr, "cab: --at wants NAME=NUMBER, at most 64 times, not '%s'\n", text);
+        return false;
+    }
+    *eq = 0;
+    if (!number("at", eq + 1, 0, INT32_MAX, &v))
+        return false;
+    a->at[a->n_at++] = (cab_import_bind){ text, v };
+    return true;
+}
+
 /* What the libraries bring, for the importer and for the runtime. */
 static void use_custom(tool_args *a)
 {
@@ -195,6 +230,14 @@ static bool apply(tool_args *a, enum flag f, char *text)
         if (!number("top", text, 1, 1000000, &v))
             return false;
         a->top = (int)v;
+        return true;
+    case F_TUNING: return tuning(a, text);
+    case F_RECORD: a->record = text; return true;
+    case F_AT: return size_of_runs(a, text);
+    case F_SECONDS:
+        if (!number("seconds", text, 1, 86400, &v))
+            return false;
+        a->seconds = (int)v;
         return true;
     case F_WORKER: return a->worker = true;
     case F_TRACE: return a->show_trace = true;

@@ -19,13 +19,17 @@ typedef struct tool_args {
     const char *output_dir, *output_file, *emit;
     bool lines, layers, json, worker, show_trace, notes, naive_too;
     const char *json_file;     /* NULL: stdout */
+    const char *record;        /* where a tuning record goes */
     const char *sign_key;      /* file with an Ed25519 private key */
     const char *trust_key;     /* and with the public key that must have signed */
-    int threads, runs, top;
+    int threads, runs, top, seconds;
     uint64_t seed;
     cab_import_bind dim[64];   /* --dim NAME=N */
     cab_import_range range[64];        /* --dim NAME=LO..HI */
     int n_dims, n_ranges;
+    cab_import_bind at[64];    /* --at NAME=N: of an open extent, in runs with seeded values */
+    int n_at;
+    int64_t assumed;           /* other open extents, but for the first of an input; 0 = 16 */
     cab_import_functions functions[64];
     int n_functions;
     cab_compiler compile;
@@ -70,12 +74,17 @@ const char *tool_type_text(cab_arena *a, int dtype, int rank, const int64_t *dim
 /* A text form of the program or its kernels to stdout (--emit). */
 cab_status tool_emit(const tool_args *args, cab_diag *d);
 
+/* ---- cmd_compile.c ---- */
+/* To args->output_file. */
+cab_status tool_compile(const tool_args *args, cab_diag *d);
+
 /* ---- subcommands: exit status ---- */
 int cmd_run(int argc, char **argv);
 int cmd_compile(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_tune(int argc, char **argv);
 /* bench_worker.c: the JSON-line protocol of the peers' benchmark. */
 int bench_worker(const tool_args *args);
 

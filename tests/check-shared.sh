@@ -113,6 +113,8 @@ add "sequences and optionals" "$tmp/seq" $?
 add "If, Loop and Scan beside onnxruntime" "$tmp/flow" $?
 "$python" "$tests/winograd.py" "$build" >"$tmp/wino" 2>&1
 add "convolutions by tiles" "$tmp/wino" $?
+"$python" "$tests/turned.py" "$build" >"$tmp/turned" 2>&1
+add "transposed convolutions" "$tmp/turned" $?
 "$python" "$tests/ms_ops.py" "$build" >"$tmp/ms" 2>&1
 add "contrib operators beside onnxruntime" "$tmp/ms" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1

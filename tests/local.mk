@@ -96,6 +96,7 @@ EXTRA_DIST += \
 	tests/flow_models.py \
 	tests/ms_ops.py \
 	tests/seq_models.py \
+	tests/turned.py \
 	tests/winograd.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \

@@ -153,13 +153,25 @@ static void set_channels_last(layouts *q, cab_value *v)
     set_layout(q->g, v, &y);
 }
 
+/* The elements of x are read one by one: their order matters only for how many
+ * neighbours a line of cache holds.  With few channels a row of one channel is
+ * as good as a row of points, and an image need not be turned. */
+static bool reads_planes(const cab_node *n)
+{
+    enum { FEW_CHANNELS = 4 };
+    const cab_type *x = &n->in[0]->type;
+    return n->op->id == CAB_OP_conv && !x->layout && cab_attr_int(n, "group") == 1 &&
+           cab_dim_is_const(x->dims[1]) && x->dims[1]->value <= FEW_CHANNELS;
+}
+
 static cab_status order_conv(layouts *q, cab_node *n)
 {
     cab_layout y = channels_last(n->in[0]->type.rank);
-    cab_value *x;
-    if (n->in[0]->type.rank < 3)
+    cab_value *x = n->in[0];
+    if (x->type.rank < 3)
         return CAB_OK;
-    CAB_TRY(in_order(q, n->in[0], &y, n, &x));
+    if (!reads_planes(n))
+        CAB_TRY(in_order(q, x, &y, n, &x));
     if (x != n->in[0])
         cab_node_set_in(n, 0, x);
     if (n->op->id == CAB_OP_conv)
@@ -182,11 +194,10 @@ static cab_status pad_conv(layouts *q, cab_node *n)
         return CAB_OK;
     if (!can_have_halo(x)) {
         /* Same order, but storage of our own that can have zeroes around. */
-        cab_layout y = channels_last(x->type.rank);
-        for (int i = 0; i < y.rank; i++)
-            perm[i] = y.perm[i];
+        for (int i = 0; i < x->type.rank; i++)
+            perm[i] = cab_value_axis_at(&x->type, i);
         cab_builder b = cab_builder_at(q->g, n, q->c->diag);
-        cab_attr a = cab_a_ints("perm", perm, y.rank);
+        cab_attr a = cab_a_ints("perm", perm, x->type.rank);
         x = cab_build(&b, CAB_OP_relayout, 1, &x, 1, &a);
         if (!x)
             return b.status;

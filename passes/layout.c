@@ -93,6 +93,42 @@ static const cab_layout *majority(const cab_node *n)
     return ordered >= plain ? best : NULL;
 }
 
+/* Movement of a value that nothing else reads, back to the rank it had: the
+ * axis that was innermost and still is whole stays innermost (channels of
+ * which some become places). */
+static bool keeps_innermost(const layouts *q, const cab_node *n, cab_layout *y)
+{
+    enum { DEEP = 4 };
+    const cab_node *chain[DEEP];
+    const cab_value *v = n->out[0];
+    cab_columns all, c;
+    int k = 0, j = 0;
+    while (k < DEEP && v->def &&
+           (v->def->op->id == CAB_OP_reshape || v->def->op->id == CAB_OP_transpose)) {
+        chain[k++] = v->def;
+        v = v->def->in[0];
+        if (v->n_uses != 1)
+            return false;
+        if (v->type.layout)
+            break;
+    }
+    if (!v->type.layout || v->type.rank != n->out[0]->type.rank)
+        return false;
+    all.axis = v->type.layout->perm[v->type.rank - 1];
+    all.n = v->type.dims[all.axis];
+    c = all;
+    while (k > 0)
+        c = cab_view_columns(q->g, chain[--k], c);
+    if (c.axis < 0 || !cab_columns_suffice(&all, &c))
+        return false;
+    *y = (cab_layout){ .rank = v->type.rank };
+    for (int i = 0; i < y->rank; i++)
+        if (i != c.axis)
+            y->perm[j++] = (uint8_t)i;
+    y->perm[j] = (uint8_t)c.axis;
+    return true;
+}
+
 static const cab_layout *followed(const cab_node *n)
 {
     switch (n->op->id) {
@@ -107,7 +143,10 @@ static const cab_layout *followed(const cab_node *n)
 
 static void follow(layouts *q, cab_node *n)
 {
+    cab_layout moved;
     const cab_layout *y = followed(n);
+    if (n->op->id == CAB_OP_reshape && keeps_innermost(q, n, &moved))
+        y = &moved;
     if (!y)
         return;
     cab_layout bare = *y;

@@ -216,6 +216,9 @@ static const row canon[] = {
 #define M "%w = const f32[4,2] [1, 2, 3, 4, 5, 6, 7, 8]\n"
 #define DOT " {a_contract = [1], b_contract = [0]}\n"
 
+#define PLACES(channels, perm) "%r = reshape %x {dims = [N, " channels ", 5]}\n" \
+    "%t = transpose %r {perm = [" perm "]}\n%y = reshape %t {dims = [N, 3, 10]}\n"
+
 static const row fuse[] = {
     { "conv_scale", "(%x: f32[N,4,5]) -> (%z)", W S "%c = conv %x, %w" CONV "%z = mul %c, %s",
       W "%s = const f32[5] [1, 2, 3, 4, 5]\n%c = conv %x, %w" CONV "%z = mul %c, %s" },
@@ -233,6 +236,9 @@ static const row fuse[] = {
       "%a = add %c, %b\n%z = mul %a, %s",
       M "%s = const f32[1,1,1] [0.125]\n%b = const f32[2] [1, 2]\n%c = dot %x, %w" DOT
       "%a = add %c, %b\n%z = mul %a, %s" },
+    { "channels_before_places", "(%x: f32[N,6,5]) -> (%z)",
+      PLACES("2, 3", "0, 2, 3, 1") "%s = const f32[3,1] [1, 2, 3]\n%z = mul %y, %s",
+      PLACES("2, 3", "0, 2, 3, 1") "%s = const f32[10] [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n%z = mul %y, %s" },
 };
 
 static const cab_rule_info *info_of(const char *rule, const char *file)

@@ -75,6 +75,17 @@ static bool same_extents(const cab_type *a, const cab_type *b)
     return true;
 }
 
+/* Row-major only because nothing chose: it is read through views from a value
+ * that has an order (an image repeated or cut). */
+static bool is_view_of_ordered(const cab_value *x)
+{
+    if (x->type.layout)
+        return false;
+    while (!x->type.layout && x->def && cab_op_is_view(x->def->op->id))
+        x = x->def->in[0];
+    return x->type.layout != NULL;
+}
+
 /* The order most operands of full extent have; ties go to channels last. */
 static const cab_layout *majority(const cab_node *n)
 {
@@ -87,7 +98,7 @@ static const cab_layout *majority(const cab_node *n)
         if (n->op->id != CAB_OP_concat && !same_extents(&x->type, &n->out[0]->type))
             continue;
         ordered += x->type.layout != NULL;
-        plain += x->type.layout == NULL;
+        plain += !x->type.layout && !is_view_of_ordered(x);
         best = best ? best : x->type.layout;
     }
     return ordered >= plain ? best : NULL;

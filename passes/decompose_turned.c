@@ -39,7 +39,7 @@ typedef struct turned {
     axis a[CAB_MAX_RANK];
     int64_t group;
     cab_value *x, *b;
-    cab_value *w;              /* [O, C / group, kernel (and a zero tap at the end)] */
+    cab_value *w;              /* [O, C / group, kernel] */
 } turned;
 
 /* ---- phases ---- */
@@ -164,21 +164,16 @@ static cab_value *turn_channels(cab_dec *d, cab_value *w, int64_t group)
     return cab_dec_reshape(d, w, rank, dims);
 }
 
-/* Of the axes whose phases lack some, tap a->kernel is zero. */
-static cab_value *with_zero_taps(const turned *t, cab_value *w)
+/* Tap a->kernel of that axis is zero. */
+static cab_value *with_zero_tap(cab_dec *d, cab_value *w, int at)
 {
-    cab_dec *d = t->d;
     const cab_dim *lo[CAB_MAX_RANK], *hi[CAB_MAX_RANK];
-    bool any = false;
 
-    for (int i = 0; i < t->n + 2; i++) {
-        const axis *a = i < 2 ? NULL : &t->a[i - 2];
-        bool lacks = a && !a->is_cut && a->stride * a->whole.taps > a->kernel;
+    for (int i = 0; i < cab_dec_rank(w); i++) {
         lo[i] = cab_dec_c(d, 0);
-        hi[i] = cab_dec_c(d, lacks);
-        any = any || lacks;
+        hi[i] = cab_dec_c(d, i == at);
     }
-    return any ? cab_dec_pad(d, w, lo, hi, NULL) : w;
+    return cab_dec_pad(d, w, lo, hi, NULL);
 }
 
 /* w's axis at `at` becomes two: the phases of the run, and their taps. */
@@ -188,11 +183,14 @@ static cab_value *pick_taps(const turned *t, cab_value *w, const axis *a, const 
     int64_t *tap = CAB_NEW_N(d->tmp, int64_t, r->n * r->taps);
     const cab_dim *dims[2] = { cab_dec_c(d, r->n), cab_dec_c(d, r->taps) };
     cab_value *index;
+    bool lacks = false;
 
     for (int64_t i = 0; i < r->n * r->taps; i++) {
         tap[i] = tap_at(a, r->first + i / r->taps, r->off + i % r->taps * r->step);
+        lacks = lacks || tap[i] < 0;
         tap[i] = tap[i] < 0 ? a->kernel : tap[i];
     }
+    w = lacks && w ? with_zero_tap(d, w, at) : w;
     index = cab_dec_reshape(d, cab_b_i64s(&d->b, tap, r->n * r->taps), 2, dims);
     return cab_dec_gather(d, w, index, at);
 }
@@ -227,20 +225,18 @@ static cab_value *phase_weights(const turned *t, const run *r)
 static cab_value *phase_bias(const turned *t, const run *r)
 {
     cab_dec *d = t->d;
-    const cab_dim *dims[CAB_MAX_RANK], *o = cab_dec_dim(d, t->b, 0), *all = o;
-    int at = t->group > 1 ? 0 : t->n, phases = t->group > 1 ? 1 : 0;
-    cab_value *b;
+    int64_t o = t->w->type.dims[0]->value, n = 1, *from;
 
-    for (int i = 0; i <= t->n; i++)
-        dims[i] = cab_dec_c(d, 1);
-    dims[at] = o;
-    b = cab_dec_reshape(d, t->b, t->n + 1, dims);
-    for (int i = 0; i < t->n; i++) {
-        dims[phases + i] = cab_dec_c(d, r[i].n);
-        all = cab_dim_mul(d->g->dims, all, dims[phases + i]);
-    }
-    b = cab_dec_reshape(d, expanded(d, b, t->n + 1, dims), 1, &all);
-    return cab_dec_along(d, b, 1, t->n + 2);
+    if (cab_dec_rank(t->b) != 1 || cab_dim_eq(t->b->type.dims[0], t->w->type.dims[0]) == 0)
+        return cab_dec_bad(d, "the bias is not one number per channel");
+    for (int i = 0; i < t->n; i++)
+        n *= r[i].n;
+    from = CAB_NEW_N(d->tmp, int64_t, o * n + 1);
+    for (int64_t i = 0; i < o * n; i++)
+        from[i] = t->group > 1 ? i / n : i % o;
+    return cab_dec_along(d, n == 1 ? t->b
+                                   : cab_dec_gather(d, t->b, cab_b_i64s(&d->b, from, o * n), 0),
+                         1, t->n + 2);
 }
 
 /* ---- results ---- */
@@ -465,6 +461,5 @@ cab_value *cab_dec_ConvTranspose(cab_dec *d)
     t.w = turn_channels(d, w, t.group);
     if (!t.w)
         return NULL;
-    t.w = with_zero_taps(&t, t.w);
     return joined(&t, results(&t, 0, r, 1));
 }

@@ -2,8 +2,8 @@
 /*
  * fold.c - what has constant operands is computed now.
  *
- * The reference evaluator computes; a result larger than its operands (expand,
- * iota) stays a node unless it is small, because kernels make it for nothing.
+ * The reference evaluator computes; a result much larger than its operands
+ * (expand, iota) stays a node unless it is small, because kernels make it for nothing.
  * Integer values known symbolically as numbers (shapes) become constants too.
  * Values offered for graph inputs are never folded here.  The work done is
  * bounded by the size of the model's constants, so that a small file cannot
@@ -55,6 +55,9 @@ static bool worth(const cab_node *n)
             return false;
         out += b;
     }
+    /* Weights in another order, with some zeroes among them. */
+    if (n->op->id == CAB_OP_pad || n->op->id == CAB_OP_gather)
+        in *= 2;
     return out <= GROW_MAX || out <= in;
 }
 

@@ -38,7 +38,9 @@ typedef struct grouping {
 
 typedef struct region {
     cab_node *n[MAX_MEMBERS];
+    cab_columns column[MAX_MEMBERS];   /* of a product's region, per member */
     int count, kept;           /* tentative; up to the last single exit */
+    bool moves;                /* some member is movement */
     cab_node *root;
     const cab_dim *full, *stat;  /* element counts: rows, one per row */
     uint32_t axes;             /* reduced */
@@ -205,34 +207,47 @@ static int innermost(const cab_type *t)
     return -1;
 }
 
-static bool keeps_order(const cab_type *t)
+static cab_columns columns_of(const cab_value *v)
 {
-    cab_type plain = *t;
-    plain.layout = NULL;
-    return cab_layout_same(t, &plain);
+    int axis = innermost(&v->type);
+    return (cab_columns){ .axis = axis, .n = axis < 0 ? NULL : v->type.dims[axis] };
 }
 
-/* Movement behind a contraction: its innermost axis stays innermost, so that
- * the columns of a tile are stored side by side. */
-static bool view_fits_epilogue(const grouping *q, const cab_node *n)
+/* The columns in the result of n, which reads the region. */
+static cab_columns columns_after(const grouping *q, const region *r, const cab_node *n)
 {
-    const cab_type *x = &n->in[0]->type, *y = &n->out[0]->type;
-    const int64_t *perm;
-    int last = innermost(y);
-    if (n->op->id == CAB_OP_reshape)
-        return keeps_order(x) && keeps_order(y) && cab_reshape_is_affine(q->g, y, x);
-    if (n->op->id != CAB_OP_transpose)
+    cab_columns c = { .axis = -1 };
+    for (int k = 0; k < n->n_in; k++)
+        for (int i = 0; i < r->count; i++) {
+            if (!n->in[k] || n->in[k]->def != r->n[i] || r->column[i].axis < 0)
+                continue;
+            if (class_of(q, n) == CLASS_VIEW)
+                return cab_view_columns(q->g, n, r->column[i]);
+            c = r->column[i];
+            c.axis += n->out[0]->type.rank - n->in[k]->type.rank;
+            return c;
+        }
+    return c;
+}
+
+/* Movement behind a contraction: the columns of a tile stay neighbours. */
+static bool view_fits_epilogue(const grouping *q, const region *r, const cab_node *n)
+{
+    if (n->op->id == CAB_OP_reshape
+        ? !cab_reshape_is_affine(q->g, &n->out[0]->type, &n->in[0]->type)
+        : n->op->id != CAB_OP_transpose)
         return false;
-    cab_attr_ints(n, "perm", &perm);
-    return last < 0 || (int)perm[last] == innermost(x);
+    return r->column[0].axis < 0 || columns_after(q, r, n).axis >= 0;
 }
 
 static bool fits_epilogue(const grouping *q, const region *r, const cab_node *n)
 {
     enum node_class c = class_of(q, n);
-    if (numel(q, n->out[0]) != r->full)
+    const cab_type *y = &n->out[0]->type, *x = &r->root->out[0]->type;
+    /* By what the guards say, or as the extents stand. */
+    if (numel(q, n->out[0]) != r->full && cab_type_numel(q->g, y) != cab_type_numel(q->g, x))
         return false;
-    return c == CLASS_ELTWISE || (c == CLASS_VIEW && view_fits_epilogue(q, n));
+    return c == CLASS_ELTWISE || (c == CLASS_VIEW && view_fits_epilogue(q, r, n));
 }
 
 static uint32_t reduced_axes(const cab_node *n)
@@ -298,19 +313,32 @@ static bool fits_rows(const grouping *q, const region *r, const cab_node *n)
     }
 }
 
+/* The columns of the one value that leaves lie side by side in memory. */
+static bool stores_columns(const grouping *q, const region *r)
+{
+    for (int i = r->count - 1; r->moves && r->column[0].axis >= 0 && i > 0; i--)
+        if (leaves(q, r, r->n[i]))
+            return r->column[i].axis == innermost(&r->n[i]->out[0]->type) &&
+                   cab_columns_suffice(&r->column[0], &r->column[i]);
+    return true;
+}
+
 static void grow(const grouping *q, region *r)
 {
     bool rows = class_of(q, r->root) == CLASS_REDUCE;
     r->n[0] = r->root;
+    r->column[0] = rows ? (cab_columns){ .axis = -1 } : columns_of(r->root->out[0]);
     r->count = r->kept = 1;
     while (r->count < MAX_MEMBERS) {
         cab_node *n = next_user(q, r);
         if (!n || n->group >= 0 || !(rows ? fits_rows(q, r, n) : fits_epilogue(q, r, n)))
             break;
+        r->column[r->count] = columns_after(q, r, n);
+        r->moves = r->moves || class_of(q, n) == CLASS_VIEW;
         r->n[r->count++] = n;
         if (operands(q, r) > MAX_OPERANDS)
             break;
-        if (exits(q, r) == 1)
+        if (exits(q, r) == 1 && stores_columns(q, r))
             r->kept = r->count;
     }
     r->count = r->kept;

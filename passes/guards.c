@@ -231,6 +231,42 @@ static bool whole_slice(const cab_match *m, const int *arg)
     return true;
 }
 
+/* Axis 1 of c in y = reshape(transpose(r = reshape(c))), when it is places and
+ * channels [.., O, ..] of r, of which the channels are axis 1 of y again and the
+ * places go to other axes; else -1. */
+static int channels_of(const cab_value *y, const cab_value **r)
+{
+    const cab_value *t = y->def->in[0], *c;
+    const int64_t *perm;
+    int axis, first;
+    int64_t all = 1;
+
+    *r = t->def->in[0];
+    c = (*r)->def->in[0];
+    first = (*r)->type.rank - c->type.rank + 2;
+    cab_attr_ints(t->def, "perm", &perm);
+    axis = t->type.rank > 1 ? (int)perm[1] : 0;
+    if (c->type.rank < 2 || y->type.rank != c->type.rank || axis < 1 || axis >= first || perm[0])
+        return -1;
+    for (int i = 1; i < first; i++) {
+        if (!cab_dim_is_const((*r)->type.dims[i]))
+            return -1;
+        all *= (*r)->type.dims[i]->value;
+    }
+    for (int i = 0; i < c->type.rank; i++)
+        if (i != 1 && cab_dim_eq(c->type.dims[i], (*r)->type.dims[i ? first - 2 + i : 0]) != 1)
+            return -1;
+    return cab_dtype_bits(y->type.dtype) >= 8 && cab_dim_is(c->type.dims[1], all) && t->type.dims[0] == y->type.dims[0] &&
+           t->type.dims[1] == y->type.dims[1] ? axis : -1;
+}
+
+static bool to_places(const cab_match *m, const int *arg)
+{
+    const cab_value *r;
+
+    return channels_of(V(0), &r) > 0;
+}
+
 /* ---- makers ---- */
 static cab_value *reciprocal(const cab_match *m, cab_builder *b, const int *arg)
 {
@@ -279,6 +315,32 @@ static cab_value *with_ones(const cab_match *m, cab_builder *b, const int *arg)
     return cab_const_blob(b->g, &t, blob->data, blob->bytes, b->before);
 }
 
+/* s along axis 1 of y (to_places), once per place of each channel: a constant,
+ * so that more rules meet it. */
+static cab_value *per_place(const cab_match *m, cab_builder *b, const int *arg)
+{
+    const cab_tensor_attr *from = cab_attr_find(V(0)->def, "value")->u.tensor;
+    const cab_value *r;
+    int axis = channels_of(V(1), &r), rank = V(1)->type.rank;
+    int64_t dims[CAB_MAX_RANK], inner = 1, n = r->def->in[0]->type.dims[1]->value;
+    int64_t channels = r->type.dims[axis]->value;
+    size_t size = (size_t)cab_dtype_bits(V(0)->type.dtype) / 8;
+    char *data;
+
+    if (cab_type_numel_static(&V(0)->type) == 1)
+        return cab_b_reshape(b, V(0), 0, NULL);
+    for (int i = axis + 1; i < r->type.rank - rank + 2; i++)
+        inner *= r->type.dims[i]->value;
+    data = cab_alloc(b->g->arena, (size_t)n * size);
+    for (int64_t i = 0; i < n; i++)
+        memcpy(data + (size_t)i * size,
+               (const char *)from->blob->data + (size_t)(i / inner % channels) * size, size);
+    for (int i = 0; i < rank - 1; i++)
+        dims[i] = i ? 1 : n;
+    cab_type t = cab_type_static(b->g, V(0)->type.dtype, rank - 1, dims);
+    return cab_const_blob(b->g, &t, data, (size_t)n * size, b->before);
+}
+
 static bool compose(const cab_match *m, cab_builder *b, const int *arg, cab_attr *out)
 {
     int64_t *v = CAB_NEW_N(b->g->arena, int64_t, A(1)->n + 1);
@@ -321,6 +383,7 @@ static const cab_rpredicate predicates[] = {
     { "same_type", 2, same_type },
     { "scalar", 1, scalar },
     { "small", 1, cab_rp_small },
+    { "to_places", 1, to_places },
     { "whole_slice", 1, whole_slice },
     { "wide_float", 1, wide_float },
     { "within", 2, within },
@@ -332,6 +395,7 @@ static const cab_rmaker makers[] = {
     { "channel_scale", 3, channel_scale, NULL },
     { "compose", 2, NULL, compose },
     { "dims_of", 1, NULL, dims_of },
+    { "per_place", 2, per_place, NULL },
     { "reciprocal", 1, reciprocal, NULL },
     { "row_number", 3, cab_rm_row_number, NULL },
     { "with_ones", 3, with_ones, NULL },

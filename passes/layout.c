@@ -81,6 +81,17 @@ static bool same_extents(const cab_type *a, const cab_type *b)
     return true;
 }
 
+/* Row-major only because nothing chose: it is read through views from a value
+ * that has an order (an image repeated or cut). */
+static bool is_view_of_ordered(const cab_value *x)
+{
+    if (x->type.layout)
+        return false;
+    while (!x->type.layout && x->def && cab_op_is_view(x->def->op->id))
+        x = x->def->in[0];
+    return x->type.layout != NULL;
+}
+
 /* The order most operands of full extent have; ties go to channels last. */
 static const cab_layout *majority(const cab_node *n)
 {
@@ -93,10 +104,46 @@ static const cab_layout *majority(const cab_node *n)
         if (n->op->id != CAB_OP_concat && !same_extents(&x->type, &n->out[0]->type))
             continue;
         ordered += x->type.layout != NULL;
-        plain += x->type.layout == NULL;
+        plain += !x->type.layout && !is_view_of_ordered(x);
         best = best ? best : x->type.layout;
     }
     return ordered >= plain ? best : NULL;
+}
+
+/* Movement of a value that nothing else reads, back to the rank it had: the
+ * axis that was innermost and still is whole stays innermost (channels of
+ * which some become places). */
+static bool keeps_innermost(const layouts *q, const cab_node *n, cab_layout *y)
+{
+    enum { DEEP = 4 };
+    const cab_node *chain[DEEP];
+    const cab_value *v = n->out[0];
+    cab_columns all, c;
+    int k = 0, j = 0;
+    while (k < DEEP && v->def &&
+           (v->def->op->id == CAB_OP_reshape || v->def->op->id == CAB_OP_transpose)) {
+        chain[k++] = v->def;
+        v = v->def->in[0];
+        if (v->n_uses != 1)
+            return false;
+        if (v->type.layout)
+            break;
+    }
+    if (!v->type.layout || v->type.rank != n->out[0]->type.rank)
+        return false;
+    all.axis = v->type.layout->perm[v->type.rank - 1];
+    all.n = v->type.dims[all.axis];
+    c = all;
+    while (k > 0)
+        c = cab_view_columns(q->g, chain[--k], c);
+    if (c.axis < 0 || !cab_columns_suffice(&all, &c))
+        return false;
+    *y = (cab_layout){ .rank = v->type.rank };
+    for (int i = 0; i < y->rank; i++)
+        if (i != c.axis)
+            y->perm[j++] = (uint8_t)i;
+    y->perm[j] = (uint8_t)c.axis;
+    return true;
 }
 
 static const cab_layout *followed(const cab_node *n)
@@ -113,7 +160,10 @@ static const cab_layout *followed(const cab_node *n)
 
 static void follow(layouts *q, cab_node *n)
 {
+    cab_layout moved;
     const cab_layout *y = followed(n);
+    if (n->op->id == CAB_OP_reshape && keeps_innermost(q, n, &moved))
+        y = &moved;
     if (!y)
         return;
     cab_layout bare = *y;
@@ -159,13 +209,25 @@ static void set_channels_last(layouts *q, cab_value *v)
     set_layout(q->g, v, &y);
 }
 
+/* The elements of x are read one by one: their order matters only for how many
+ * neighbours a line of cache holds.  With few channels a row of one channel is
+ * as good as a row of points, and an image need not be turned. */
+static bool reads_planes(const cab_node *n)
+{
+    enum { FEW_CHANNELS = 4 };
+    const cab_type *x = &n->in[0]->type;
+    return n->op->id == CAB_OP_conv && !x->layout && cab_attr_int(n, "group") == 1 &&
+           cab_dim_is_const(x->dims[1]) && x->dims[1]->value <= FEW_CHANNELS;
+}
+
 static cab_status order_conv(layouts *q, cab_node *n)
 {
     cab_layout y = channels_last(n->in[0]->type.rank);
-    cab_value *x;
-    if (n->in[0]->type.rank < 3)
+    cab_value *x = n->in[0];
+    if (x->type.rank < 3)
         return CAB_OK;
-    CAB_TRY(in_order(q, n->in[0], &y, n, &x));
+    if (!reads_planes(n))
+        CAB_TRY(in_order(q, x, &y, n, &x));
     if (x != n->in[0])
         cab_node_set_in(n, 0, x);
     if (n->op->id == CAB_OP_conv)
@@ -188,11 +250,10 @@ static cab_status pad_conv(layouts *q, cab_node *n)
         return CAB_OK;
     if (!can_have_halo(x)) {
         /* Same order, but storage of our own that can have zeroes around. */
-        cab_layout y = channels_last(x->type.rank);
-        for (int i = 0; i < y.rank; i++)
-            perm[i] = y.perm[i];
+        for (int i = 0; i < x->type.rank; i++)
+            perm[i] = cab_value_axis_at(&x->type, i);
         cab_builder b = cab_builder_at(q->g, n, q->c->diag);
-        cab_attr a = cab_a_ints("perm", perm, y.rank);
+        cab_attr a = cab_a_ints("perm", perm, x->type.rank);
         x = cab_build(&b, CAB_OP_relayout, 1, &x, 1, &a);
         if (!x)
             return b.status;

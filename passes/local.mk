@@ -33,6 +33,7 @@ libpasses_a_SOURCES += \
     passes/decompose_shape.c \
     passes/decompose_signal.c \
     passes/decompose_train.c \
+    passes/decompose_turned.c \
     passes/decompose_window.c \
     passes/fold.c \
     passes/fuse.c \

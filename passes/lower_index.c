@@ -425,6 +425,46 @@ bool cab_reshape_is_affine(cab_graph *g, const cab_type *to, const cab_type *fro
     return true;
 }
 
+/* The innermost axis of a run whose extent is not 1; -1. */
+static int last_of(const cab_type *t, int from, int to)
+{
+    while (to > from && cab_dim_is(t->dims[to - 1], 1))
+        to--;
+    return to > from ? to - 1 : -1;
+}
+
+static int reshape_axis(cab_graph *g, const cab_type *y, const cab_type *x, int axis)
+{
+    block b = { 0 };
+    while (next_block(g->dims, y, x, &b))
+        if (axis >= b.x0 && axis < b.x1)
+            return last_of(x, b.x0, b.x1) == axis ? last_of(y, b.y0, b.y1) : -1;
+    return -1;
+}
+
+cab_columns cab_view_columns(cab_graph *g, const cab_node *view, cab_columns c)
+{
+    const cab_type *x = &view->in[0]->type, *y = &view->out[0]->type;
+    cab_columns r = { .axis = -1, .n = c.n };
+    const int64_t *perm;
+    if (c.axis < 0)
+        return r;
+    if (view->op->id == CAB_OP_reshape)
+        r.axis = reshape_axis(g, y, x, c.axis);
+    else if (view->op->id == CAB_OP_transpose)
+        for (int64_t i = cab_attr_ints(view, "perm", &perm); i-- > 0;)
+            r.axis = perm[i] == c.axis ? (int)i : r.axis;
+    if (r.axis >= 0 && cab_dim_lt(y->dims[r.axis], c.n) == 1)
+        r.n = y->dims[r.axis];
+    return r;
+}
+
+bool cab_columns_suffice(const cab_columns *product, const cab_columns *here)
+{
+    enum { FEW = 8 };
+    return here->n == product->n || !cab_dim_is_const(here->n) || here->n->value >= FEW;
+}
+
 /* ---- axes ---- */
 int cab_kernel_lax(cab_kernel *k, cab_axis_kind kind, const cab_dim *extent, const char *name)
 {

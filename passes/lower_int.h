@@ -242,6 +242,15 @@ void cab_ix_reshape(cab_kernel *k, const cab_type *to, const cab_ix *iy,
                     const cab_type *from, cab_ix *ix);
 /* Whether axes can be split so that a reshape stays affine. */
 bool cab_reshape_is_affine(cab_graph *g, const cab_type *to, const cab_type *from);
+/* Columns of a product: neighbours in memory when its result lies so. */
+typedef struct cab_columns {
+    int axis;                  /* along which they lie; -1 = nowhere */
+    const cab_dim *n;          /* how many are neighbours */
+} cab_columns;
+/* Where they are in the result of a view. */
+cab_columns cab_view_columns(cab_graph *g, const cab_node *view, cab_columns c);
+/* Still enough of them to be stored there by the product itself. */
+bool cab_columns_suffice(const cab_columns *product, const cab_columns *here);
 /* A new logical axis, with the factors of earlier attempts; -1 = too many. */
 int cab_kernel_lax(cab_kernel *k, cab_axis_kind kind, const cab_dim *extent, const char *name);
 /* A reduction axis: an existing one of that extent which this reduction does

@@ -115,6 +115,8 @@ add "If, Loop and Scan beside onnxruntime" "$tmp/flow" $?
 add "convolutions by tiles" "$tmp/wino" $?
 "$python" "$tests/tables.py" "$build" >"$tmp/tables" 2>&1
 add "one-hot products and tables beside onnxruntime" "$tmp/tables" $?
+"$python" "$tests/turned.py" "$build" >"$tmp/turned" 2>&1
+add "transposed convolutions" "$tmp/turned" $?
 "$python" "$tests/ms_ops.py" "$build" >"$tmp/ms" 2>&1
 add "contrib operators beside onnxruntime" "$tmp/ms" $?
 sh "$tests/check-models.sh" "$build" "$corpus" >"$tmp/same" 2>&1

@@ -105,6 +105,7 @@ EXTRA_DIST += \
 	tests/ms_ops.py \
 	tests/seq_models.py \
 	tests/tables.py \
+	tests/turned.py \
 	tests/winograd.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \

@@ -233,6 +233,9 @@ static const row canon[] = {
 #define LOOK "%i = rem %x, %n\n%g = gather %t, %i\n"
 #define THREE "%n = const i64[] 3\n"
 
+#define PLACES(channels, perm) "%r = reshape %x {dims = [N, " channels ", 5]}\n" \
+    "%t = transpose %r {perm = [" perm "]}\n%y = reshape %t {dims = [N, 3, 10]}\n"
+
 static const row fuse[] = {
     { "conv_scale", "(%x: f32[N,4,5]) -> (%z)", W S "%c = conv %x, %w" CONV "%z = mul %c, %s",
       W "%s = const f32[5] [1, 2, 3, 4, 5]\n%c = conv %x, %w" CONV "%z = mul %c, %s" },
@@ -277,6 +280,9 @@ static const row fuse[] = {
     { "table_table", "(%x: i64[N]) -> (%y)", TABLE THREE LOOK "%h = tanh %t\n"
       "%j = gather %h, %i\n%y = mul %g, %j",
       TABLE THREE LOOK "%h = neg %i\n%j = gather %t, %h\n%y = mul %g, %j" },
+    { "channels_before_places", "(%x: f32[N,6,5]) -> (%z)",
+      PLACES("2, 3", "0, 2, 3, 1") "%s = const f32[3,1] [1, 2, 3]\n%z = mul %y, %s",
+      PLACES("2, 3", "0, 2, 3, 1") "%s = const f32[10] [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n%z = mul %y, %s" },
 };
 
 static const cab_rule_info *info_of(const char *rule, const char *file)

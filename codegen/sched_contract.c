@@ -221,22 +221,27 @@ static double task_flops(double total)
     return f > TASK_FLOPS ? TASK_FLOPS : f < MIN_TASK_FLOPS ? MIN_TASK_FLOPS : f;
 }
 
-/* Row blocks: of the outermost row axis. */
+/* Row blocks: of the outermost row axis, or further in, where one of its steps
+ * (of which there may be few) is a task's work and more. */
 static void choose_row_blocks(const cab_spec *s, const cab_contraction *c, cab_sched *o,
                               double flops)
 {
-    int first = o->m_axis;
-    double steps, per_step, rows, k = cab_sched_points(s, c->k);
+    double rows = flops / (2 * cab_sched_points(s, c->k) * (double)o->n_block);
+    double inner = cab_sched_points(s, c->m);
 
-    for (int i = s->n_axes - 1; i >= 0; i--)
-        if ((c->m >> i & 1) && i != o->m_axis)
-            first = i;
-    steps = cab_sched_extent(s, first);
-    per_step = cab_sched_points(s, c->m) / (steps > 0 ? steps : 1);
-    rows = flops / (2 * k * (double)o->n_block);
     rows = rows < 4 * o->mr ? 4 * o->mr : rows;
-    o->task_block = (int)even_blocks(steps, rows / (per_step > 0 ? per_step : 1),
-                                     first == o->m_axis ? o->mr : 1);
+    for (int i = 0; i < s->n_axes; i++) {
+        double steps = cab_sched_extent(s, i);
+        if (!(c->m >> i & 1) || i == o->m_axis)
+            continue;
+        inner /= steps > 0 ? steps : 1;
+        if (cab_dim_is_const(s->axis[i].extent) || inner < 2 * rows) {
+            o->task_block = (int)even_blocks(steps, rows / (inner > 0 ? inner : 1), 1);
+            return;
+        }
+        o->task_axes++;
+    }
+    o->task_block = (int)even_blocks(cab_sched_extent(s, o->m_axis), rows, o->mr);
 }
 
 static void choose_blocks(const cab_spec *s, const cab_target *t, const cab_contraction *c,

@@ -139,9 +139,23 @@ static void call(cab_cmodel *c, const cab_plan_instr *x)
                    cab_cm_helper_name(c, x));
 }
 
+static void clear(cab_cmodel *c, const cab_plan_instr *x)
+{
+    const char *bytes = cab_cm_slot(c, c->w->values.p[x->a].slot_bytes);
+    if (!x->c)
+        cab_buf_printf(c->b, "    if (%s > 0)\n        memset(v[%u], 0, (size_t)%s);\n", bytes, x->a,
+                       bytes);
+    for (uint32_t i = 0; i < x->c; i++) {
+        const uint32_t *w = c->w->words.p + x->b + i * CAB_ZERO_PART;
+        cab_buf_printf(c->b, "    for (i64 i = 0; %s > 0 && i < %s; i++)\n        memset(v[%u] + ",
+                       bytes, cab_cm_slot(c, w[3]), x->a);
+        cab_buf_printf(c->b, "%s + i * %s, 0, (size_t)%s);\n", cab_cm_slot(c, w[0]),
+                       cab_cm_slot(c, w[2]), cab_cm_slot(c, w[1]));
+    }
+}
+
 cab_status cab_cm_step(cab_cmodel *c, const cab_plan_instr *x)
 {
-    uint32_t bytes;
     switch (x->op) {
     case CAB_I_LAUNCH: case CAB_I_HELPER:
         if (x->op == CAB_I_HELPER && !cab_cm_helper_name(c, x))
@@ -150,9 +164,7 @@ cab_status cab_cm_step(cab_cmodel *c, const cab_plan_instr *x)
         call(c, x);
         return CAB_OK;
     case CAB_I_ZERO:
-        bytes = c->w->values.p[x->a].slot_bytes;
-        cab_buf_printf(c->b, "    if (%s > 0)\n        memset(v[%u], 0, (size_t)%s);\n",
-                       cab_cm_slot(c, bytes), x->a, cab_cm_slot(c, bytes));
+        clear(c, x);
         return CAB_OK;
     default:
         break;

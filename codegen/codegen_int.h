@@ -160,6 +160,9 @@ void cab_plan_finish_flow(cab_planner *w);
 cab_status cab_plan_value_of(cab_planner *w, int buffer, uint32_t *out);
 void cab_plan_touch(cab_planner *w, uint32_t value);
 cab_status cab_plan_slot_word(cab_planner *w, const cab_dim *x);
+/* plan_zero.c: what steps leave unwritten of the buffer becomes 0. */
+cab_status cab_plan_zero(cab_planner *w, const cab_buffer *b, uint32_t value);
+cab_status cab_plan_slot_word(cab_planner *w, const cab_dim *x);
 /* Appends the plan section; may still add strings. */
 void cab_plan_bytes(cab_planner *w, cab_buf *b);
 

@@ -15,6 +15,7 @@ libcodegen_a_SOURCES += \
 	codegen/constants_write.c \
 	codegen/plan_flow.c \
 	codegen/plan_write.c \
+	codegen/plan_zero.c \
 	codegen/plan_costs.c \
 	codegen/cost.c \
 	codegen/tuning.c \

@@ -179,7 +179,7 @@ static cab_status clear_first(cab_planner *w, const cab_step *s)
         uint32_t v;
         CAB_TRY(cab_plan_value_of(w, b, &v));
         cab_plan_touch(w, v);
-        cab_vec_push(w->arena, &w->instrs, ((cab_plan_instr){ .op = CAB_I_ZERO, .a = v }));
+        CAB_TRY(cab_plan_zero(w, &w->p->buffers.p[b], v));
     }
     return CAB_OK;
 }

@@ -332,6 +332,19 @@ static bool swap_ok(const cab_plan *p, uint32_t a, uint32_t b)
            (is_value(p, a, CAB_V_DYNAMIC) && is_value(p, b, CAB_V_DYNAMIC));
 }
 
+static bool zero_ok(const cab_plan *p, const cab_plan_instr *x)
+{
+    uint64_t n = (uint64_t)x->c * CAB_ZERO_PART;
+    if (!writable(p, x->a) || p->values[x->a].kind)
+        return false;
+    if (n && (x->b > p->header->n_words || n > p->header->n_words - x->b))
+        return false;
+    for (uint64_t i = 0; i < n; i++)
+        if (p->words[x->b + i] >= p->header->n_scalars)
+            return false;
+    return true;
+}
+
 static bool instr_ok(const cab_plan *p, uint32_t i)
 {
     const cab_plan_instr *x = &p->instrs[i];
@@ -339,7 +352,7 @@ static bool instr_ok(const cab_plan *p, uint32_t i)
     switch (x->op) {
     case CAB_I_LAUNCH:
     case CAB_I_HELPER: return call_ok(p, x);
-    case CAB_I_ZERO: return writable(p, x->a) && !p->values[x->a].kind;
+    case CAB_I_ZERO: return zero_ok(p, x);
     case CAB_I_COPY: return writable(p, x->a) && x->b < h->n_values && !p->values[x->a].kind &&
                             !p->values[x->b].kind;
     case CAB_I_EVAL_SHAPE: return x->a >= p->n_early && x->a <= x->b && x->b <= h->n_scalars;

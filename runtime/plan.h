@@ -170,7 +170,8 @@ typedef struct cab_plan_kernel {
 enum cab_instr_op {
     CAB_I_LAUNCH,      /* a kernel, b words: [n_bufs, values..., n_params, slots...], c slot of n_tasks, d string: layers, e string: what */
     CAB_I_HELPER,      /* a helper number, b words: [n_values, values..., n_params, slots...], d layers */
-    CAB_I_ZERO,        /* a value: all its bytes become 0 */
+    CAB_I_ZERO,        /* a value: c = 0: all its bytes become 0; else c parts of CAB_ZERO_PART words from
+                        * word b on, slots: offset, bytes of a run, bytes from run to run, runs */
     CAB_I_COPY,        /* a <- b, same bytes */
     CAB_I_EVAL_SHAPE,  /* recompute slots a .. b-1 */
     CAB_I_SIZE_READ,   /* slot a <- element c of value b (i64 or i32 or bool) */
@@ -196,6 +197,7 @@ enum cab_instr_op {
 enum cab_plan_attr { CAB_PA_INTS, CAB_PA_FLOATS, CAB_PA_TEXT, CAB_PA_COUNT };
 enum { CAB_CUSTOM_DOMAIN, CAB_CUSTOM_NAME, CAB_CUSTOM_NODE, CAB_CUSTOM_INPUTS, CAB_CUSTOM_OUTPUTS,
        CAB_CUSTOM_ATTRS, CAB_CUSTOM_HEAD };
+enum { CAB_ZERO_PART = 4 };
 typedef struct cab_plan_instr { uint32_t op, a, b, c, d, e; } cab_plan_instr;
 
 /* Section COSTS: what launches must do, whatever schedule they run by.  A block

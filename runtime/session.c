@@ -194,10 +194,34 @@ static int custom(cab_run *r, const cab_plan_instr *x)
     return cab_session_custom(r->s, x, r->e);
 }
 
+/* Runs of bytes inside the value; false when they leave it. */
+static bool zero_part(uint8_t *p, uint64_t bytes, int64_t at, int64_t run, int64_t apart, int64_t n)
+{
+    uint64_t room, more = n > 0 ? (uint64_t)n - 1 : 0;
+    if (n <= 0 || run <= 0)
+        return true;
+    if (at < 0 || apart < 0 || (uint64_t)at > bytes || (uint64_t)run > bytes - (uint64_t)at)
+        return false;
+    room = bytes - (uint64_t)at - (uint64_t)run;
+    if (more && (uint64_t)apart > room / more)
+        return false;
+    for (p += at; n > 0; n--, p += apart)
+        memset(p, 0, (size_t)run);
+    return true;
+}
+
 static int zero(cab_run *r, const cab_plan_instr *x)
 {
-    if (r->s->data[x->a])
-        memset(r->s->data[x->a], 0, r->s->bytes[x->a]);
+    cab_session *s = r->s;
+    const uint32_t *w = s->plan->words + x->b;
+    if (!s->data[x->a] || !s->bytes[x->a])
+        return CAB_OK;
+    if (!x->c)
+        memset(s->data[x->a], 0, s->bytes[x->a]);
+    for (uint32_t i = 0; i < x->c; i++, w += CAB_ZERO_PART)
+        if (!zero_part(s->data[x->a], s->bytes[x->a], s->slots[w[0]], s->slots[w[1]],
+                       s->slots[w[2]], s->slots[w[3]]))
+            return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: clears beyond its buffer");
     return CAB_OK;
 }
 

@@ -49,6 +49,53 @@ static void check_loop_and_copy(void)
     cab_model_destroy(m);
 }
 
+/* y <- x, then runs of bytes of y cleared: offset, run, distance, number. */
+static int run_clear(const int64_t part[4], int64_t *y, uint32_t slots_added)
+{
+    static plan_kit k;
+    cab_model *m;
+    cab_session *s;
+    cab_error e = { 0 };
+    int64_t in[4] = { 1, 2, 3, 4 };
+    start(&k);
+    uint32_t four = num(&k, 4), bytes = num(&k, 32);
+    uint32_t x = value(&k, CAB_V_INPUT, four, bytes), out = value(&k, CAB_V_OUTPUT, four, bytes);
+    for (int i = 0; i < CAB_ZERO_PART; i++)
+        k.words[k.h.n_words++] = num(&k, part[i]) + slots_added;
+    instr(&k, CAB_I_COPY, out, x, 0);
+    instr(&k, CAB_I_ZERO, out, 0, 1);
+    instr(&k, CAB_I_END, 0, 0, 0);
+    finish(&k);
+    int rc = load(&k, &m, &e);
+    if (rc != CAB_OK)
+        return rc;
+    CHECK_EQ(cab_session_create(m, NULL, &s, &e), CAB_OK);
+    cab_tensor_view iv = i64s(in, 4), ov = { 0 };
+    rc = cab_session_run(s, &iv, &ov, &e);
+    if (rc == CAB_OK)
+        memcpy(y, ov.data, sizeof in);
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+    return rc;
+}
+
+static void check_clear(void)
+{
+    static const int64_t beyond[][4] = {
+        { 24, 9, 0, 1 }, { 33, 1, 0, 1 }, { -8, 8, 0, 1 }, { 0, 8, 16, 3 }, { 0, 8, -8, 2 },
+        { 0, 8, INT64_MAX, 3 }, { INT64_MAX, INT64_MAX, 0, 1 }, { 0, 1, 1, INT64_MAX },
+    };
+    int64_t y[4];
+
+    CHECK_EQ(run_clear((int64_t[]){ 8, 8, 16, 2 }, y, 0), CAB_OK);
+    CHECK(y[0] == 1 && y[1] == 0 && y[2] == 3 && y[3] == 0);
+    CHECK_EQ(run_clear((int64_t[]){ 99, 8, 16, 0 }, y, 0), CAB_OK);       /* no runs */
+    CHECK(y[0] == 1 && y[1] == 2 && y[2] == 3 && y[3] == 4);
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++)
+        CHECK_EQ(run_clear(beyond[i], y, 0), CAB_EARTIFACT);
+    CHECK_EQ(run_clear(beyond[0], y, 99), CAB_EARTIFACT);                  /* no such slots */
+}
+
 /* The need is known before the run, and a limit refuses it. */
 static void check_memory(void)
 {
@@ -401,6 +448,7 @@ int main(void)
     check_loop_and_copy();
     check_custom();
     check_memory();
+    check_clear();
     check_size_read_and_branch();
     check_refusals();
     check_hostile_files();

@@ -127,6 +127,21 @@ static double value_bytes(const costs *c, uint32_t v)
     return slot(c, c->plan->values[v].slot_bytes);
 }
 
+static double zero_bytes(const costs *c, const cab_plan_instr *x)
+{
+    const uint32_t *w = c->plan->words + x->b;
+    double sum = 0;
+    if (!x->c)
+        return value_bytes(c, x->a);
+    for (uint32_t i = 0; i < x->c; i++, w += CAB_ZERO_PART) {
+        double run = slot(c, w[1]), n = slot(c, w[3]);
+        if (run < 0 || n < 0)
+            return -1;
+        sum += run * n;
+    }
+    return sum;
+}
+
 static double all_bytes(const costs *c, const uint32_t *values, uint32_t n)
 {
     double sum = 0;
@@ -157,7 +172,7 @@ cost costs_of(const costs *c, uint32_t instr)
     cost out = { 0, 0, 0, 0, -1 };
     switch (x->op) {
     case CAB_I_LAUNCH: return launch(c, instr);
-    case CAB_I_ZERO: out.bytes = value_bytes(c, x->a); return out;
+    case CAB_I_ZERO: out.bytes = zero_bytes(c, x); return out;
     case CAB_I_COPY: out.bytes = all_bytes(c, (uint32_t[]){ x->a, x->b }, 2); return out;
     case CAB_I_HELPER:
         w = c->plan->words + x->b;

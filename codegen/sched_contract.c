@@ -106,14 +106,15 @@ static double tile_cost(const cab_target *t, int64_t m, int64_t n, int mr, int n
     return cost * (1 + 0.02 * bodies);
 }
 
-/* Do consecutive rows of a fall on the same cache sets? */
+/* Do consecutive rows of a fall on the same cache sets?  L1's ways are 4 KB; at
+ * half of that a tile's rows still find room in two sets. */
 static bool rows_alias(const cab_spec *s, int a, int m_axis)
 {
     const cab_view *v = &s->views.p[a];
     const cab_dim *c = m_axis >= 0 ? v->at.coef[m_axis] : NULL;
 
     return c && cab_dim_is_const(c) && c->value &&
-           c->value * cab_dtype_bits(v->dtype) / 8 % 2048 == 0;
+           c->value * cab_dtype_bits(v->dtype) / 8 % 4096 == 0;
 }
 
 /* The best tile of vectors that wide, when it beats `best`. */

@@ -5,8 +5,10 @@
  * Sized by affinity and cgroup quota; threads start with the first run that
  * wants them.  One launch uses the pool at a time: a launch that finds it
  * taken runs on its own thread, so sessions never wait for one another.
- * Tasks are claimed in chunks from an atomic counter; which thread runs a task
- * never changes a result.  Workers spin between launches while a run is
+ * Every thread has a range of the tasks of its own, the same in each launch, so
+ * that it finds rows near that it wrote itself; what is left of the others'
+ * ranges is claimed when the own one is empty, all in chunks from atomic
+ * counters.  Which thread runs a task never changes a result.  Workers spin between launches while a run is
  * active (a futex wake costs 50-200 us in a virtual machine) and park between
  * runs.
  */
@@ -16,6 +18,9 @@
 #define MAX_WORKERS 255
 #define SPINS 20000
 #define CLOSED (1 << 30)
+
+/* Tasks from next up to end are still to be claimed. */
+typedef struct range { _Alignas(64) atomic_llong next; int64_t end; } range;
 
 static struct pool {
     pthread_mutex_t lock;
@@ -27,9 +32,9 @@ static struct pool {
     cab_kernel_fn fn;
     void *const *bufs;
     const int64_t *ints;
-    int64_t n, chunk;
+    int64_t chunk;
     int wanted;                        /* workers that may take part */
-    atomic_llong next;
+    range ranges[MAX_WORKERS + 1];     /* of them wanted + 1 */
     atomic_int joined;                 /* workers that came, plus CLOSED */
     atomic_int done;                   /* of them, those that left */
     atomic_uint epoch;                 /* counts launches: what spinners watch */
@@ -48,15 +53,30 @@ int cab_pool_threads(void)
     return pool.width;
 }
 
-static void work(void)
+static void work(int number)
 {
-    for (;;) {
-        int64_t lo = atomic_fetch_add_explicit(&pool.next, pool.chunk, memory_order_relaxed);
-        if (lo >= pool.n)
-            return;
-        int64_t hi = pool.n - lo < pool.chunk ? pool.n : lo + pool.chunk;
-        pool.fn(pool.bufs, pool.ints, lo, hi);
+    int n = pool.wanted + 1;
+    for (int i = 0; i < n; i++) {
+        range *r = &pool.ranges[(number + i) % n];
+        for (;;) {
+            int64_t lo = atomic_fetch_add_explicit(&r->next, pool.chunk, memory_order_relaxed);
+            if (lo >= r->end)
+                break;
+            int64_t hi = r->end - lo < pool.chunk ? r->end : lo + pool.chunk;
+            pool.fn(pool.bufs, pool.ints, lo, hi);
+        }
     }
+}
+
+static void cut_ranges(int64_t n)
+{
+    int64_t parts = pool.wanted + 1, each = n / parts, more = n % parts, at = 0;
+    for (int i = 0; i < parts; i++) {
+        atomic_store_explicit(&pool.ranges[i].next, at, memory_order_relaxed);
+        at += each + (i < more);
+        pool.ranges[i].end = at;
+    }
+    pool.chunk = each / 8 < 1 ? 1 : each / 8;
 }
 
 static unsigned wait_for_launch(unsigned seen)
@@ -80,24 +100,24 @@ static unsigned wait_for_launch(unsigned seen)
 /* A launch is open from the store that clears CLOSED until its owner sets it
  * again; a worker that comes late finds it closed and goes back to waiting, so
  * the owner never waits for a thread that is still waking up. */
-static void join_launch(void)
+static void join_launch(int number)
 {
     int ticket = atomic_fetch_add_explicit(&pool.joined, 1, memory_order_acquire);
     if (ticket & CLOSED)
         return;
     if (ticket < pool.wanted)
-        work();
+        work(number);
     atomic_fetch_add_explicit(&pool.done, 1, memory_order_release);
 }
 
 static void *worker(void *arg)
 {
     unsigned seen = 0;
-    (void)arg;
+    int number = (int)(intptr_t)arg;
     for (;;) {
         unsigned now = wait_for_launch(seen);
         if (now != seen)
-            join_launch();
+            join_launch(number);
         seen = now;
     }
     return NULL;
@@ -111,7 +131,7 @@ static void start_workers(int n)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     while (pool.n_workers < n) {
         pthread_t t;
-        if (pthread_create(&t, &attr, worker, NULL))
+        if (pthread_create(&t, &attr, worker, (void *)(intptr_t)(pool.n_workers + 1)))
             break;
         pool.n_workers++;
     }
@@ -156,15 +176,12 @@ void cab_pool_run(cab_kernel_fn fn, void *const *bufs, const int64_t *ints, int6
     pool.fn = fn;
     pool.bufs = bufs;
     pool.ints = ints;
-    pool.n = n;
-    pool.chunk = n / ((int64_t)(wanted + 1) * 8);
-    pool.chunk = pool.chunk < 1 ? 1 : pool.chunk;
     pool.wanted = wanted;
-    atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+    cut_ranges(n);
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
     atomic_store_explicit(&pool.joined, 0, memory_order_release);
     atomic_fetch_add_explicit(&pool.epoch, 1, memory_order_release);
-    work();
+    work(0);
     int joined = atomic_fetch_or_explicit(&pool.joined, CLOSED, memory_order_acq_rel);
     while (atomic_load_explicit(&pool.done, memory_order_acquire) < joined)
         __builtin_ia32_pause();

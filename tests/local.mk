@@ -106,6 +106,7 @@ EXTRA_DIST += \
 	tests/seq_models.py \
 	tests/tables.py \
 	tests/turned.py \
+	tests/onnx_kit.py \
 	tests/winograd.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \

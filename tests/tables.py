@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
+from onnx_kit import check, read, verdict
 
 build = pathlib.Path(sys.argv[1])
 seed = 20261127
@@ -70,22 +71,6 @@ def cab(*args):
     return subprocess.run([build / "cab", *map(str, args)], capture_output=True, text=True, timeout=120)
 
 
-def read(path):
-    t = onnx.TensorProto()
-    t.ParseFromString(path.read_bytes())
-    return nh.to_array(t)
-
-
-passed = failed = 0
-
-
-def check(ok, *story):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    if not ok:
-        print("FAILED:", *story)
-
-
 with tempfile.TemporaryDirectory() as d:
     tmp = pathlib.Path(d)
     for case in CASES:
@@ -101,5 +86,4 @@ with tempfile.TemporaryDirectory() as d:
             check(r.returncode == 0, case, r.stderr[-300:])
             got = read(tmp / "output_0.pb") if r.returncode == 0 else np.zeros(0)
             check(got.shape == want.shape and np.allclose(got, want, 1e-5, 1e-6), case, flags, "differs")
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+verdict()

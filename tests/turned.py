@@ -13,6 +13,7 @@ import tempfile
 import numpy as np
 import onnx
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
+from onnx_kit import check, read, verdict
 
 build = pathlib.Path(sys.argv[1])
 count = int(sys.argv[2]) if len(sys.argv) > 2 else 40
@@ -133,22 +134,6 @@ def make(case):
     return h.make_model(g, opset_imports=[h.make_opsetid("", 17)], ir_version=8), feeds, y, story
 
 
-def read(path):
-    t = onnx.TensorProto()
-    t.ParseFromString(path.read_bytes())
-    return nh.to_array(t)
-
-
-passed = failed = 0
-
-
-def check(ok, *story):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    if not ok:
-        print("FAILED:", *story)
-
-
 with tempfile.TemporaryDirectory() as d:
     tmp = pathlib.Path(d)
     for case in range(count):
@@ -171,5 +156,4 @@ with tempfile.TemporaryDirectory() as d:
             check(ok, story, flags, r.stderr[-300:] if y is None else (y.shape, want.shape) if y.shape != want.shape
                   else np.abs(y - want).max())
         check(got[0] is not None and got[1] is not None and got[0].tobytes() == got[1].tobytes(), story, "differs by threads")
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+verdict()

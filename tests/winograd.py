@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
+from onnx_kit import check, read, verdict
 
 build = pathlib.Path(sys.argv[1])
 seed = 20261127
@@ -93,22 +94,6 @@ def cab(*args):
     return subprocess.run([build / "cab", *map(str, args)], capture_output=True, text=True, timeout=120)
 
 
-def read(path):
-    t = onnx.TensorProto()
-    t.ParseFromString(path.read_bytes())
-    return nh.to_array(t)
-
-
-passed = failed = 0
-
-
-def check(ok, *story):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    if not ok:
-        print("FAILED:", *story)
-
-
 with tempfile.TemporaryDirectory() as d:
     tmp = pathlib.Path(d)
     for case in CASES:
@@ -130,5 +115,4 @@ with tempfile.TemporaryDirectory() as d:
         err = np.abs(results[0] - want).max() / np.abs(want).max()
         check(results[0].shape == want.shape and err < 1e-5, case, "error", err)
         check(results[1] is not None and np.array_equal(results[0], results[1]), case, "differs by threads")
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+verdict()

@@ -171,7 +171,8 @@ enum cab_instr_op {
     CAB_I_LAUNCH,      /* a kernel, b words: [n_bufs, values..., n_params, slots...], c slot of n_tasks, d string: layers, e string: what */
     CAB_I_HELPER,      /* a helper number, b words: [n_values, values..., n_params, slots...], d layers */
     CAB_I_ZERO,        /* a value: c = 0: all its bytes become 0; else c parts of CAB_ZERO_PART words from
-                        * word b on, slots: offset, bytes of a run, bytes from run to run, runs */
+                        * word b on, slots: offset, bytes of a run, bytes from run to run, runs.
+                        * A runtime that knows no parts clears all, which is right too. */
     CAB_I_COPY,        /* a <- b, same bytes */
     CAB_I_EVAL_SHAPE,  /* recompute slots a .. b-1 */
     CAB_I_SIZE_READ,   /* slot a <- element c of value b (i64 or i32 or bool) */

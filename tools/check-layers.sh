@@ -31,6 +31,7 @@ out=$(
     law libcab 'libcab/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h' 'runtime/plan.h'
     law include 'cab_rt.h'
+    law serve 'serve/*' 'base/*' 'include/cab_rt.h'
     # Programs see one public header of each directory.
     law tools 'tools/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h' 'libcab/libcab.h'

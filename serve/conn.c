@@ -296,6 +296,7 @@ bool cab_body_reserve(cab_exchange *x, size_t n)
 void cab_conn_answered(cab_exchange *x)
 {
     cab_conn *c = x->conn;
+    x->loop->given--;
     if (!c)
         cab_loop_recycle(x->loop, x);
     else

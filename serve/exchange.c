@@ -3,7 +3,7 @@
  * exchange.c - a request, its answer, and whose it is.
  */
 #include "serve/serve_int.h"
-#include "serve/json_write.h"
+#include "serve/json_pull.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -40,13 +40,45 @@ void cab_exchange_put_field(cab_exchange *x, const char *name, cab_slice value)
         x->answer_fields[x->n_answer_fields++] = (cab_field){ cab_slice_of(name), value };
 }
 
+/* Status codes of gRPC (google.rpc.Code). */
+static int grpc_status(int status)
+{
+    static const struct { int http, grpc; } rows[] = {
+        { 400, 3 }, { 401, 16 }, { 403, 7 }, { 404, 5 }, { 405, 12 }, { 408, 4 }, { 409, 6 }, { 413, 8 },
+        { 422, 9 }, { 429, 8 }, { 431, 8 }, { 499, 1 }, { 501, 12 }, { 503, 14 }, { 504, 4 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].http == status)
+            return rows[i].grpc;
+    return 13;
+}
+
+/* Percent-encoded, as gRPC wants its message. */
+static void put_message(cab_bytes *b, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c >= 0x20 && c < 0x7f && c != '%')
+            cab_bytes_char(b, *text);
+        else
+            cab_bytes_printf(b, "%%%02X", c);
+    }
+}
+
 void cab_exchange_say(cab_exchange *x, int status, const char *text)
 {
     x->status = status;
+    if (x->grpc) {
+        x->type = "application/grpc";
+        x->grpc_status = grpc_status(status);
+        cab_bytes_clear(&x->out);
+        put_message(&x->grpc_message, text);
+        return;
+    }
     x->type = "application/json";
     cab_bytes_clear(&x->out);
     cab_bytes_str(&x->out, "{\"error\":");
-    cab_json_put_text(&x->out, cab_slice_of(text));
+    cab_json_put_string(&x->out, cab_slice_of(text));
     cab_bytes_char(&x->out, '}');
 }
 
@@ -76,7 +108,7 @@ void cab_exchange_reset(cab_exchange *x)
     shrink(&x->head);
     shrink(&x->body_bytes);
     shrink(&x->out);
-    shrink(&x->scratch);
+    cab_pieces_reset(&x->mem);
     shrink(&x->grpc_message);
     x->method = CAB_METHOD_OTHER;
     x->path = x->query = x->body = (cab_slice){ NULL, 0 };
@@ -98,7 +130,7 @@ void cab_exchange_fini(cab_exchange *x)
     cab_bytes_fini(&x->head);
     cab_bytes_fini(&x->body_bytes);
     cab_bytes_fini(&x->out);
-    cab_bytes_fini(&x->scratch);
+    cab_pieces_fini(&x->mem);
     cab_bytes_fini(&x->grpc_message);
 }
 
@@ -121,5 +153,6 @@ bool cab_exchange_handle(cab_exchange *x)
     x->server->handle(x->server, x);
     handling = outer;
     /* Written by this thread only: whoever else has x posts it to the inbox, which this thread empties. */
+    x->loop->given += !x->answered;
     return x->answered;
 }

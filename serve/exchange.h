@@ -12,6 +12,7 @@
 #ifndef CAB_SERVE_EXCHANGE_H
 #define CAB_SERVE_EXCHANGE_H
 #include "serve/http1.h"
+#include "serve/pieces.h"
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -44,7 +45,7 @@ struct cab_exchange {
     /* ---- the answer: the handler's ---- */
     int status;
     const char *type;                  /* Content-Type; NULL without a body */
-    cab_field answer_fields[CAB_ANSWER_FIELDS];  /* names in lower case; text lives as long as the exchange */
+    cab_field answer_fields[CAB_ANSWER_FIELDS];  /* names in lower case; text in mem, or static */
     int n_answer_fields;
     cab_bytes out;                     /* the body */
     int grpc_status;                   /* of the trailers; message in grpc_message */
@@ -55,7 +56,7 @@ struct cab_exchange {
     void (*cancel)(cab_exchange *x);   /* set before the exchange leaves its I/O thread; or NULL */
     void (*release)(cab_exchange *x);  /* called on the I/O thread when `user` is no longer needed */
     void *user;
-    cab_bytes scratch;                 /* memory of handlers, kept from request to request */
+    cab_pieces mem;                    /* memory of handlers, until the answer has been sent */
 
     /* ---- the carrier's ---- */
     struct cab_loop *loop;
@@ -75,11 +76,11 @@ struct cab_exchange {
 
 /* Field of the request by its lower-case name; n = 0, p = NULL when absent. */
 cab_slice cab_exchange_field(const cab_exchange *x, const char *name);
-/* Adds a field to the answer; both texts must outlive the exchange (literals, or scratch). */
+/* Adds a field to the answer; both texts must outlive the exchange (static, or in mem). */
 void cab_exchange_put_field(cab_exchange *x, const char *name, cab_slice value);
 /* Gives the exchange back, answered.  [any thread] */
 void cab_exchange_answer(cab_exchange *x);
-/* Sets an answer {"error": text}; text is escaped. */
+/* Sets an answer {"error": text}; of gRPC: the status that goes with the HTTP status, and the text. */
 void cab_exchange_say(cab_exchange *x, int status, const char *text);
 /* ... and gives it back. */
 void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)

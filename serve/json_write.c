@@ -1,88 +1,97 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * json_write.c - pieces of JSON text.
+ * json_write.c - tensors to arrays of numbers in JSON.
  */
-#include "serve/json_write.h"
+#include <stdio.h>
+#include "serve/json_element_int.h"
 
-/* Bytes of the UTF-8 sequence at p (RFC 3629: shortest form, no surrogates); 0 when it is none. */
-static size_t sequence(const unsigned char *p, size_t n)
+enum { CHUNK = 256 };
+
+typedef struct writer {
+    cab_bytes *to;
+    const json_element *t;
+    const char *at;            /* the next element */
+    const int64_t *dims;
+    int rank;
+    cab_json_nonfinite how;
+} writer;
+
+/* n elements with commas between them. */
+static void run(writer *w, int64_t n)
 {
-    static const struct { unsigned char lo, hi, second_lo, second_hi; size_t n; } rows[] = {
-        { 0x20, 0x7f, 0, 0, 1 },
-        { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
-        { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-        { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (p[0] < rows[i].lo || p[0] > rows[i].hi)
-            continue;
-        if (rows[i].n > n || (rows[i].n > 1 && (p[1] < rows[i].second_lo || p[1] > rows[i].second_hi)))
-            return 0;
-        for (size_t k = 2; k < rows[i].n; k++)
-            if (p[k] < 0x80 || p[k] > 0xbf)
-                return 0;
-        return rows[i].n;
+    while (n > 0) {
+        size_t now = n < CHUNK ? (size_t)n : CHUNK;
+        char *to = cab_bytes_room(w->to, now * (CAB_NUMBER_MAX + 1) + 1);
+        if (!to)
+            return;
+        char *end = w->t->write(to, w->at, now, w->how);
+        w->at += now * w->t->bytes;
+        n -= (int64_t)now;
+        if (n)
+            *end++ = ',';
+        cab_bytes_wrote(w->to, (size_t)(end - to));
     }
-    return 0;
 }
 
-static bool plain(unsigned char c)
+/* Nested as deep as the rank, CAB_JSON_MAX_RANK at most. */
+static void array(writer *w, int level)
 {
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
-static void escape(cab_bytes *b, unsigned char c)
-{
-    static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
-    const char *at = c ? strchr(from, c) : NULL;
-    if (at) {
-        cab_bytes_char(b, '\\');
-        cab_bytes_char(b, to[at - from]);
+    int64_t n = w->dims[level];
+    cab_bytes_char(w->to, '[');
+    if (level == w->rank - 1) {
+        run(w, n);
     } else {
-        cab_bytes_printf(b, "\\u%04x", c);
-    }
-}
-
-void cab_json_put_text(cab_bytes *b, cab_slice text)
-{
-    const unsigned char *p = (const unsigned char *)text.p;
-    size_t i = 0;
-    cab_bytes_char(b, '"');
-    while (i < text.n) {
-        size_t start = i, k;
-        while (i < text.n && plain(p[i]))
-            i++;
-        cab_bytes_put(b, p + start, i - start);
-        if (i == text.n)
-            break;
-        if (p[i] < 0x20 || p[i] == '"' || p[i] == '\\') {
-            escape(b, p[i++]);
-        } else if ((k = sequence(p + i, text.n - i))) {
-            cab_bytes_put(b, p + i, k);
-            i += k;
-        } else {
-            cab_bytes_str(b, "\xef\xbf\xbd");
-            i++;
+        for (int64_t i = 0; i < n && !w->to->failed; i++) {
+            if (i)
+                cab_bytes_char(w->to, ',');
+            array(w, level + 1);
         }
     }
-    cab_bytes_char(b, '"');
+    cab_bytes_char(w->to, ']');
 }
 
-void cab_json_put_name(cab_bytes *b, const char *name)
+static bool refuse(cab_json_fault *f, cab_json_fault_kind kind, const char *before, long long number,
+                   const char *after)
 {
-    cab_bytes_char(b, '"');
-    cab_bytes_str(b, name);
-    cab_bytes_str(b, "\":");
+    f->kind = kind;
+    snprintf(f->text, sizeof f->text, "%s%lld%s", before, number, after);
+    return false;
 }
 
-void cab_json_put_int(cab_bytes *b, int64_t v)
+/* Number of elements; false: an extent below 0, or too many. */
+static bool elements(int rank, const int64_t *dims, int64_t *n)
 {
-    char text[24], *at = text + sizeof text;
-    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do
-        *--at = (char)('0' + u % 10);
-    while (u /= 10);
-    if (v < 0)
-        *--at = '-';
-    cab_bytes_put(b, at, (size_t)(text + sizeof text - at));
+    *n = 1;
+    for (int i = 0; i < rank; i++)
+        if (dims[i] < 0 || __builtin_mul_overflow(*n, dims[i], n))
+            return false;
+    return rank >= 0 && rank <= CAB_JSON_MAX_RANK;
+}
+
+bool cab_json_write_tensor(cab_bytes *to, int dtype, int rank, const int64_t *dims, const void *data,
+                           bool nested, cab_json_nonfinite how, cab_json_fault *f)
+{
+    writer w = { .to = to, .t = json_element_of(dtype), .at = data, .dims = dims, .rank = rank, .how = how };
+    int64_t n;
+    *f = (cab_json_fault){ .kind = CAB_FAULT_NONE };
+    if (!w.t)
+        return refuse(f, CAB_FAULT_TYPE, "element type ", dtype, " has no JSON form");
+    if (!elements(rank, dims, &n))
+        return refuse(f, CAB_FAULT_SHAPE, "an impossible shape of rank ", rank, "");
+    size_t odd = how == CAB_NONFINITE_REFUSE ? w.t->finite(data, (size_t)n) : (size_t)n;
+    if (odd < (size_t)n)
+        return refuse(f, CAB_FAULT_VALUE, "element ", (long long)odd,
+                      " is NaN or infinite: JSON has no number for it");
+    if (nested && rank == 0) {
+        run(&w, 1);
+    } else {
+        if (!nested) {
+            w.dims = &n;
+            w.rank = 1;
+        }
+        array(&w, 0);
+    }
+    if (to->failed)
+        return refuse(f, CAB_FAULT_MEMORY, "no room for ", n, " elements of the answer");
+    return true;
 }

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -245,6 +246,10 @@ void cab_loop_fini(cab_loop *l)
     close_listeners(l);
     while (l->conns)
         cab_conn_close(l->conns);
+    while (l->given > 0) {
+        poll(&(struct pollfd){ .fd = l->wake_fd, .events = POLLIN }, 1, 100);
+        on_wake(l->wake_fd, 0, l);
+    }
     for (cab_exchange *x = l->spare, *next; x; x = next) {
         next = x->next;
         cab_exchange_fini(x);

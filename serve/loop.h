@@ -32,6 +32,7 @@ typedef struct cab_loop {
     int n_conns;
     cab_exchange *spare;               /* exchanges to be used again */
     int n_spare;
+    int given;                         /* exchanges that handlers have */
     cab_bytes frames;                  /* HTTP/2 on its way to a socket */
     pthread_mutex_t lock;              /* of the three below */
     cab_exchange *inbox, **inbox_tail; /* answered elsewhere */
@@ -47,7 +48,7 @@ cab_status cab_loop_start(cab_loop *l, cab_diag *d);
 /* Asks the loop: DRAIN: answers say "Connection: close"; CLOSE: no new connections, idle ones
  * are closed; STOP: ends.  [any thread] */
 void cab_loop_wish(cab_loop *l, unsigned wish);
-/* Waits for the thread, closes what is left. */
+/* Waits for the thread, closes what is left, waits for what handlers have. */
 void cab_loop_fini(cab_loop *l);
 /* An exchange without a request in it; NULL when out of memory.  [the loop's thread] */
 cab_exchange *cab_loop_exchange(cab_loop *l);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * service.h - the rooms of the server together, and the handlers of its interface.
+ */
+#ifndef CAB_SERVE_SERVICE_H
+#define CAB_SERVE_SERVICE_H
+#include "serve/auth.h"
+#include "serve/catalog.h"
+#include "serve/control.h"
+#include "serve/journal.h"
+#include "serve/options.h"
+#include "serve/registry.h"
+#include "serve/route.h"
+#include "serve/sched.h"
+#include "serve/serve_int.h"
+
+/* A listening socket, the option's text that it was opened by, and what is spoken there. */
+typedef struct cab_socket { const char *where, *scheme; int fd; } cab_socket;
+enum { CAB_SOCKETS_MAX = 64 };
+
+typedef struct cab_service {
+    cab_options o;
+    cab_server server;
+    cab_loop health;           /* the thread of listen_health */
+    bool has_health;
+    cab_socket sockets[CAB_SOCKETS_MAX];
+    int n_sockets;
+    cab_journal *journal;
+    cab_auth *auth;
+    cab_root root;
+    cab_blobs *blobs;
+    cab_registry *registry;    /* the control thread's, once that runs */
+    cab_sched *sched;
+    cab_catalog *catalog;
+    cab_control *control;
+    cab_bytes openapi;         /* the document */
+    atomic_bool ready;         /* what the registry wants is loaded */
+    int64_t started_ns;
+} cab_service;
+
+/* Builds the rooms; after a failure cab_service_fini is still due.  argv: of options.h. */
+cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d);
+/* Opens the ports, starts the threads, loads what is wanted. */
+cab_status cab_service_start(cab_service *s, cab_diag *d);
+/* Unready, then no new connections, then what was begun is finished, or cut off after its time. */
+void cab_service_drain(cab_service *s);
+void cab_service_fini(cab_service *s);
+/* Certificates, tokens and the log file again; what fails stays as it was, and is said in the log. */
+void cab_service_reload(cab_service *s);
+
+/* The service that an exchange came to. */
+static inline cab_service *cab_service_of(const cab_exchange *x) { return x->server->user; }
+/* An answer for a failed control operation: its first story, and the notes. */
+void cab_exchange_fail(cab_exchange *x, const cab_diag *d);
+
+#define ROUTE(id, method, path, handler, role, body, answer, doc) \
+    void cab_api_##handler(cab_service *s, cab_exchange *x, const cab_target *t);
+#include "serve/routes.def"
+
+/* Whether the token of x allows that with that model; else answers (401, 403). */
+bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
+/* ---- api_meta.c ---- */
+/* The version of a model that a request is for, with a reference; NULL: answered (404). */
+cab_loaded *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);
+bool cab_service_is_ready(const cab_service *s);
+extern const char *const cab_extensions[];      /* of the protocol; NULL ends them */
+/* "[1,-1,3]". */
+void cab_put_extents(cab_bytes *b, int rank, const int64_t *dims);
+/* ---- openapi.c ---- */
+bool cab_openapi_write(cab_bytes *out);
+/* ---- metrics.c ---- */
+bool cab_metrics_write(cab_service *s, cab_bytes *out);
+
+#endif

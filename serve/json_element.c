@@ -197,20 +197,20 @@ static const json_element rows[] = {
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
-const json_element *json_element_of(int dtype)
+const json_element *cab_json_element_of(int dtype)
 {
     return dtype > 0 && dtype < N_ROWS && rows[dtype].name ? &rows[dtype] : NULL;
 }
 
 const char *cab_json_type_name(int dtype)
 {
-    const json_element *t = json_element_of(dtype);
+    const json_element *t = cab_json_element_of(dtype);
     return t ? t->name : NULL;
 }
 
 size_t cab_json_type_bytes(int dtype)
 {
-    const json_element *t = json_element_of(dtype);
+    const json_element *t = cab_json_element_of(dtype);
     return t ? t->bytes : 0;
 }
 

@@ -23,6 +23,6 @@ typedef struct json_element {
 } json_element;
 
 /* NULL: no JSON form. */
-const json_element *json_element_of(int dtype);
+const json_element *cab_json_element_of(int dtype);
 
 #endif

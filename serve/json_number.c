@@ -39,7 +39,7 @@ const char *cab_decimal_scan(const char *p, const char *end, cab_decimal *d, con
     return to;
 }
 
-void json_long_digits(const char *p, const char *end, cab_decimal *d)
+void cab_json_long_digits(const char *p, const char *end, cab_decimal *d)
 {
     int kept = 0;
     bool fraction = false;

@@ -62,7 +62,7 @@ static cab_json_token close(cab_json *j, cab_json_token t)
 
 static cab_json_token string(cab_json *j, cab_json_token t)
 {
-    const char *why, *at, *to = json_string(j->p + 1, j->end, &j->escaped, &why, &at);
+    const char *why, *at, *to = cab_json_string(j->p + 1, j->end, &j->escaped, &why, &at);
     if (!to)
         return fail(j, at, why);
     j->text = (cab_slice){ j->p + 1, (size_t)(to - j->p - 1) };

@@ -58,7 +58,7 @@ static inline const char *json_digits(const char *p, const char *end, uint64_t *
 
 /* More than 19 digits were met: w and q again, of the first 19 significant
  * ones.  q holds the exponent that the text states. */
-void json_long_digits(const char *p, const char *end, cab_decimal *d);
+void cab_json_long_digits(const char *p, const char *end, cab_decimal *d);
 
 /* The exponent at p, behind the e; NULL without a digit. */
 static inline const char *json_exponent(const char *p, const char *end, int64_t *q)
@@ -103,7 +103,7 @@ static inline const char *json_number(const char *p, const char *end, cab_decima
                         .negative = d->negative };
     if (__builtin_expect(n + after > 19, 0)) {
         d->q = q;
-        json_long_digits(first, digits_end, d);
+        cab_json_long_digits(first, digits_end, d);
     }
     return p;
 }

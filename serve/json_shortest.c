@@ -41,7 +41,7 @@ cab_digits cab_shortest_f32(float v)
 cab_digits cab_shortest_f16(uint16_t bits) { return shortest_32(json_parts(bits & 0x7fff, 10, 15)); }
 cab_digits cab_shortest_bf16(uint16_t bits) { return shortest_32(json_parts(bits & 0x7fff, 7, 127)); }
 
-char *json_put_exponent(char *to, const char *digits, int n, int e)
+char *cab_json_put_exponent(char *to, const char *digits, int n, int e)
 {
     *to++ = *digits;
     if (n > 1) {

@@ -140,7 +140,7 @@ static inline char *json_put_back(char *end, uint64_t v)
 }
 
 /* d.ddde-XX: n digits, the first one stands for 10^e. */
-char *json_put_exponent(char *to, const char *digits, int n, int e);
+char *cab_json_put_exponent(char *to, const char *digits, int n, int e);
 
 /* cab_digits_put.  Copies have one length, the longest: their bytes too many are written over or left
  * behind the end, within CAB_NUMBER_MAX. */
@@ -152,7 +152,7 @@ static inline char *json_put_digits(char *to, bool negative, cab_digits v)
     *to = '-';
     to += negative;
     if (__builtin_expect(point > 16 || point < -3, 0))
-        return json_put_exponent(to, digits, n, point - 1);
+        return cab_json_put_exponent(to, digits, n, point - 1);
     if (point <= 0) {
         memcpy(to, "0.000", 5);
         memcpy(to + 2 - point, digits, MOST);

@@ -224,7 +224,7 @@ static bool begin(reader *r, cab_json *j, int dtype, cab_json_fault *f)
     *f = (cab_json_fault){ .kind = CAB_FAULT_NONE };
     r->j = j;
     r->f = f;
-    r->t = json_element_of(dtype);
+    r->t = cab_json_element_of(dtype);
     return r->t || refuse(r, CAB_FAULT_TYPE, "element type %d has no JSON form", dtype);
 }
 

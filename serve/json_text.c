@@ -86,7 +86,7 @@ static int32_t escape(const char *p, const char *end, int *n)
     return low >= 0xdc00 && low <= 0xdfff ? 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00) : -1;
 }
 
-const char *json_string(const char *p, const char *end, bool *escaped, const char **why, const char **at)
+const char *cab_json_string(const char *p, const char *end, bool *escaped, const char **why, const char **at)
 {
     *escaped = false;
     for (;;) {

@@ -8,6 +8,6 @@
 
 /* The string whose first byte (behind the quote) is p: its closing quote, or
  * NULL with *why and *at.  *escaped: it has escapes. */
-const char *json_string(const char *p, const char *end, bool *escaped, const char **why, const char **at);
+const char *cab_json_string(const char *p, const char *end, bool *escaped, const char **why, const char **at);
 
 #endif

@@ -71,7 +71,7 @@ static bool elements(int rank, const int64_t *dims, int64_t *n)
 bool cab_json_write_tensor(cab_bytes *to, int dtype, int rank, const int64_t *dims, const void *data,
                            bool nested, cab_json_nonfinite how, cab_json_fault *f)
 {
-    writer w = { .to = to, .t = json_element_of(dtype), .at = data, .dims = dims, .rank = rank, .how = how };
+    writer w = { .to = to, .t = cab_json_element_of(dtype), .at = data, .dims = dims, .rank = rank, .how = how };
     int64_t n;
     *f = (cab_json_fault){ .kind = CAB_FAULT_NONE };
     if (!w.t)

@@ -2,11 +2,13 @@
 /*
  * api_meta.c - health, and what the server says of itself and its models.
  */
+#include "base/log.h"
 #include "serve/codec.h"
 #include "serve/json_pull.h"
 #include "serve/json_tensor.h"
 #include "serve/service.h"
 #include <stdio.h>
+#include <time.h>
 
 static void answer(cab_exchange *x, int status, const char *type)
 {
@@ -152,6 +154,14 @@ void cab_api_model_config(cab_service *s, cab_exchange *x, const cab_target *t)
 
 /* ---- statistics ---- */
 
+uint64_t cab_wall_ms(int64_t monotonic_ns)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    int64_t now = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return monotonic_ns ? (uint64_t)(now - (cab_now_ns() - monotonic_ns) / 1000000) : 0;
+}
+
 static void put_tally(cab_bytes *b, const char *name, cab_tally t)
 {
     cab_bytes_printf(b, "\"%s\":{\"count\":%llu,\"ns\":%llu}", name, (unsigned long long)t.count,
@@ -186,7 +196,7 @@ static void put_stats(cab_bytes *b, const cab_loaded *l)
     cab_served_get_stats(l->served, &v);
     cab_bytes_printf(b, "{\"name\":\"%s\",\"version\":\"%s\",\"last_inference\":%llu,\"inference_count\":%llu,"
                         "\"execution_count\":%llu,\"inference_stats\":{", l->name, l->version_text,
-                     (unsigned long long)(v.last_ns / 1000000), (unsigned long long)v.inferences,
+                     (unsigned long long)cab_wall_ms(v.last_ns), (unsigned long long)v.inferences,
                      (unsigned long long)v.executions);
     const struct { const char *name; cab_tally t; } rows[] = {
         { "success", v.success }, { "fail", v.fail }, { "queue", v.queue }, { "compute_input", v.input },

@@ -41,6 +41,10 @@ static void answer(cab_exchange *x, cab_status k, const cab_diag *d)
         return;
     }
     x->status = 200;
+    if (x->grpc) {                     /* an empty message */
+        x->type = "application/grpc";
+        cab_bytes_put(&x->out, "\0\0\0\0", 5);
+    }
     cab_exchange_answer(x);
 }
 
@@ -74,37 +78,71 @@ static bool only_ready(cab_slice body)
     return ready;
 }
 
+static size_t index_rows(cab_service *s, cab_exchange *x, const cab_version_list *l, bool ready, cab_index_row *rows)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        char number[24];
+        int k = snprintf(number, sizeof number, "%lld", (long long)l->v[i].version);
+        const char *state = state_of(s, &l->v[i]);
+        if (ready && strcmp(state, "READY"))
+            continue;
+        rows[n] = (cab_index_row){ cab_pieces_text(&x->mem, cab_slice_of(l->v[i].name)),
+                                   cab_pieces_text(&x->mem, (cab_slice){ number, (size_t)k }), state,
+                                   cab_pieces_text(&x->mem, cab_slice_of(reason_of(&l->v[i], state))) };
+        n += rows[n].name && rows[n].version && rows[n].reason;
+    }
+    return n;
+}
+
+static void put_index(cab_exchange *x, const cab_index_row *rows, size_t n)
+{
+    cab_bytes *b = &x->out;
+    cab_bytes_char(b, '[');
+    for (size_t i = 0; i < n; i++) {
+        cab_bytes_printf(b, "%s{\"name\":\"%s\",\"version\":\"%s\",\"state\":\"%s\",\"reason\":", i ? "," : "",
+                         rows[i].name, rows[i].version, rows[i].state);
+        cab_json_put_string(b, cab_slice_of(rows[i].reason));
+        cab_bytes_char(b, '}');
+    }
+    cab_bytes_char(b, ']');
+    x->status = 200;
+    x->type = "application/json";
+    cab_exchange_answer(x);
+}
+
 static void index_task(cab_service *s, cab_task *t)
 {
     cab_exchange *x = t->x;
     cab_version_list l = { 0 };
     cab_query q = { 0 };
     cab_diag d;
-    bool ready = only_ready(x->body), first = true;
     cab_diag_init(&d);
     cab_status k = cab_registry_discover(s->registry, &q, &l, &d);
-    cab_bytes_char(&x->out, '[');
-    for (size_t i = 0; i < l.n; i++) {
-        const char *state = state_of(s, &l.v[i]);
-        if (ready && strcmp(state, "READY"))
-            continue;
-        cab_bytes_printf(&x->out, "%s{\"name\":\"%s\",\"version\":\"%lld\",\"state\":\"%s\",\"reason\":", first ? "" : ",",
-                         l.v[i].name, (long long)l.v[i].version, state);
-        cab_json_put_string(&x->out, cab_slice_of(reason_of(&l.v[i], state)));
-        cab_bytes_char(&x->out, '}');
-        first = false;
-    }
-    cab_bytes_char(&x->out, ']');
+    cab_index_row *rows = k == CAB_OK ? cab_pieces_zero(&x->mem, l.n + 1, sizeof *rows) : NULL;
+    size_t n = rows ? index_rows(s, x, &l, x->user != NULL, rows) : 0;
     cab_version_list_fini(&l);
-    x->type = "application/json";
-    answer(x, k, &d);
+    if (k != CAB_OK)
+        cab_exchange_fail(x, &d);
+    else if (!rows)
+        cab_exchange_refuse(x, 503, "out of memory");
+    else if (x->grpc)
+        cab_grpc_index(x, rows, n);
+    else
+        put_index(x, rows, n);
     cab_diag_fini(&d);
+}
+
+void cab_index_repository(cab_service *s, cab_exchange *x, bool ready)
+{
+    x->user = ready ? x : NULL;        /* what index_task is told */
+    cab_control_do(s, x, index_task);
 }
 
 void cab_api_repository_index(cab_service *s, cab_exchange *x, const cab_target *t)
 {
     (void)t;
-    cab_control_do(s, x, index_task);
+    cab_index_repository(s, x, only_ready(x->body));
 }
 
 /* ---- load, unload ---- */

@@ -8,6 +8,7 @@
  * closed (CVE-2023-44487).
  */
 #include "serve/serve_int.h"
+#include "serve/service.h"
 #include <event2/buffer.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
@@ -93,6 +94,11 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, si
     x->sent += n;
     if (x->sent < x->out.n)
         return (ssize_t)n;
+    if (x->streamed && (!x->whole || x->part)) {
+        cab_bytes_clear(&x->out);
+        x->sent = 0;
+        return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
+    }
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (x->grpc) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -118,7 +124,7 @@ static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12]
     }
     for (int i = 0; i < x->n_answer_fields; i++)
         nv[n++] = pair(x->answer_fields[i].name.p, x->answer_fields[i].value);
-    if (x->grpc && !x->out.n)          /* gRPC's "trailers only" */
+    if (x->grpc && !x->out.n && !x->streamed)      /* gRPC's "trailers only" */
         n += trailers(x, nv + n, code);
     return n;
 }
@@ -131,7 +137,7 @@ static bool submit_answer(cab_conn *c, cab_exchange *x)
     x->answering = true;
     x->sent = 0;
     x->deadline_ns = after(c, x->server->limits.write_ms, x->out.n);
-    bool empty = !x->out.n || x->method == CAB_METHOD_HEAD;
+    bool empty = (!x->out.n && !x->streamed) || x->method == CAB_METHOD_HEAD;
     int rc = nghttp2_submit_response(c->session, x->stream, nv, answer_head(x, nv, status, length, code),
                                      empty ? NULL : &body);
     return rc == 0 || rc == NGHTTP2_ERR_DATA_EXIST;
@@ -150,6 +156,13 @@ static void let_go(cab_conn *c, cab_exchange *x)
         }
     x->next = NULL;
     x->conn = NULL;
+    if (x->part) {
+        x->part->conn = NULL;
+        x->part->parent = NULL;
+        if (x->part->cancel)
+            x->part->cancel(x->part);
+        x->part = NULL;
+    }
     if (!x->given || x->answering)
         cab_loop_recycle(c->loop, x);
     else if (x->cancel)
@@ -226,6 +239,9 @@ static void settle_head(cab_exchange *x)
     cab_slice type = cab_exchange_field(x, "content-type");
     x->grpc = type.n >= 16 && !memcmp(type.p, "application/grpc", 16) &&
               (type.n == 16 || type.p[16] == '+' || type.p[16] == ';');
+    static const char streaming[] = "/ModelStreamInfer";
+    size_t n = sizeof streaming - 1;
+    x->streamed = x->grpc && x->path.n > n && !memcmp(x->path.p + x->path.n - n, streaming, n);
 }
 
 /* A request that cannot be taken is answered before its end. */
@@ -240,9 +256,76 @@ static void refuse(cab_conn *c, cab_exchange *x, int status)
     submit_answer(c, x);
 }
 
+/* ---- streams of messages (ModelStreamInfer) ---- */
+
+static void send_part(cab_conn *c, cab_exchange *x)
+{
+    cab_exchange *p = x->part;
+    cab_grpc_part(p);
+    cab_bytes_put(&x->out, p->out.p, p->out.n);
+    x->part = NULL;
+    cab_loop_recycle(c->loop, p);
+}
+
+/* Bytes of the first whole message that waits, with its prefix; 0: none yet. */
+static size_t message_bytes(const cab_exchange *x)
+{
+    enum { PREFIX = 5 };
+    const unsigned char *p = (const unsigned char *)x->body_bytes.p;
+    if (x->body_bytes.n < PREFIX)
+        return 0;
+    size_t n = PREFIX + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+    return n <= x->body_bytes.n ? n : 0;
+}
+
+/* Takes the message out of the stream, as an exchange of its own. */
+static cab_exchange *make_part(cab_conn *c, cab_exchange *x, size_t n)
+{
+    cab_exchange *p = cab_loop_exchange(c->loop);
+    if (!p)
+        return NULL;
+    cab_bytes_put(&p->body_bytes, x->body_bytes.p, n);
+    x->body_bytes.n -= n;
+    memmove(x->body_bytes.p, x->body_bytes.p + n, x->body_bytes.n);
+    p->conn = c;
+    p->parent = x;
+    p->http2 = p->grpc = p->is_part = true;
+    p->stream = x->stream;
+    p->path = x->path;
+    p->fields = x->fields;
+    p->n_fields = x->n_fields;
+    p->body = (cab_slice){ p->body_bytes.p, p->body_bytes.n };
+    p->arrived_ns = c->loop->now_ns;
+    return p;
+}
+
+/* One message after the other, in order; the answers are in the same order. */
+static void pump(cab_conn *c, cab_exchange *x)
+{
+    for (size_t n; !x->part && x->out.n < UNSENT_MAX && (n = message_bytes(x));) {
+        if (!(x->part = make_part(c, x, n)))
+            break;
+        if (cab_exchange_handle(x->part))
+            send_part(c, x);
+    }
+    x->deadline_ns = INT64_MAX;
+    if (!x->answering) {
+        x->type = "application/grpc";
+        x->given = true;
+        submit_answer(c, x);
+        x->deadline_ns = INT64_MAX;
+    } else {
+        nghttp2_session_resume_data(c->session, x->stream);
+    }
+}
+
 static void request_whole(cab_conn *c, cab_exchange *x)
 {
     x->whole = true;
+    if (x->streamed) {
+        pump(c, x);
+        return;
+    }
     x->deadline_ns = INT64_MAX;
     x->arrived_ns = c->loop->now_ns;
     x->body = (cab_slice){ x->body_bytes.p, x->body_bytes.n };
@@ -274,7 +357,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     cab_conn *c = user;
     cab_exchange *x = nghttp2_session_get_stream_user_data(session, id);
     (void)flags;
-    if (!x || x->given)
+    if (!x || (x->given && !x->streamed))
         return 0;
     if (x->body_bytes.n + n > x->server->limits.body_bytes)
         refuse(c, x, 413);
@@ -282,6 +365,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         refuse(c, x, 503);
     else
         cab_bytes_put(&x->body_bytes, p, n);
+    if (x->streamed)
+        pump(c, x);
     return 0;
 }
 
@@ -350,6 +435,12 @@ static bool drained(cab_conn *c)
 
 static bool answer(cab_conn *c, cab_exchange *x)
 {
+    if (x->is_part) {
+        cab_exchange *stream = x->parent;
+        send_part(c, stream);
+        pump(c, stream);
+        return flush(c);
+    }
     return submit_answer(c, x) && flush(c);
 }
 

@@ -115,7 +115,9 @@ void cab_exchange_reset(cab_exchange *x)
     x->fields = NULL;
     x->n_fields = x->n_answer_fields = x->status = x->grpc_status = 0;
     x->type = NULL;
-    x->http2 = x->grpc = x->given = x->answered = x->whole = x->answering = false;
+    x->http2 = x->grpc = x->given = x->answered = x->whole = x->answering =
+        x->streamed = x->is_part = false;
+    x->part = x->parent = NULL;
     x->deadline_ns = x->arrived_ns = 0;
     x->cancel = x->release = NULL;
     x->user = NULL;

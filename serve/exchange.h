@@ -64,6 +64,10 @@ struct cab_exchange {
     int32_t stream;                    /* HTTP/2 */
     int64_t deadline_ns;               /* HTTP/2: of what its client still has to do */
     bool whole, answering;             /* HTTP/2: the request has ended; the answer has begun */
+    bool streamed;                     /* gRPC: messages come and go one by one ... */
+    cab_exchange *part;                /* ... this one is a handler's now */
+    cab_exchange *parent;              /* of a part: its stream; NULL when that has gone */
+    bool is_part;
     bool given;                        /* a handler has it */
     bool answered;                     /* ... and gave it back before it returned */
     size_t sent;                       /* of out */

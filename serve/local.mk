@@ -28,6 +28,11 @@ libserve_a_SOURCES += \
 	serve/conn_http2.c \
 	serve/control.c \
 	serve/control.h \
+	serve/api_grpc.c \
+	serve/codec_grpc.c \
+	serve/grpc.c \
+	serve/grpc.h \
+	serve/rpcs.def \
 	serve/exchange.c \
 	serve/exchange.h \
 	serve/http1.c \
@@ -102,9 +107,15 @@ libserve_a_SOURCES += \
 	serve/shapes.h \
 	serve/task.h \
 	serve/tls.c
-nodist_libserve_a_SOURCES = serve/schemas.inc
-BUILT_SOURCES += serve/schemas.inc
-CLEANFILES += serve/schemas.inc
+nodist_libserve_a_SOURCES = serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h
+BUILT_SOURCES += serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h
+CLEANFILES += serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h
+serve/oip.pb-c.h: serve/oip.pb-c.c
+	@test -f $@ || { rm -f $<; $(MAKE) $(AM_MAKEFLAGS) $<; }
+serve/oip.pb-c.c: serve/oip.proto
+	@$(MKDIR_P) serve
+	$(AM_V_GEN)$(PROTOC_C) --c_out=. -I$(top_srcdir) $(top_srcdir)/serve/oip.proto
+serve/libserve_a-grpc.$(OBJEXT) serve/libserve_a-codec_grpc.$(OBJEXT) serve/libserve_a-api_grpc.$(OBJEXT): serve/oip.pb-c.h
 EXTRA_DIST += serve/schemas.json serve/README.md serve/oip.proto
 serve/libserve_a-openapi.$(OBJEXT): serve/schemas.inc
 serve/schemas.inc: serve/schemas.json

@@ -46,6 +46,10 @@ static void handle(cab_server *server, cab_exchange *x)
     cab_target t;
     if (s->o.log_requests)
         log_request(s, x);
+    if (x->grpc) {
+        cab_grpc_handle(s, x);
+        return;
+    }
     const cab_route *r = cab_route_find(x, &t);
     if (!r)
         cab_exchange_answer(x);

@@ -66,6 +66,17 @@ bool cab_service_is_ready(const cab_service *s);
 extern const char *const cab_extensions[];      /* of the protocol; NULL ends them */
 /* "[1,-1,3]". */
 void cab_put_extents(cab_bytes *b, int rank, const int64_t *dims);
+/* Milliseconds since 1970 of a time of CLOCK_MONOTONIC; 0 stays 0. */
+uint64_t cab_wall_ms(int64_t monotonic_ns);
+/* ---- api_repository.c ---- */
+/* The registry's versions, as the protocol that x came by wants them. */
+void cab_index_repository(cab_service *s, cab_exchange *x, bool only_ready);
+typedef struct cab_index_row { const char *name, *version, *state, *reason; } cab_index_row;
+/* ---- grpc.c, api_grpc.c ---- */
+void cab_grpc_handle(cab_service *s, cab_exchange *x);
+/* Of an exchange that is one message of a stream: its failure as a message, too. */
+void cab_grpc_part(cab_exchange *x);
+void cab_grpc_index(cab_exchange *x, const cab_index_row *rows, size_t n);
 /* ---- openapi.c ---- */
 bool cab_openapi_write(cab_bytes *out);
 /* ---- metrics.c ---- */

@@ -135,7 +135,7 @@ static cab_status read_promise(const json_t *o, asked *a, cab_diag *d)
     json_t *in = json_object_get(o, "inputs"), *out = json_object_get(o, "outputs");
     if (!in && !out)
         return CAB_OK;
-    json_t *p = json_pack("{s:O?,s:O?}", "inputs", in, "outputs", out);
+    json_t *p = json_pack("{s:O*,s:O*}", "inputs", in, "outputs", out);
     a->promise = p ? json_dumps(p, JSON_COMPACT) : NULL;
     json_decref(p);
     return a->promise ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");

@@ -3,9 +3,21 @@ libserve_a_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(SECCOMP_CFLAGS) $(JANSSON
 libserve_a_SOURCES += \
 	serve/bytes.h \
 	serve/bytes.c
+libserve_a_SOURCES += \
+	serve/http1.h \
+	serve/http1_int.h \
+	serve/http1_chars.c \
+	serve/http1.c \
+	serve/http1_body.c \
+	serve/http1_target.c \
+	serve/http1_answer.c
 serve_ldadd = libserve.a libcabrt.a $(SERVE_LIBS) $(SECCOMP_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(PROTOBUF_C_LIBS) -lpthread -lm
 serve_tests = \
-	tests/test_bytes
+	tests/test_bytes \
+	tests/test_http1
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
+tests_test_http1_SOURCES = tests/test_http1.c tests/test.h tests/serve/http1_drive.c tests/serve/http1_drive.h
+tests_test_http1_LDADD = $(serve_ldadd)
+EXTRA_DIST += tests/serve/smuggling.txt

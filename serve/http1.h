@@ -83,7 +83,8 @@ typedef struct cab_http1_body {
     uint64_t left;             /* private: data before the next framing */
     uint64_t room;             /* private: body that may still come */
     uint32_t extensions, trailers;
-    uint8_t state, digits;
+    uint8_t state, digits, n_name;
+    char name[18];             /* private: of a trailer, as much of it as is needed */
     int status;                /* CAB_HTTP1_REFUSED: 400 413 431 */
     const char *why;
 } cab_http1_body;
@@ -94,7 +95,7 @@ void cab_http1_body_start(cab_http1_body *b, const cab_http1_head *h, uint64_t l
  * rest.  MORE: all were used.  DONE: the next request starts at p + *used (said
  * again when called again, also with n = 0: a request without a body).
  * Extensions of chunks (in all CAB_HTTP1_EXTENSIONS bytes) and trailers
- * (CAB_HTTP1_TRAILERS) are checked and dropped. */
+ * (CAB_HTTP1_TRAILERS) are checked and dropped; one that would frame is refused. */
 cab_http1_got cab_http1_body_read(cab_http1_body *b, const char *p, size_t n, size_t *used,
                                   cab_slice *data);
 

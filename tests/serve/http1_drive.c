@@ -76,7 +76,7 @@ static void refused(drive *d, int status, const char *why)
     d->s->status = status;
     d->s->why = why;
     d->over = true;
-    cab_bytes_printf(&d->s->text, "refused %d %s\n", status, why);
+    cab_bytes_printf(&d->s->text, "\nrefused %d %s\n", status, why);
 }
 
 /* False when more bytes are wanted. */

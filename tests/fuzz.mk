@@ -19,9 +19,13 @@ fuzz_artifact_files = tests/fuzz/fuzz_artifact.c
 fuzz_graphs_files = tests/fuzz/fuzz_graphs.c tests/fuzz/graph.h tests/fuzz/graph_gen.h \
 	tests/fuzz/graph_make.c tests/fuzz/graph_flow.c \
 	tests/fuzz/graph_run.c tests/fuzz/graph_reduce.c
-fuzz_shared = tests/fuzz/fuzz.h tests/fuzz/fuzz_common.c
+# Those of the server need no compiler.
+fuzz_bare = tests/fuzz/fuzz.h tests/fuzz/fuzz_src.c
+fuzz_shared = $(fuzz_bare) tests/fuzz/fuzz_common.c
 fuzz_loop = $(fuzz_shared) tests/fuzz/fuzz_main.c
 fuzz_lib = $(fuzz_shared) tests/fuzz/fuzz_lib.c
+fuzz_bare_loop = $(fuzz_bare) tests/fuzz/fuzz_main.c
+fuzz_bare_lib = $(fuzz_bare) tests/fuzz/fuzz_lib.c
 
 tests_fuzz_fuzz_onnx_SOURCES = $(fuzz_onnx_files) $(fuzz_loop)
 tests_fuzz_fuzz_cir_SOURCES = $(fuzz_cir_files) $(fuzz_loop)

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of smuggling.txt as (verdict, name, bytes)."""
+"""The rows of smuggling.txt as (verdict, name, bytes).
+
+http1_table.py FOLDER writes the bytes of each row into a file there: seeds of fuzz_http1.
+"""
 import os
 import re
+import sys
 
 SIMPLE = {b'r': b'\r', b'n': b'\n', b't': b'\t', b'0': b'\0', b'\\': b'\\'}
 ESCAPE = re.compile(rb'\\(?:\{(\d+) (.)\}|x([0-9a-f]{2})|(.))')
@@ -27,5 +31,6 @@ def rows(path=os.path.join(os.path.dirname(os.path.abspath(__file__)), 'smugglin
 
 
 if __name__ == '__main__':
-    for row in rows():
-        print(*row)
+    for i, (_, _, data) in enumerate(rows()):
+        with open('%s/row%d' % (sys.argv[1], i), 'wb') as f:
+            f.write(data)

@@ -14,12 +14,14 @@ libserve_a_SOURCES += \
 serve_ldadd = libserve.a libcabrt.a $(SERVE_LIBS) $(SECCOMP_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(PROTOBUF_C_LIBS) -lpthread -lm
 serve_tests = \
 	tests/test_bytes \
-	tests/test_http1
+	tests/test_http1 \
+	tests/test_http1_table
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
-tests_test_http1_SOURCES = tests/test_http1.c tests/test.h tests/serve/http1_drive.c tests/serve/http1_drive.h
 tests_test_http1_LDADD = $(serve_ldadd)
+tests_test_http1_table_SOURCES = tests/test_http1_table.c tests/test.h tests/serve/http1_drive.c tests/serve/http1_drive.h
+tests_test_http1_table_LDADD = $(serve_ldadd)
 EXTRA_DIST += tests/serve/smuggling.txt tests/serve/http1_table.py tests/serve/http1_h11.py
 
 # The framing beside h11's; needs Python with h11: make http1-h11 python_with_h11=...
@@ -30,3 +32,4 @@ python_with_h11 = python3
 http1-h11: tests/serve/http1_probe
 	$(python_with_h11) $(srcdir)/tests/serve/http1_h11.py .
 .PHONY: http1-h11
+tests_bench_bench_http1_LDADD = $(serve_ldadd)

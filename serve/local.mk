@@ -123,15 +123,7 @@ serve/schemas.inc: serve/schemas.json
 	$(AM_V_GEN)printf 'static const char schemas_json[] =\n' >$@ && \
 	sed 's/["\\]/\\&/g; s/^/"/; s/$$/\\n"/' $(srcdir)/serve/schemas.json >>$@ && printf ';\n' >>$@
 serve_ldadd = libserve.a libcabrt.a $(SERVE_LIBS) $(SECCOMP_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(PROTOBUF_C_LIBS) -lpthread -lm
-serve_tests = \
-	tests/test_bytes
 bin_PROGRAMS += cab-serve
 cab_serve_SOURCES = serve/main.c
 cab_serve_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(JANSSON_CFLAGS)
 cab_serve_LDADD = $(serve_ldadd)
-check_PROGRAMS += $(serve_tests)
-TESTS += $(serve_tests)
-tests_test_bytes_LDADD = $(serve_ldadd)
-check_PROGRAMS += tests/serve/carry
-tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
-tests_serve_carry_LDADD = $(serve_ldadd)

@@ -1,0 +1,26 @@
+# Tests of the server: unit tests (docs/testing.md), and programs that scripts drive.
+serve_tests = \
+	tests/test_bytes \
+	tests/test_http1 \
+	tests/test_http1_table
+check_PROGRAMS += $(serve_tests)
+TESTS += $(serve_tests)
+tests_test_bytes_LDADD = $(serve_ldadd)
+check_PROGRAMS += tests/serve/carry
+tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
+tests_serve_carry_LDADD = $(serve_ldadd)
+EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py
+tests_test_http1_LDADD = $(serve_ldadd)
+tests_test_http1_table_SOURCES = tests/test_http1_table.c tests/test.h tests/serve/http1_drive.c tests/serve/http1_drive.h
+tests_test_http1_table_LDADD = $(serve_ldadd)
+EXTRA_DIST += tests/serve/smuggling.txt tests/serve/http1_table.py tests/serve/http1_h11.py
+
+# The framing beside h11's; needs Python with h11: make http1-h11 python_with_h11=...
+check_PROGRAMS += tests/serve/http1_probe
+tests_serve_http1_probe_SOURCES = tests/serve/http1_probe.c tests/serve/http1_drive.c tests/serve/http1_drive.h
+tests_serve_http1_probe_LDADD = $(serve_ldadd)
+python_with_h11 = python3
+http1-h11: tests/serve/http1_probe
+	$(python_with_h11) $(srcdir)/tests/serve/http1_h11.py .
+.PHONY: http1-h11
+tests_bench_bench_http1_LDADD = $(serve_ldadd)

@@ -20,5 +20,4 @@ tests_test_json_number_LDADD = $(serve_ldadd)
 json-long: tests/test_json_number
 	./tests/test_json_number --all-f32
 .PHONY: json-long
-EXTRA_PROGRAMS += tests/bench/bench_json
 tests_bench_bench_json_LDADD = $(serve_ldadd)

@@ -8,6 +8,7 @@
 #include "serve/json_element_int.h"
 #include "include/cab_rt.h"
 #include "serve/json_scan_int.h"
+#include "serve/json_shortest_int.h"
 
 /* ---- one element from a decimal ---- */
 
@@ -108,42 +109,42 @@ static char *put_nonfinite(char *to, bool nan, bool negative, cab_json_nonfinite
         memcpy(&v, at, sizeof v);                                                           \
         return (v & json_infinity(format)) != json_infinity(format);                        \
     }                                                                                       \
-    static inline char *put_##kind(char *to, const void *at, cab_json_nonfinite how)        \
+    static inline char *put_##kind(char *to, const void *at, cab_json_nonfinite how, const cab_pow5 *five) \
     {                                                                                       \
         bits_type v;                                                                        \
+        (void)five;                                                                         \
         memcpy(&v, at, sizeof v);                                                           \
         bool negative = v >> (8 * sizeof v - 1);                                            \
         if (__builtin_expect(!finite_##kind(at), 0))                                        \
             return put_nonfinite(to, (v & (((uint64_t)1 << (format).fraction) - 1)) != 0, negative, how); \
-        return cab_digits_put(to, negative, shortest);                                      \
+        return json_put_digits(to, negative, shortest);                                      \
     }
 
-static inline float f32_of(uint32_t bits)
+/* Formats of at most 24 bits: zero, or by their parts. */
+static inline cab_digits digits_32(uint64_t bits, int fraction, int bias, const cab_pow5 *five)
 {
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
+    return bits ? json_shortest_32(json_parts(bits, fraction, bias), five) : (cab_digits){ 0, 0 };
 }
 
-static inline double f64_of(uint64_t bits)
+static inline cab_digits digits_64(uint64_t bits)
 {
     double v;
     memcpy(&v, &bits, sizeof v);
-    return v;
+    return cab_shortest_f64(v);
 }
 
-FLOAT_PUT(f64, JSON_F64, uint64_t, cab_shortest_f64(f64_of(v)))
-FLOAT_PUT(f32, JSON_F32, uint32_t, cab_shortest_f32(f32_of(v)))
-FLOAT_PUT(f16, JSON_F16, uint16_t, cab_shortest_f16(v))
-FLOAT_PUT(bf16, JSON_BF16, uint16_t, cab_shortest_bf16(v))
+FLOAT_PUT(f64, JSON_F64, uint64_t, digits_64(v))
+FLOAT_PUT(f32, JSON_F32, uint32_t, digits_32(v & 0x7fffffff, 23, 127, five))
+FLOAT_PUT(f16, JSON_F16, uint16_t, digits_32(v & 0x7fff, 10, 15, five))
+FLOAT_PUT(bf16, JSON_BF16, uint16_t, digits_32(v & 0x7fff, 7, 127, five))
 
 static inline bool finite_int(const void *at) { (void)at; return true; }
 static inline bool finite_uint(const void *at) { (void)at; return true; }
 
 /* ---- rows ---- */
 
-#define put_int(to, at, how) cab_i64_put(to, *(at))
-#define put_uint(to, at, how) cab_u64_put(to, *(at))
+#define put_int(to, at, how, five) cab_i64_put(to, *(at))
+#define put_uint(to, at, how, five) cab_u64_put(to, *(at))
 
 #define ELEMENT(tail, text, type, kind, lo, hi)                                             \
     static cab_fit store_of_##tail(void *at, const cab_decimal *d)                          \
@@ -165,9 +166,10 @@ static inline bool finite_uint(const void *at) { (void)at; return true; }
     static char *write_##tail(char *to, const void *at, size_t n, cab_json_nonfinite how)   \
     {                                                                                       \
         const type *v = at;                                                                 \
-        (void)how;                                                                          \
+        const cab_pow5 *five = cab_pow5_table();                                            \
+        (void)how, (void)five;                                                              \
         for (size_t i = 0; i < n; i++) {                                                    \
-            to = put_##kind(to, v + i, how);                                                \
+            to = put_##kind(to, v + i, how, five);                                                \
             *to++ = ',';                                                                    \
         }                                                                                   \
         return to - (n > 0);                                                                \

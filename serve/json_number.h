@@ -58,8 +58,8 @@ cab_digits cab_shortest_f32(float v);
 cab_digits cab_shortest_f16(uint16_t bits);
 cab_digits cab_shortest_bf16(uint16_t bits);
 
-/* Most bytes that the functions below write. */
-enum { CAB_NUMBER_MAX = 32 };
+/* Room that the functions below need; what they write is shorter. */
+enum { CAB_NUMBER_MAX = 40 };
 /* As Python spells a float: 0.1, 1.0, -0.0, 1e-05, 1.5e+16.  Returns the end; no NUL. */
 char *cab_digits_put(char *to, bool negative, cab_digits v);
 char *cab_f64_put(char *to, double v);

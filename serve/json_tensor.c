@@ -81,13 +81,15 @@ static bool one_more(reader *r)
 
 static bool open_array(reader *r)
 {
+    bool scalar_in_brackets = r->count != UNKNOWN && !r->depth;
+    if (r->rank != UNKNOWN && r->depth >= r->rank && !scalar_in_brackets) {
+        r->seen[r->depth - 1]++;           /* its place */
+        return refuse(r, CAB_FAULT_SHAPE, "an array where a number is expected (rank %d)", r->rank);
+    }
     if (!one_more(r))
         return false;
     if (r->depth == CAB_JSON_MAX_RANK)
         return refuse(r, CAB_FAULT_SHAPE, "arrays nested deeper than %d", CAB_JSON_MAX_RANK);
-    bool scalar_in_brackets = r->count != UNKNOWN && !r->depth;
-    if (r->rank != UNKNOWN && r->depth >= r->rank && !scalar_in_brackets)
-        return refuse(r, CAB_FAULT_SHAPE, "an array where a number is expected (rank %d)", r->rank);
     r->seen[r->depth++] = 0;
     return true;
 }

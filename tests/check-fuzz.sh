@@ -21,5 +21,6 @@ fuzz fuzz_cir "$top"/tests/ir/*.cir "$top"/tests/lower/*.cir "$top"/tests/passes
 fuzz fuzz_rules "$top"/passes/*.rules
 fuzz fuzz_artifact
 fuzz fuzz_graphs
+fuzz fuzz_json "$top"/tests/fuzz/json/*.json
 echo "fuzz targets: $passed passed, $failed failed"
 [ $failed = 0 ]

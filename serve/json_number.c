@@ -115,25 +115,31 @@ static void big_of_text(big *b, const cab_decimal *d, int64_t *q)
     bool fraction = false, more = false;
     int kept = 0;
     int64_t e = 0;
+    uint64_t part = 0, scale = 1;          /* digits that are not in b yet */
     for (p += d->negative; p < end && (json_is_digit(*p) || *p == '.'); p++) {
         if (*p == '.') {
             fraction = true;
         } else if (kept < MOST_DIGITS) {
             kept += kept || *p != '0';
-            big_mul_add(b, 10, (uint64_t)(*p - '0'));
+            part = part * 10 + (uint64_t)(*p - '0');
+            scale *= 10;
             e -= fraction;
+            if (scale == 10000000000000000000u) {
+                big_mul_add(b, scale, part);
+                part = 0;
+                scale = 1;
+            }
         } else {
             more |= *p != '0';
             e += !fraction;
         }
     }
-    if (more) {
+    big_mul_add(b, scale, part);
+    if (more)
         big_mul_add(b, 10, 1);
-        e--;
-    }
     if (p < end)
         json_exponent(p + 1, end, q);
-    *q += e;
+    *q += e - more;
 }
 
 uint64_t cab_decimal_exact(const cab_decimal *d, json_format f, uint64_t low)

@@ -88,7 +88,6 @@ static cab_json_token key(cab_json *j)
     return CAB_JSON_KEY;
 }
 
-/* How many bytes of the word begin at p; all of them: it stands there. */
 static bool has_word(const cab_json *j, const char *p, const char *word)
 {
     size_t n = strlen(word);
@@ -123,7 +122,7 @@ static cab_json_token name(cab_json *j)
 static cab_json_token number(cab_json *j)
 {
     const char *why, *at, *to;
-    if (j->names && j->end - j->p > 1 && (j->p[1] == 'I' || j->p[1] == 'N'))
+    if (j->names && j->end - j->p > 1 && *j->p == '-' && (j->p[1] == 'I' || j->p[1] == 'N'))
         return name(j);
     to = cab_decimal_scan(j->p, j->end, &j->number, &why, &at);
     if (!to)

@@ -5,8 +5,8 @@
  * RFC 8259, strictly: one value, UTF-8 checked (no surrogates, nothing
  * overlong), escapes checked (a surrogate only in a pair).  The caller pulls tokens;
  * nothing is built, nothing is allocated, the text is not copied.  Keys that
- * come twice are the caller's business, numbers of any size are tokens.  The time is
- * linear in the bytes.
+ * come twice are the caller's business, numbers of any size are tokens.  The
+ * time is linear in the bytes.
  */
 #ifndef CAB_SERVE_JSON_PULL_H
 #define CAB_SERVE_JSON_PULL_H

@@ -142,8 +142,9 @@ static inline char *json_put_back(char *end, uint64_t v)
 /* d.ddde-XX: n digits, the first one stands for 10^e. */
 char *cab_json_put_exponent(char *to, const char *digits, int n, int e);
 
-/* cab_digits_put.  Copies have one length, the longest: their bytes too many are written over or left
- * behind the end, within CAB_NUMBER_MAX. */
+/* cab_digits_put.  Copies have one length, the longest, which costs less than
+ * the right one: bytes too many are written over or stay behind the end, within
+ * CAB_NUMBER_MAX. */
 static inline char *json_put_digits(char *to, bool negative, cab_digits v)
 {
     enum { MOST = 20 };

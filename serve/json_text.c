@@ -93,13 +93,10 @@ const char *cab_json_string(const char *p, const char *end, bool *escaped, const
         int n = 1;
         p = plain(p, end);
         *at = p;
-        *why = "the text ends in a string";
-        if (p == end)
-            return NULL;
-        if (*p == '"')
-            return p;
         *why = "a control character in a string";
-        if ((unsigned char)*p < 0x20)
+        if (p < end && *p == '"')
+            return p;
+        if (p == end || (unsigned char)*p < 0x20)
             return NULL;
         *why = "an escape that is none, or half a surrogate pair";
         if (*p == '\\' && (*escaped = true, escape(p, end, &n) < 0))

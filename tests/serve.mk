@@ -2,7 +2,10 @@
 serve_tests = \
 	tests/test_bytes \
 	tests/test_http1 \
-	tests/test_http1_table
+	tests/test_http1_table \
+	tests/test_json \
+	tests/test_json_number \
+	tests/test_json_tensor
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
@@ -24,3 +27,11 @@ http1-h11: tests/serve/http1_probe
 	$(python_with_h11) $(srcdir)/tests/serve/http1_h11.py .
 .PHONY: http1-h11
 tests_bench_bench_http1_LDADD = $(serve_ldadd)
+tests_test_json_LDADD = $(serve_ldadd)
+tests_test_json_number_LDADD = $(serve_ldadd)
+tests_test_json_tensor_LDADD = $(serve_ldadd)
+# Every float to text and back: some minutes.
+json-long: tests/test_json_number
+	./tests/test_json_number --all-f32
+.PHONY: json-long
+tests_bench_bench_json_LDADD = $(serve_ldadd)

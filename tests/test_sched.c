@@ -22,7 +22,7 @@
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 enum { CYCLES = 300, SLACK_MS = 200 };
 #else
-enum { CYCLES = 10000, SLACK_MS = 25 };
+enum { CYCLES = 10000, SLACK_MS = 50 };
 #endif
 enum { MS = 1000000 };
 
@@ -245,7 +245,7 @@ static void warm(cab_served *s)
     nap_ask(&a, 1, 1);
     cab_call_submit(s, &a.c);
     settle(&a, CAB_RT_OK);
-    nap(20 * MS);
+    nap(40 * MS);
 }
 
 /* ---- equal bytes ---- */

@@ -68,7 +68,7 @@ enum cab_call_code {
     CAB_CALL_DRAINING
 };
 
-/* Zeroed by the caller but for what it sets. */
+/* Zeroed by the caller but for what it sets; may be submitted again after release. */
 struct cab_call {
     cab_batch_request wait;    /* the scheduler's; first */
     /* By the caller. */

@@ -315,7 +315,8 @@ static void submit(cab_served *s, cab_call *c, bool in_line)
     atomic_fetch_add(&s->refs, 1);
     c->served = s;
     c->state = CAB_CALL_NEW;
-    c->error.code = c->error.text[0] = 0;
+    c->code = c->error.code = c->error.text[0] = c->dropped = 0;
+    c->batch_rows = c->queue_ns = c->input_ns = c->infer_ns = c->output_ns = 0;
     c->submitted_ns = cab_serve_now();
     int rc = cab_shapes_check(&s->shapes, c->inputs, &rows, &key, &c->error);
     c->wait.rows = rows;

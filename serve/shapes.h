@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include "include/cab_rt.h"
 
-enum { CAB_SHAPES = 64, CAB_SHAPE_WAYS = 4 };
+enum { CAB_SHAPES = 256, CAB_SHAPE_WAYS = 4 };
 
 /* The inputs of a run: extents of every input. */
 typedef struct cab_shape {

@@ -5,7 +5,9 @@ serve_tests = \
 	tests/test_http1_table \
 	tests/test_json \
 	tests/test_json_number \
-	tests/test_json_tensor
+	tests/test_json_tensor \
+	tests/test_batcher \
+	tests/test_sched
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
@@ -35,3 +37,8 @@ json-long: tests/test_json_number
 	./tests/test_json_number --all-f32
 .PHONY: json-long
 tests_bench_bench_json_LDADD = $(serve_ldadd)
+tests_test_batcher_LDADD = $(serve_ldadd)
+# Compiles models, and makes allocations fail.
+tests_test_sched_SOURCES = tests/test_sched.c tests/test.h tests/wire.h
+tests_test_sched_LDADD = libserve.a $(compiler_ldadd)
+tests_test_sched_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc

@@ -112,7 +112,7 @@ cab_status cab_blobs_open(const cab_root *root, cab_blobs **out, cab_diag *d)
     *out = NULL;
     if (!b)
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    *b = (cab_blobs){ .root = root, .dir = open_folder(root->dir) };
+    *b = (cab_blobs){ .tmp = root->tmp, .dir = open_folder(root->dir) };
     if (b->dir < 0 || pthread_mutex_init(&b->mutex, NULL)) {
         cab_fail(d, CAB_EIO, &(cab_where){ .file = root->path },
                  "cannot open the folder blobs/sha256: %s", strerror(errno));
@@ -148,7 +148,7 @@ static int create_named(cab_blobs *b, char temp[40])
     for (int tries = 0; tries < 100; tries++) {
         snprintf(temp, 40, "blob.%ld.%llu", (long)getpid(),
                  (unsigned long long)atomic_fetch_add(&b->made, 1));
-        int fd = openat(b->root->tmp, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        int fd = openat(b->tmp, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd >= 0 || errno != EEXIST)
             return fd;
     }
@@ -163,7 +163,7 @@ cab_status cab_blob_begin(cab_blobs *b, uint64_t limit, cab_blob_writer **out, c
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     *w = (cab_blob_writer){ .store = b, .limit = limit };
     cab_sha256_init(&w->sha);
-    w->fd = openat(b->root->tmp, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    w->fd = openat(b->tmp, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (w->fd < 0)
         w->fd = create_named(b, w->temp);
     if (w->fd < 0) {
@@ -180,7 +180,7 @@ void cab_blob_abort(cab_blob_writer *w)
     if (!w)
         return;
     if (w->temp[0])
-        unlinkat(w->store->root->tmp, w->temp, 0);
+        unlinkat(w->store->tmp, w->temp, 0);
     close(w->fd);
     free(w);
 }
@@ -295,7 +295,7 @@ static cab_status name_in_tmp(cab_blob_writer *w, cab_diag *d)
     snprintf(self, sizeof self, "/proc/self/fd/%d", w->fd);
     snprintf(w->temp, sizeof w->temp, "blob.%ld.%llu", (long)getpid(),
              (unsigned long long)atomic_fetch_add(&w->store->made, 1));
-    if (!linkat(AT_FDCWD, self, w->store->root->tmp, w->temp, AT_SYMLINK_FOLLOW))
+    if (!linkat(AT_FDCWD, self, w->store->tmp, w->temp, AT_SYMLINK_FOLLOW))
         return CAB_OK;
     w->temp[0] = 0;
     return io_fail(d, "name");
@@ -320,7 +320,7 @@ static cab_status settle(cab_blob_writer *w, const char *name, const cab_digest 
     if (linked == 1 || is_sound(w->store, name, g, w->n))
         return CAB_OK;
     CAB_TRY(name_in_tmp(w, d));
-    if (renameat(w->store->root->tmp, w->temp, w->store->dir, name))
+    if (renameat(w->store->tmp, w->temp, w->store->dir, name))
         return io_fail(d, "name");
     w->temp[0] = 0;
     return CAB_OK;

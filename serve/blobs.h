@@ -24,7 +24,7 @@ bool cab_digest_parse(const char *text, cab_digest *out);
 bool cab_digest_equal(const cab_digest *a, const cab_digest *b);
 
 typedef struct cab_blobs cab_blobs;
-/* root must live as long as the store. */
+/* root must stay open as long as the store. */
 cab_status cab_blobs_open(const cab_root *root, cab_blobs **out, cab_diag *d);
 void cab_blobs_close(cab_blobs *b);                      /* NULL is allowed */
 

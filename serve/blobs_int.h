@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 struct cab_blobs {
-    const cab_root *root;
+    int tmp;                               /* ROOT/tmp, the root's */
     int dir;                               /* ROOT/blobs/sha256 */
     pthread_mutex_t mutex;                 /* a name that appears or is found again, against the
                                             * sweep that looks whether it is old */

@@ -1,11 +1,20 @@
 # The server: models behind HTTP and gRPC (serve/README.md).
-libserve_a_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(SECCOMP_CFLAGS) $(JANSSON_CFLAGS)
+libserve_a_CPPFLAGS = $(AM_CPPFLAGS) -DCAB_BUILD='"$(pkglibexecdir)/cab-build"' $(SERVE_CFLAGS) $(SECCOMP_CFLAGS) $(JANSSON_CFLAGS)
 libserve_a_SOURCES += \
 	serve/bytes.h \
 	serve/bytes.c
+libserve_a_SOURCES += \
+	serve/root.h serve/root.c \
+	serve/blobs.h serve/blobs_int.h serve/blobs.c serve/blobs_sweep.c \
+	serve/io_json.h serve/io_json.c \
+	serve/registry.h serve/registry_int.h serve/registry_sql.def \
+	serve/registry.c serve/registry_put.c serve/registry_policy.c serve/registry_find.c \
+	serve/build.h serve/build.c
 serve_ldadd = libserve.a libcabrt.a $(SERVE_LIBS) $(SECCOMP_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(PROTOBUF_C_LIBS) -lpthread -lm
 serve_tests = \
-	tests/test_bytes
+	tests/test_bytes \
+	tests/test_registry
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
+tests_test_registry_LDADD = $(serve_ldadd)

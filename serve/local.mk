@@ -13,8 +13,11 @@ libserve_a_SOURCES += \
 serve_ldadd = libserve.a libcabrt.a $(SERVE_LIBS) $(SECCOMP_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(PROTOBUF_C_LIBS) -lpthread -lm
 serve_tests = \
 	tests/test_bytes \
-	tests/test_registry
+	tests/test_registry \
+	tests/test_sandbox
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
 tests_test_registry_LDADD = $(serve_ldadd)
+tests_test_sandbox_SOURCES = tests/test_sandbox.c tools/sandbox.c tools/sandbox.h
+tests_test_sandbox_LDADD = libcabrt.a $(SECCOMP_LIBS) -lpthread -lm

@@ -14,10 +14,16 @@ serve_ldadd = libserve.a libcabrt.a $(SERVE_LIBS) $(SECCOMP_LIBS) $(JANSSON_LIBS
 serve_tests = \
 	tests/test_bytes \
 	tests/test_registry \
-	tests/test_sandbox
+	tests/test_sandbox \
+	tests/test_build
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
 tests_test_registry_LDADD = $(serve_ldadd)
 tests_test_sandbox_SOURCES = tests/test_sandbox.c tools/sandbox.c tools/sandbox.h
 tests_test_sandbox_LDADD = libcabrt.a $(SECCOMP_LIBS) -lpthread -lm
+tests_test_build_LDADD = $(serve_ldadd)
+# The prey of kill-registry.py.
+check_PROGRAMS += tests/serve/register_loop
+tests_serve_register_loop_LDADD = $(serve_ldadd)
+EXTRA_DIST += tests/serve/kill-registry.py

@@ -46,7 +46,7 @@ static void stub_garbage(void) { say("not JSON\n"); }
 static void stub_code(void) { say("{\"code\":99,\"text\":\"x\"}\n"); }
 static void stub_empty(void) { say("{\"code\":0,\"text\":\"\"}\n"); }
 static void stub_liar(void) { stub_empty(); if (write(4, "not an artifact", 15) != 15) _exit(3); }
-static void stub_torn(void) { stub_empty(); raise(SIGSEGV); }
+static void stub_torn(void) { stub_empty(); signal(SIGSEGV, SIG_DFL); raise(SIGSEGV); }
 static void stub_control(void) { say("{\"code\":4,\"text\":\"error: invalid model: \\u001b[31mred\\nnote: a\\nodd line\"}\n"); }
 
 typedef struct misdeed {

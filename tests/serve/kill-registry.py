@@ -6,6 +6,7 @@ Afterwards every version that was acknowledged is there, with its bytes; no stor
 lies about in tmp/.  The seed is printed."""
 import os
 import random
+import select
 import shutil
 import subprocess
 import sys
@@ -26,15 +27,28 @@ def verify():
     return r.stdout.strip()
 
 
+def lines_until(p, n, seconds):
+    """What it says until that were n lines, or time is over."""
+    said, end = b"", time.monotonic() + seconds
+    while said.count(b"\n") < n and select.select([p.stdout], [], [], max(0, end - time.monotonic()))[0]:
+        part = os.read(p.stdout.fileno(), 65536)
+        if not part:
+            break
+        said += part
+    return said
+
+
 for i in range(times):
-    p = subprocess.Popen([loop, root, str(rng.getrandbits(60))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(rng.uniform(0, 0.12))
+    p = subprocess.Popen([loop, root, str(rng.getrandbits(60))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    # Half of the time while it opens its files, else some registrations later.
+    said = lines_until(p, rng.randint(1, 30), 0.3) if i % 2 else b""
+    time.sleep(rng.uniform(0, 0.003 if i % 2 else 0.06))
     early = p.poll()
     p.kill()
     out, err = p.communicate()
     if early is not None:
-        failures.append(f"round {i}: it ended by itself ({early}): {err.strip()}")
-    acknowledged += [line + "\n" for line in out.split("\n")[:-1]]
+        failures.append(f"round {i}: it ended by itself ({early}): {err.decode().strip()}")
+    acknowledged += [line.decode() + "\n" for line in (said + out).split(b"\n")[:-1]]
     if i % 50 == 49:
         verify()
 said = verify()

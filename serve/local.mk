@@ -15,7 +15,8 @@ serve_tests = \
 	tests/test_bytes \
 	tests/test_registry \
 	tests/test_sandbox \
-	tests/test_build
+	tests/test_build \
+	tests/test_durable
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
@@ -26,4 +27,12 @@ tests_test_build_LDADD = $(serve_ldadd)
 # The prey of kill-registry.py.
 check_PROGRAMS += tests/serve/register_loop
 tests_serve_register_loop_LDADD = $(serve_ldadd)
-EXTRA_DIST += tests/serve/kill-registry.py
+EXTRA_DIST += tests/serve/kill-registry.py tests/serve/hostile-build.py
+tests_test_durable_LDADD = $(serve_ldadd)
+tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap=renameat,--wrap=openat \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+
+registry-kill-long: tests/serve/register_loop
+	python3 $(srcdir)/tests/serve/kill-registry.py tests/serve/register_loop 200
+kill-long: registry-kill-long
+.PHONY: registry-kill-long

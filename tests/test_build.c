@@ -11,9 +11,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "tests/test.h"
+#include "tests/wire.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -212,6 +215,37 @@ static void check_models(const uint8_t *p, size_t n)
     free(other);
 }
 
+/* y = x + w, and w lies in a file of the one folder that may be read. */
+static void check_external(const char *location, cab_status status, const char *story)
+{
+    const int64_t dims[2] = { -1, 4 }, four[1] = { 4 };
+    char folder[96], path[128];
+    wire g = { 0 }, t = m_tensor("w", 1, 1, four);
+    snprintf(folder, sizeof folder, "%s/data", top);
+    snprintf(path, sizeof path, "%s/w.bin", folder);
+    CHECK(!mkdir(folder, 0700) || errno == EEXIST);
+    CHECK_EQ(cab_file_write(path, (const float[4]){ 1, 2, 3, 4 }, 16, &diag), CAB_OK);
+    w_external(&t, "location", location);
+    w_num(&t, 14, 1);
+    w_sub(&g, 1, m_node("Add", "x,w", "y"));
+    w_str(&g, 2, "g");
+    w_sub(&g, 5, t);
+    w_sub(&g, 11, m_value("x", 2, dims));
+    w_sub(&g, 12, m_value("y", -1, NULL));
+    wire m = m_model(14, g);
+    cab_build_order o = { .model = store(m.p, m.n), .external = folder };
+    cab_build_result r;
+    w_free(&m);
+    if (status != CAB_OK) {
+        refuse(o, status, story);
+        return;
+    }
+    CHECK_EQ(cab_build(blobs, &o, &r, &diag), CAB_OK);
+    cab_build_result_fini(&r);
+    o.external = NULL;
+    refuse(o, CAB_EMODEL, "of a file without a folder");
+}
+
 /* A version that cannot be built does not touch the one that is served. */
 static void check_registry_intact(void)
 {
@@ -243,6 +277,8 @@ static void check_all(void)
     check_sound();
     check_misdeeds();
     check_models(m.p, m.n);
+    check_external("w.bin", CAB_OK, "");
+    check_external("../registry.db", CAB_EIO, "leads out of the folder");
     check_registry_intact();
     signal(SIGCHLD, SIG_IGN);              /* a host that reaps by itself */
     check_sound();

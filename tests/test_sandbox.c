@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -218,6 +219,32 @@ static void check_readable(void)
     }
 }
 
+/* A kernel without Landlock: it is said, and seccomp keeps files out. */
+static int without_landlock(void)
+{
+    const cab_sandbox s = { .last_fd = 9, .threads = 1 };
+    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
+    cab_diag d;
+    if (!f || seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SYS_landlock_create_ruleset, 0) ||
+        seccomp_load(f))
+        return 98;
+    seccomp_release(f);
+    cab_diag_init(&d);
+    if (cab_sandbox_enter(&s, &d) != CAB_OK || d.n != 1 || !strstr(d.entries[0].text, "no Landlock"))
+        return 97;
+    return read_file();
+}
+
+static void check_without_landlock(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (!pid)
+        _exit(without_landlock());
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), EPERM);
+}
+
 static void check_limits(void)
 {
     const cab_sandbox s = { .last_fd = 2, .threads = 1, .max_address = (uint64_t)1 << 30,
@@ -238,6 +265,7 @@ int main(void)
     early_socket = fcntl(socket(AF_INET, SOCK_STREAM, 0), F_DUPFD, 20);
     check_strict();
     check_readable();
+    check_without_landlock();
     check_limits();
     unlink(path);
     rmdir(folder);

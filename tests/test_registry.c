@@ -278,6 +278,8 @@ static void check_versions(place *p)
     CHECK_STR(l.v[0].io, "");
     CHECK_STR(cab_version_state_text(l.v[0].state), "registered");
     cab_version_list_fini(&l);
+    CHECK_EQ(cab_registry_set_state(p->reg, "net", 1, CAB_READY, NULL, &diag), CAB_ECONFLICT);
+    CHECK(says("has no artifact yet"));
     CHECK_EQ(cab_registry_set_built(p->reg, "net", 1, &a, io_text, &diag), CAB_OK);
     CHECK_EQ(cab_registry_set_state(p->reg, "net", 7, CAB_FAILED, "no room", &diag), CAB_OK);
     CHECK_EQ(cab_registry_find(p->reg, "net", 1, &l, &diag), CAB_OK);
@@ -414,7 +416,9 @@ static void check_policies(place *p)
     CHECK(says("the pin of latest"));
     CHECK_EQ(cab_registry_set_pin(p->reg, "p", 0, &diag), CAB_OK);
     /* What came with the version cannot be built over. */
-    CHECK_EQ(cab_registry_set_built(p->reg, "p", 5, &a, io_text, &diag), CAB_ECONFLICT);
+    cab_digest b = add(p, "another");
+    CHECK_EQ(cab_registry_set_built(p->reg, "p", 5, &b, io_text, &diag), CAB_ECONFLICT);
+    CHECK_EQ(cab_registry_set_built(p->reg, "p", 5, &a, io_text, NULL), CAB_OK);
     CHECK(says("came with its artifact"));
 }
 

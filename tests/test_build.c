@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -215,6 +216,42 @@ static void check_models(const uint8_t *p, size_t n)
     free(other);
 }
 
+/* Kills the first child it sees. */
+static void *kill_child(void *user)
+{
+    const char *path = user;
+    for (int tries = 0; tries < 5000; tries++) {
+        FILE *f = fopen(path, "re");
+        int pid = 0, n = f ? fscanf(f, "%d", &pid) : 0;
+        if (f)
+            fclose(f);
+        if (n == 1 && pid > 0) {
+            kill(pid, SIGKILL);
+            return NULL;
+        }
+        usleep(1000);
+    }
+    return NULL;
+}
+
+/* The true child, killed by an operator. */
+static void check_killed(void)
+{
+    char path[96];
+    pthread_t t;
+    cab_build_result r;
+    int before = traces();
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    if (access(path, R_OK))                /* a kernel that does not tell */
+        return;
+    CHECK(!pthread_create(&t, NULL, kill_child, path));
+    CHECK_EQ(cab_build(blobs, &(cab_build_order){ .model = digits }, &r, &diag), CAB_EINTERNAL);
+    cab_build_result_fini(&r);
+    CHECK(!pthread_join(t, NULL));
+    CHECK(says("was killed by signal 9"));
+    CHECK_EQ(traces(), before);
+}
+
 /* y = x + w, and w lies in a file of the one folder that may be read. */
 static void check_external(const char *location, cab_status status, const char *story)
 {
@@ -276,6 +313,7 @@ static void check_all(void)
     digits = store(m.p, m.n);
     check_sound();
     check_misdeeds();
+    check_killed();
     check_models(m.p, m.n);
     check_external("w.bin", CAB_OK, "");
     check_external("../registry.db", CAB_EIO, "leads out of the folder");

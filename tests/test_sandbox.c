@@ -69,6 +69,7 @@ static int execute(void)
 static int kill_parent(void) { return met(kill(getppid(), 0)); }
 static int kill_group(void) { return met(kill(0, 0)); }
 static int signal_thread(void) { return met(syscall(SYS_tgkill, getppid(), getppid(), 0)); }
+static int own_signals(void) { return met(fcntl(early_socket, F_SETOWN, getppid())); }
 static int trace(void) { return met(ptrace(PTRACE_TRACEME, 0, NULL, NULL)); }
 static int ring(void) { return met(syscall(SYS_io_uring_setup, 1, NULL)); }
 static int bpf_call(void) { return met(syscall(SYS_bpf, 0, NULL, 0)); }
@@ -177,6 +178,7 @@ static const struct { const char *name; int (*attempt)(void); int expected; } st
     { "signal to the parent", kill_parent, EPERM },
     { "signal to the group", kill_group, EPERM },
     { "signal to a thread of the parent", signal_thread, EPERM },
+    { "signals of a descriptor", own_signals, EPERM },
     { "trace", trace, KILLED + SIGSYS },
     { "io_uring", ring, KILLED + SIGSYS },
     { "bpf", bpf_call, KILLED + SIGSYS },

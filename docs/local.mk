@@ -27,6 +27,7 @@ EXTRA_DIST += \
 	tests/core_share.py \
 	docs/design/decisions.md \
 	docs/design/dynamic.md \
+	docs/design/registry.md \
 	docs/math.md \
 	docs/ops.md \
 	docs/writing-rules.md

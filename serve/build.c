@@ -25,8 +25,8 @@
 #ifndef CAB_BUILD
 #define CAB_BUILD "/usr/libexec/cabochon/cab-build"
 #endif
-enum { ASK_MS = 10, DEFAULT_SECONDS = 600, MODEL = 3, ARTIFACT = 4, REPORT = 5, FREE_FD = 10,
-       MAX_ARGS = 24 };
+enum { ASK_MS = 10, DEFAULT_SECONDS = 600, MOST_SECONDS = 1 << 14, MOST_THREADS = 64,
+       MODEL = 3, ARTIFACT = 4, REPORT = 5, FREE_FD = 10, MAX_ARGS = 24 };
 static const size_t MAX_REPORT = (size_t)1 << 20;
 static const uint64_t DEFAULT_MEMORY = (uint64_t)4 << 30;
 
@@ -86,12 +86,17 @@ static void add_number(arguments *a, const char *flag, uint64_t value)
     add_text(a, flag, text);
 }
 
-static int seconds_of(const build *b) { return b->o->seconds > 0 ? b->o->seconds : DEFAULT_SECONDS; }
+/* What the child takes too. */
+static int seconds_of(const build *b)
+{
+    int s = b->o->seconds;
+    return s <= 0 ? DEFAULT_SECONDS : s < MOST_SECONDS ? s : MOST_SECONDS;
+}
 
 static void arguments_of(const build *b, arguments *a)
 {
     const cab_build_order *o = b->o;
-    int threads = o->threads > 0 ? o->threads : 1;
+    int threads = o->threads <= 0 ? 1 : o->threads < MOST_THREADS ? o->threads : MOST_THREADS;
     *a = (arguments){ .v = { (char *)"cab-build" }, .n = 1 };
     add_text(a, "--model-fd", "3");
     add_text(a, "--artifact-fd", "4");

@@ -1,5 +1,5 @@
 # The server: models behind HTTP and gRPC (serve/README.md).
-libserve_a_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(SECCOMP_CFLAGS) $(JANSSON_CFLAGS)
+libserve_a_CPPFLAGS = $(AM_CPPFLAGS) -DCAB_BUILD='"$(pkglibexecdir)/cab-build"' $(SERVE_CFLAGS) $(SECCOMP_CFLAGS) $(JANSSON_CFLAGS)
 libserve_a_SOURCES += \
 	serve/api_infer.c \
 	serve/api_meta.c \

@@ -10,6 +10,10 @@
 
 enum { APPLICATION = 0x43616252, SCHEMA = 1, BUSY_MS = 5000 };     /* "CabR" */
 
+/* As registry_sql.def spells them. */
+_Static_assert(CAB_REGISTERED == 0 && CAB_BUILDING == 1 && CAB_READY == 2 && CAB_FAILED == 3,
+               "states are stored as numbers");
+
 static const char *const sql[] = {
 #define SQL(id, text) text,
 #include "serve/registry_sql.def"

@@ -61,11 +61,11 @@ typedef struct cab_version_content {
  * io are given. */
 cab_status cab_registry_put_version(cab_registry *r, const char *name, int64_t *version,
                                     const cab_version_content *c, bool *added, cab_diag *d);
-/* reason: of a failure, NULL = "". */
+/* reason: of a failure, NULL = "".  Ready needs an artifact: CAB_ECONFLICT. */
 cab_status cab_registry_set_state(cab_registry *r, const char *name, int64_t version,
                                   cab_version_state state, const char *reason, cab_diag *d);
-/* The build came out: artifact, io and state ready in one step.  An artifact
- * that the client gave cannot be exchanged. */
+/* The build came out, or an artifact that the client gave was loaded: artifact, io
+ * and state ready in one step.  What the client gave cannot be exchanged. */
 cab_status cab_registry_set_built(cab_registry *r, const char *name, int64_t version,
                                   const cab_digest *artifact, const char *io, cab_diag *d);
 /* A version that a label, the pin or a policy names is in use: CAB_ECONFLICT.

@@ -325,11 +325,16 @@ static cab_status set_state(cab_registry *r, const char *name, int64_t version,
                             cab_version_state state, const char *reason, cab_diag *d)
 {
     int64_t id;
-    int n;
+    cab_digest artifact;
+    bool has;
     CAB_TRY(cab_reg_model(r, name, &id, d));
-    CAB_TRY(cab_reg_run(r, CAB_SQL_VERSION_SET_STATE, &n, d, "iiit", id, version, (int64_t)state,
-                        reason ? reason : ""));
-    return n ? CAB_OK : cab_reg_no_version(name, version, d);
+    CAB_TRY(cab_reg_check_version(r, id, name, version, d));
+    CAB_TRY(cab_reg_digest(r, CAB_SQL_VERSION_ARTIFACT, &artifact, &has, d, "ii", id, version));
+    if (state == CAB_READY && !has)
+        return cab_fail(d, CAB_ECONFLICT, NULL, "version %lld of '%s' has no artifact yet: it cannot "
+                                                "be ready", (long long)version, name);
+    return cab_reg_run(r, CAB_SQL_VERSION_SET_STATE, NULL, d, "iiit", id, version, (int64_t)state,
+                       reason ? reason : "");
 }
 
 cab_status cab_registry_set_state(cab_registry *r, const char *name, int64_t version,
@@ -346,12 +351,14 @@ static cab_status set_built(cab_registry *r, const char *name, int64_t version,
 {
     put p = { .r = r, .d = d };
     int64_t id, given;
-    bool found;
+    cab_digest have;
+    bool found, has;
     CAB_TRY(cab_reg_model(r, name, &id, d));
     CAB_TRY(cab_reg_number(r, CAB_SQL_VERSION_GIVEN, &given, &found, d, "ii", id, version));
     if (!found)
         return cab_reg_no_version(name, version, d);
-    if (given)
+    CAB_TRY(cab_reg_digest(r, CAB_SQL_VERSION_ARTIFACT, &have, &has, d, "ii", id, version));
+    if (given && !(has && cab_digest_equal(&have, artifact)))
         return cab_fail(d, CAB_ECONFLICT, NULL, "version %lld of '%s' came with its artifact: "
                                                 "that cannot be exchanged", (long long)version, name);
     CAB_TRY(is_stored(&p, artifact, "artifact"));

@@ -21,15 +21,31 @@ static cab_status io_fail(cab_diag *d, const char *path, const char *doing)
 
 /* ---- folders ---- */
 
+/* One that is new is durable in the folder it lies in. */
+static void make_folder(const char *path, mode_t mode)
+{
+    int dir, parent;
+    if (mkdir(path, mode))
+        return;                            /* opening it will tell */
+    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    parent = dir < 0 ? -1 : openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent >= 0) {
+        fsync(parent);
+        close(parent);
+    }
+    if (dir >= 0)
+        close(dir);
+}
+
 /* Every part of the path; those in front get the mode that umask gives. */
 static void make_folders(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
-        mkdir(path, 0777);
+        make_folder(path, 0777);
         *slash = '/';
     }
-    mkdir(path, 0700);
+    make_folder(path, 0700);
 }
 
 static cab_status is_private(int dir, const char *path, cab_diag *d)

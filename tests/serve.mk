@@ -7,7 +7,11 @@ serve_tests = \
 	tests/test_json_number \
 	tests/test_json_tensor \
 	tests/test_batcher \
-	tests/test_sched
+	tests/test_sched \
+	tests/test_registry \
+	tests/test_sandbox \
+	tests/test_build \
+	tests/test_durable
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
@@ -42,3 +46,18 @@ tests_test_batcher_LDADD = $(serve_ldadd)
 tests_test_sched_SOURCES = tests/test_sched.c tests/test.h tests/wire.h
 tests_test_sched_LDADD = libserve.a $(compiler_ldadd)
 tests_test_sched_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc
+tests_test_registry_LDADD = $(serve_ldadd)
+tests_test_sandbox_SOURCES = tests/test_sandbox.c tools/sandbox.c tools/sandbox.h
+tests_test_sandbox_LDADD = libcabrt.a $(SECCOMP_LIBS) -lpthread -lm
+tests_test_build_LDADD = $(serve_ldadd)
+# The prey of kill-registry.py.
+check_PROGRAMS += tests/serve/register_loop
+tests_serve_register_loop_LDADD = $(serve_ldadd)
+EXTRA_DIST += tests/serve/kill-registry.py tests/serve/hostile-build.py
+tests_test_durable_LDADD = $(serve_ldadd)
+tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap=renameat,--wrap=openat \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+
+registry-kill-long: tests/serve/register_loop
+	python3 $(srcdir)/tests/serve/kill-registry.py tests/serve/register_loop 200
+.PHONY: registry-kill-long

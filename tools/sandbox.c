@@ -155,7 +155,7 @@ static cab_status lock_files(const cab_sandbox *s, bool *locked, cab_diag *d)
 static const int allowed[] = {
     SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64),
     SCMP_SYS(pwrite64), SCMP_SYS(lseek), SCMP_SYS(close), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
-    SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(ftruncate), SCMP_SYS(fallocate),
+    SCMP_SYS(dup), SCMP_SYS(ftruncate), SCMP_SYS(fallocate),
     SCMP_SYS(memfd_create), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
     SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
     SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
@@ -202,6 +202,18 @@ static int allow_threads(scmp_filter_ctx f, int threads)
                             SCMP_A0(SCMP_CMP_MASKED_EQ, thread, thread));
 }
 
+/* Not those that send signals (F_SETOWN) or take locks and leases. */
+static int allow_fcntl(scmp_filter_ctx f)
+{
+    static const int commands[] = { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL,
+                                    F_ADD_SEALS, F_GET_SEALS };
+    int rc = 0;
+    for (size_t i = 0; !rc && i < sizeof commands / sizeof *commands; i++)
+        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+                              SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)commands[i]));
+    return rc;
+}
+
 /* abort() and raise(): signals to itself; limits: asking for its own. */
 static int allow_self(scmp_filter_ctx f)
 {
@@ -233,6 +245,7 @@ static int fill(scmp_filter_ctx f, const cab_sandbox *s)
         rc = seccomp_rule_add(f, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
     rc = rc ? rc : allow_memory(f, s->libraries);
     rc = rc ? rc : allow_threads(f, s->threads);
+    rc = rc ? rc : allow_fcntl(f);
     rc = rc ? rc : allow_self(f);
     return rc || (!s->readable && !s->libraries) ? rc : allow_opening(f);
 }

@@ -40,7 +40,9 @@ void cab_call_answer(cab_call *c, int code, const char *text, int64_t now, cab_a
     cab_served *s = c->served;
     uint64_t ns = (uint64_t)(now - c->submitted_ns);
     c->code = c->error.code = code;
-    if (text && text != c->error.text)
+    if (text && !text[0])
+        c->error.text[0] = 0;
+    else if (text && text != c->error.text)
         snprintf(c->error.text, sizeof c->error.text, "%s", text);
     if (code == CAB_RT_OK)
         count_success(&s->stats, c, ns);

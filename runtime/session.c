@@ -149,7 +149,7 @@ static void gather_args(cab_session *s, const uint32_t *w)
         s->ints[i] = s->slots[p[1 + i]];
 }
 
-static cab_kernel_fn kernel(const cab_session *s, uint32_t number)
+cab_kernel_fn cab_session_kernel(const cab_session *s, uint32_t number)
 {
     cab_kernel_fn fn;
     void *entry = (uint8_t *)s->model->code + s->plan->kernels[number].offset;
@@ -166,7 +166,7 @@ static int launch(cab_run *r, const cab_plan_instr *x)
     gather_args(s, s->plan->words + x->b);
     if (n <= 0)
         return CAB_OK;
-    cab_kernel_fn fn = kernel(s, x->a);
+    cab_kernel_fn fn = cab_session_kernel(s, x->a);
     if (n > 1 && !r->in_pool) {
         cab_pool_enter(s->options.threads);
         r->in_pool = true;
@@ -250,7 +250,7 @@ static cab_instr_fn *const handlers[CAB_I_COUNT] = {
     [CAB_I_EVAL_SHAPE] = cab_run_eval_shape, [CAB_I_SIZE_READ] = cab_run_size_read,
     [CAB_I_SET] = cab_run_set,     [CAB_I_CHECK] = cab_run_check,
     [CAB_I_ALLOC] = cab_run_alloc, [CAB_I_SWAP] = cab_run_swap,
-    [CAB_I_LIST] = cab_run_list,   [CAB_I_SAME] = same,
+    [CAB_I_LIST] = cab_run_list,   [CAB_I_SAME] = same,    [CAB_I_BAND] = cab_run_band,
     [CAB_I_JUMP] = cab_run_jump,   [CAB_I_BRANCH] = cab_run_branch,
     [CAB_I_LOOP] = cab_run_loop,   [CAB_I_NEXT] = cab_run_next,
 };
@@ -275,7 +275,7 @@ static bool room_for_event(cab_session *s)
     return true;
 }
 
-static void record(cab_run *r, const cab_plan_instr *x, int64_t start)
+void cab_session_record(cab_run *r, const cab_plan_instr *x, int64_t start, int64_t ns)
 {
     static const char *const kinds[CAB_I_COUNT] = {
         [CAB_I_LAUNCH] = "launch", [CAB_I_HELPER] = "helper",
@@ -289,7 +289,7 @@ static void record(cab_run *r, const cab_plan_instr *x, int64_t start)
                 x->op == CAB_I_LIST;
     cab_trace_event *t = &s->trace[s->n_trace++];
     *t = (cab_trace_event){ .kind = kinds[x->op], .name = "", .layers = "", .what = "",
-                            .start_ns = start - r->t0, .ns = cab_now_ns() - start };
+                            .start_ns = start - r->t0, .ns = ns };
     if (call) {
         t->layers = cab_plan_text(s->plan, x->d);
         t->what = cab_plan_text(s->plan, x->e);
@@ -338,7 +338,7 @@ static int execute(cab_run *r)
         if (rc != CAB_OK)
             return rc;
         if (s->trace)
-            record(r, x, start);
+            cab_session_record(r, x, start, cab_now_ns() - start);
     }
 }
 

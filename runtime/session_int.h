@@ -104,6 +104,12 @@ typedef int cab_instr_fn(cab_run *r, const cab_plan_instr *x);
 cab_instr_fn cab_run_eval_shape, cab_run_size_read, cab_run_set, cab_run_check, cab_run_alloc,
     cab_run_swap, cab_run_list, cab_run_jump, cab_run_branch, cab_run_loop, cab_run_next;
 
+/* ---- session_band.c ---- */
+cab_instr_fn cab_run_band;
+/* session.c, for it: a record of the trace, and the machine code of a launch. */
+void cab_session_record(cab_run *r, const cab_plan_instr *x, int64_t start, int64_t ns);
+cab_kernel_fn cab_session_kernel(const cab_session *s, uint32_t number);
+
 /* ---- session_bind.c: inputs, sizes, memory -> data[] ---- */
 /* 64-byte aligned, counted; NULL when out of memory. */
 void *cab_session_alloc(cab_session *s, uint64_t bytes);

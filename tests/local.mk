@@ -24,6 +24,7 @@ unit_tests = \
 	tests/test_custom \
 	tests/test_libcab \
 	tests/test_sizes \
+	tests/test_band \
 	tests/test_costs \
 	tests/test_tune
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes

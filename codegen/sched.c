@@ -13,7 +13,8 @@
 #include "codegen/sched_int.h"
 
 enum {
-    TASK_COST = 20000,         /* vector instructions worth a task */
+    TASK_COST = 6000,          /* vector instructions worth a task */
+    WINDOW_TASK_COST = 20000,  /* a tile shares loads of a window that are counted for each row */
     MANY_STAGES = 16,
     SUM_ROWS = 4               /* rows of a sum of products along the lanes */
 };
@@ -387,9 +388,10 @@ static int64_t round_up(double x, int64_t to)
 }
 
 /* Cuts the levels (in nest order: other axes, rows, vectors) so that a task
- * costs about TASK_COST. */
+ * costs about `cost`, up to twice that before it takes a cut further in. */
 static void choose_tasks(const cab_spec *s, cab_sched *c, double total)
 {
+    double cost = c->mr > 1 && c->ku > 1 ? WINDOW_TASK_COST : TASK_COST;
     int order[CAB_SPEC_AXES], n = 0, row = c->mr > 1 ? c->m_axis : -1;
     int vec = c->lanes > 1 ? c->vec_axis : -1, turn = c->turn ? c->n_axis : -1;
 
@@ -408,8 +410,8 @@ static void choose_tasks(const cab_spec *s, cab_sched *c, double total)
         int64_t tile = order[d] == vec ? (int64_t)c->lanes * (c->nv > 1 && turn < 0 ? c->nv : 1)
                      : order[d] == row ? c->mr : order[d] == turn && c->nv > 1 ? c->nv : 1;
         c->task_axes = d + 1;
-        if (each * (double)tile <= TASK_COST || d == n - 1) {
-            c->task_block = (int)round_up(TASK_COST / (each > 0 ? each : 1), tile);
+        if (each * (double)tile <= 2 * cost || d == n - 1) {
+            c->task_block = (int)round_up(cost / (each > 0 ? each : 1), tile);
             return;
         }
         total = each;

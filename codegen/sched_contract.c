@@ -14,6 +14,8 @@
 #define TASK_FLOPS 4e6
 #define MIN_TASKS 24
 #define MIN_TASK_FLOPS 4e5
+/* Extents that are not known may be small: then a few tasks more share evenly. */
+#define OPEN_TASK_FLOPS 1e5
 #define NARROW_GAIN 0.95
 /* A store this heavy is most of a tile's code. */
 #define ROW_STORE_WEIGHT 12
@@ -215,10 +217,20 @@ static int64_t even_blocks(double n, double wish, int64_t of)
     return multiple((n + (double)count - 1) / (double)count + (double)of - 1, of);
 }
 
-static double task_flops(double total)
+static bool is_open(const cab_spec *s, uint32_t axes)
+{
+    for (int i = 0; i < s->n_axes; i++)
+        if ((axes >> i & 1) && !cab_dim_is_const(s->axis[i].extent))
+            return true;
+    return false;
+}
+
+static double task_flops(const cab_spec *s, double total)
 {
     double f = total / MIN_TASKS;
 
+    if (is_open(s, cab_sched_par(s)))
+        return OPEN_TASK_FLOPS;
     return f > TASK_FLOPS ? TASK_FLOPS : f < MIN_TASK_FLOPS ? MIN_TASK_FLOPS : f;
 }
 
@@ -256,7 +268,7 @@ static void choose_blocks(const cab_spec *s, const cab_target *t, const cab_cont
 
     k = k < 1 ? 1 : k;
     batch = cab_sched_points(s, outer);
-    flops = task_flops(2 * k * n * m * batch);
+    flops = task_flops(s, 2 * k * n * m * batch);
     if (n_outer && 2 * k * n * m <= flops) {   /* whole batches per task */
         o->task_axes = n_outer;
         o->task_block = (int)multiple(flops / (2 * k * n * m + 1), 1);

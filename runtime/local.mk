@@ -26,5 +26,6 @@ libruntime_a_SOURCES += \
 	runtime/special.c \
 	runtime/special_load.c \
 	runtime/session_state.c \
+	runtime/session_zero.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

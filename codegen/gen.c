@@ -259,6 +259,7 @@ static void contraction_levels(cab_gen *g, const cab_contraction *c)
 {
     const cab_sched *sc = g->sched;
 
+    g->row_axes = c->m;
     for (int i = 0; i < g->s->n_axes; i++)
         if (g->s->axis[i].kind == CAB_AXIS_PAR && i != sc->n_axis && !(c->m >> i & 1))
             add_level(g, i);

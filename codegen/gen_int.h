@@ -12,6 +12,7 @@
  *   gen_nest.c  loops over the parallel axes, tiles and their ragged ends
  *   gen_red.c   loops over the stages' own axes, reductions
  *   gen_expr.c  one value at the current point: expressions, loads, stores
+ *   gen_ahead.c what is asked for before it is needed
  *   gen_turn.c  tiles of maps that move elements from axis to axis
  *   gen_contract.c  recognising sums of products; packed operands
  */
@@ -47,6 +48,14 @@ typedef struct cab_gen_panels {
     bool inside;               /* or ends in the panel it starts in, */
     cab_kv right[CAB_KIR_MAX_LANES]; /* or element n to the right of its first is that far */
 } cab_gen_panels;
+
+/* What the current tile fetches for later ones of a packed operand: per step
+ * `lines`, `apart` elements from each other, at + disp from where it stands. */
+typedef struct cab_gen_ahead {
+    int lines, level;
+    int64_t disp, apart;
+    cab_kv at;
+} cab_gen_ahead;
 
 /* A load that may be used again at the same address. */
 typedef struct cab_gen_load { cab_kv ptr, index, mask, value; int lanes; int64_t disp; } cab_gen_load;
@@ -92,6 +101,8 @@ typedef struct cab_gen {
     int staged_by, staged_view; /* values of that stage stay in that view; -1 = none */
     cab_affine packed;         /* address of the packed operand, columns of a panel */
     cab_gen_panels panels;
+    cab_gen_ahead ahead;
+    uint32_t row_axes;         /* of a product */
 } cab_gen;
 
 /* ---- gen_expr.c ---- */
@@ -99,6 +110,8 @@ cab_kv cab_gen_dim(cab_gen *g, const cab_dim *x);
 /* Value of e at the current point: lanes 1 when it is the same on all lanes. */
 cab_kv cab_gen_value(cab_gen *g, const cab_expr *e);
 void cab_gen_store(cab_gen *g, int view, cab_store_mode mode, cab_kv value);
+/* Asks for the line of the view at the current point, unless that depends on data or guards. */
+void cab_gen_prefetch(cab_gen *g, int view, int level);
 /* Index of the axis as i64: a vector on the vector axis. */
 cab_kv cab_gen_index(cab_gen *g, int axis);
 /* Type values of dt are computed in. */
@@ -147,6 +160,15 @@ typedef struct cab_gen_state {
 } cab_gen_state;
 cab_gen_state cab_gen_save(cab_gen *g);
 void cab_gen_restore(cab_gen *g, const cab_gen_state *st);
+
+/* ---- gen_ahead.c ---- */
+/* Decides what the current tile of a product fetches of a packed operand for
+ * later ones: all tiles of rows of a task fetch it together. */
+void cab_gen_look_ahead(cab_gen *g);
+/* That, where b is read for one step. */
+void cab_gen_prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index);
+/* Of a product: asks for what the stores of the tile will read. */
+void cab_gen_prefetch_stores(cab_gen *g);
 
 /* ---- gen_contract.c ---- */
 /* A sum of products: stage 0 is the sum over RED axes of a * b. */

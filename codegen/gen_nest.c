@@ -362,6 +362,10 @@ void cab_gen_nest(cab_gen *g, int d)
     int axis;
 
     if (d == g->n_levels) {
+        if (c->n_block > 0 && c->mr > 1 && g->rows > 1)
+            cab_gen_prefetch_stores(g);
+        if (c->n_block > 0)
+            cab_gen_look_ahead(g);
         for (size_t i = 0; i < g->s->stages.n; i++)
             if (cab_gen_turns(g))
                 cab_gen_turn(g, (int)i);

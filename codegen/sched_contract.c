@@ -8,6 +8,7 @@
  * of a and (without fma) a product fit the vector registers.  Blocks keep the
  * panels of b that a task walks in half of L2.
  */
+#include <math.h>
 #include "codegen/sched_int.h"
 
 /* Work of a task: enough to reuse a panel of b, small enough to balance. */
@@ -257,6 +258,34 @@ static void choose_row_blocks(const cab_spec *s, const cab_contraction *c, cab_s
     o->task_block = (int)even_blocks(cab_sched_extent(s, o->m_axis), rows, o->mr);
 }
 
+static double operand_bytes(const cab_spec *s, int view)
+{
+    const cab_view *v = &s->views.p[view];
+    const cab_dim *n = s->operands[v->operand].elems;
+
+    return cab_dim_is_const(n) ? (double)n->value * cab_dtype_bits(v->dtype) / 8 : INFINITY;
+}
+
+/* Weights that L2 does not hold come from far away, each time a task reads them.
+ * Where all of a stays near, tasks are columns of all rows, and every weight is
+ * fetched once; if that makes enough tasks. */
+static bool whole_columns(const cab_spec *s, const cab_target *t, const cab_contraction *c,
+                          cab_sched *o, double flops)
+{
+    int64_t width = (int64_t)o->nv * o->lanes, block;
+    double column = 2 * cab_sched_points(s, c->k) * cab_sched_points(s, c->m);
+
+    if (!o->pack_b || operand_bytes(s, c->a) > (double)t->l2_bytes / 2 ||
+        operand_bytes(s, c->b) <= (double)t->l2_bytes)
+        return false;
+    block = multiple(flops / column, width);
+    if (cab_sched_extent(s, o->n_axis) < (double)block * MIN_TASKS / 2)
+        return false;
+    o->n_block = o->task_block = (int)block;
+    o->task_axes--;
+    return true;
+}
+
 static void choose_blocks(const cab_spec *s, const cab_target *t, const cab_contraction *c,
                           cab_sched *o)
 {
@@ -283,7 +312,7 @@ static void choose_blocks(const cab_spec *s, const cab_target *t, const cab_cont
     }
     o->n_block = (int)even_blocks(n, (panels < 1 ? 1 : panels) * (double)width, width);
     o->task_block = o->n_block;
-    if (c->m)
+    if (c->m && !whole_columns(s, t, c, o, flops))
         choose_row_blocks(s, c, o, flops);
 }
 

@@ -176,6 +176,8 @@ static void body(run *r, cab_kv *acc)
 
 static void loops(run *r, int d, cab_kv *acc);
 
+static uint64_t all_rows(const cab_gen *g) { return UINT64_MAX >> (64 - g->rows); }
+
 /* Does a step of that axis leave out rows of the tile? */
 static bool skips_rows(const run *r, int d)
 {
@@ -183,6 +185,39 @@ static bool skips_rows(const run *r, int d)
     int axis = r->window[d].axis;
 
     return axis >= 0 && axis == g->sched->m_axis && g->sched->mr > 1;
+}
+
+/* The sums of rows that take part, which is all that a loop carries: out, or
+ * back in. */
+static int active(const run *r, cab_kv *all, cab_kv *some, bool back)
+{
+    int each = r->n_acc / (points(r) ? points(r) : 1) * r->g->cols, n = 0;
+
+    for (int i = 0; i < r->n_acc; i++) {
+        if (each && r->g->skipped >> (i / each) & 1)
+            continue;
+        *(back ? &all[i] : &some[n]) = back ? some[n] : all[i];
+        n++;
+    }
+    return n;
+}
+
+static void start_loop(run *r, cab_kv lo, cab_kv hi, int64_t step, cab_kv *at, cab_kv *now)
+{
+    cab_kv some[MAX_ACC], carried[MAX_ACC];
+    int n = active(r, now, some, false);
+
+    *at = cab_k_loop(r->g->k, lo, hi, step, n, some, carried);
+    active(r, now, carried, true);
+}
+
+static void end_loop(run *r, cab_kv *now, cab_kv *acc)
+{
+    cab_kv some[MAX_ACC], left[MAX_ACC];
+    int n = active(r, now, some, false);
+
+    cab_k_end(r->g->k, n, some, left);
+    active(r, acc, left, true);
 }
 
 /* From lo to hi in rounds of n steps, `apart` axis steps from each other. */
@@ -199,7 +234,7 @@ static void rounds(run *r, int d, cab_kv lo, cab_kv hi, int64_t n, int64_t apart
         return;
     memcpy(now, acc, (size_t)r->n_acc * sizeof *now);
     if (loop)
-        at = cab_k_loop(g->k, lo, hi, n * apart, r->n_acc, acc, now);
+        start_loop(r, lo, hi, n * apart, &at, now);
     cab_gen_bind(g, axis, at);
     if (r->ragged)
         g->mask = cab_gen_tail(g, g->lanes, at, hi);
@@ -209,10 +244,12 @@ static void rounds(run *r, int d, cab_kv lo, cab_kv hi, int64_t n, int64_t apart
             r->part = (int)u;
         if (!loop && skips_rows(r, d))
             g->skipped = st.skipped | cab_gen_window_rows(g, &r->window[d], u);
+        if (g->skipped == all_rows(g))
+            continue;
         loops(r, d + 1, now);
     }
     if (loop) {
-        cab_k_end(g->k, r->n_acc, now, acc);
+        end_loop(r, now, acc);
     } else {                   /* loads of straight code stay usable */
         memcpy(acc, now, (size_t)r->n_acc * sizeof *now);
         st.loads = g->loads.n;

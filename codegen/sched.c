@@ -286,10 +286,11 @@ static void choose_rows(const cab_spec *s, cab_sched *out)
         out->unroll = out->unroll > 2 ? 2 : out->unroll;
 }
 
-int cab_sched_skip(const cab_spec *s, const cab_sched *c)
+/* With 16 registers LLVM loads ahead for what is left of a tile, and spills. */
+int cab_sched_skip(const cab_spec *s, const cab_target *t, const cab_sched *c)
 {
+    int skip = 0, all = t->n_vector_regs < 32 ? CAB_SKIP_LOOPS : CAB_SKIP_LOOPS | CAB_SKIP_ROWS;
     cab_window w;
-    int skip = 0;
 
     for (size_t i = 0; i < s->stages.n; i++)
         for (int a = 0; a < s->n_axes; a++) {
@@ -298,7 +299,7 @@ int cab_sched_skip(const cab_spec *s, const cab_sched *c)
             if (share >= (rows ? SKIP_ROWS : SKIP_LOOPS))
                 skip |= rows ? CAB_SKIP_ROWS : CAB_SKIP_LOOPS;
         }
-    return skip;
+    return skip & all;
 }
 
 /* A window over a product: a row of taps is a round of the loop over rows of
@@ -318,7 +319,7 @@ static bool choose_window(const cab_spec *s, const cab_target *t, cab_sched *c, 
                       .m_axis = m, .mr = 7, .nv = 1, .ku = (int)s->axis[inner].extent->value };
     if (cab_sched_extent(s, m) < 7)
         c->mr = (int)cab_sched_extent(s, m);
-    c->skip = cab_sched_skip(s, c);
+    c->skip = cab_sched_skip(s, t, c);
     return taps > 9 || c->skip & CAB_SKIP_ROWS;
 }
 

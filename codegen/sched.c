@@ -313,7 +313,9 @@ static bool choose_window(const cab_spec *s, const cab_target *t, cab_sched *c, 
 
     for (int i = 0; i < s->n_axes; i++)
         inner = (st->axes >> i & 1) && cab_window_find(s, st, i, &w) && w.axis == m ? i : inner;
-    if (inner < 0 || t->n_vector_regs < 32)
+    /* Of rows whose number is open, tiles of 7 leave too many one by one. */
+    if (inner < 0 || t->n_vector_regs < 32 || !cab_dim_is_const(s->axis[m].extent) ||
+        !cab_dim_is_const(s->axis[inner].extent))
         return false;
     *c = (cab_sched){ .vec_axis = c->vec_axis, .lanes = c->lanes, .pack_b = c->pack_b, .swap = c->swap,
                       .m_axis = m, .mr = 7, .nv = 1, .ku = (int)s->axis[inner].extent->value };

@@ -10,6 +10,7 @@ libcodegen_a_SOURCES += \
 	codegen/gen_contract.c \
 	codegen/gen_ahead.c \
 	codegen/gen_turn.c \
+	codegen/gen_window.c \
 	codegen/sched.c \
 	codegen/sched_contract.c \
 	codegen/sched_text.c \

@@ -14,6 +14,7 @@
  *   gen_expr.c  one value at the current point: expressions, loads, stores
  *   gen_ahead.c what is asked for before it is needed
  *   gen_turn.c  tiles of maps that move elements from axis to axis
+ *   gen_window.c  taps of windows that meet zeroes alone
  *   gen_contract.c  recognising sums of products; packed operands
  */
 #ifndef CAB_CODEGEN_GEN_INT_H
@@ -89,6 +90,7 @@ typedef struct cab_gen {
     cab_kv point;              /* does that point exist on any lane; -1 = yes */
     int rows, cols, row, col;  /* row, col: the point being evaluated */
     cab_kv from_left, to_left; /* turned tiles: steps of vec_axis and n_axis that exist, -1 = all */
+    uint64_t skipped;          /* rows of the tile that the current tap meets nothing for */
     bool rest;                 /* the tile is one of the bodies for what whole tiles leave */
     cab_kv (*results)[CAB_GEN_TILE]; /* per stage and point of the tile */
     CAB_VEC(cab_gen_load) loads;
@@ -156,6 +158,7 @@ typedef struct cab_gen_state {
     cab_kv *sums;
     int lanes, vec, rows, cols;
     cab_kv tail, mask, point, from_left, to_left;
+    uint64_t skipped;
     size_t loads, loads_from;
 } cab_gen_state;
 cab_gen_state cab_gen_save(cab_gen *g);
@@ -169,6 +172,25 @@ void cab_gen_look_ahead(cab_gen *g);
 void cab_gen_prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index);
 /* Of a product: asks for what the stores of the tile will read. */
 void cab_gen_prefetch_stores(cab_gen *g);
+
+/* ---- gen_window.c ---- */
+/* Taps of a window along one axis: step i and tap t meet element
+ * first + stride * i + dilation * t of the operand, if it is one of extent. */
+typedef struct cab_window {
+    int axis;                  /* the parallel one */
+    int64_t first, stride, dilation;
+    const cab_dim *extent;
+} cab_window;
+/* Is that axis of a sum one of taps, some of which meet zeroes alone? */
+bool cab_window_find(const cab_spec *s, const cab_stage *st, int tap, cab_window *out);
+/* The part of all taps that meets zeroes; 0 when unknown. */
+double cab_window_share(const cab_spec *s, const cab_window *w, int tap);
+/* The taps that meet the operand where w->axis stands: lo to hi (none when hi <= lo). */
+void cab_gen_window_taps(cab_gen *g, const cab_window *w, int tap, cab_kv *lo, cab_kv *hi);
+/* Rows of the current tile for which the tap meets nothing, as far as that is known. */
+uint64_t cab_gen_window_rows(const cab_gen *g, const cab_window *w, int64_t tap);
+/* Do tiles at the border leave out rows of some taps? */
+bool cab_gen_rows_at_border(const cab_gen *g);
 
 /* ---- gen_contract.c ---- */
 /* A sum of products: stage 0 is the sum over RED axes of a * b. */

@@ -364,6 +364,7 @@ static bool choose(const cab_spec *s, const cab_target *t, const bool *constant,
     choose_tile(s, t, &c, out);
     out->ku = choose_ku(s, t, &c, out);
     choose_blocks(s, t, &c, out);
+    out->skip = cab_sched_skip(s, t, out);
     out->row_stores = out->mr > 1 && costly_stores(s);
     return true;
 }

@@ -108,6 +108,7 @@ EXTRA_DIST += \
 	tests/tables.py \
 	tests/turned.py \
 	tests/onnx_kit.py \
+	tests/windows.py \
 	tests/winograd.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \

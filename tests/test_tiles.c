@@ -215,6 +215,7 @@ static void test_convolutions(void)
     CONV(14, 256, 256, 3, 1, 1);
     CONV(7, 512, 512, 3, 1, 1);
     CONV(28, 128, 128, 3, 2, 1);
+    CONV(14, 512, 512, 3, 2, 1);
     CONV(224, 3, 64, 7, 2, 1);
     CONV(14, 256, 1024, 1, 1, 1);
     CONV(28, 112, 28, 1, 1, 4);
@@ -234,7 +235,10 @@ static void test_residuals(void)
 static void test_depthwise(void)
 {
     CONV(56, 144, 144, 3, 1, 144);
+    CONV(7, 960, 960, 3, 1, 960);
     CONV(14, 672, 672, 5, 1, 672);
+    CONV(7, 1152, 1152, 5, 1, 1152);
+    CONV(28, 192, 192, 7, 1, 192);
     CONV(112, 96, 96, 3, 2, 96);
 }
 

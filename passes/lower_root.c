@@ -308,7 +308,7 @@ static const cab_expr *padded(cab_kernel *k, const cab_node *n, const cab_ix *in
 
 const cab_expr *cab_lower_conv(cab_kernel *k, cab_node *n, const cab_ix *ix)
 {
-    cab_value *x = n->in[0], *w = n->in[1];
+    cab_value *w = n->in[1];
     const cab_type *ty = &n->out[0]->type;
     const int64_t *strides, *pads, *dilations;
     cab_dims *d = k->l->d;

@@ -25,6 +25,8 @@ typedef struct driver {
     cab_map *by_hash;          /* spec hash -> first unit + 1 */
     int per_module;            /* kernels of an object */
     cab_tuning *tuning;        /* NULL: none */
+    bool alone;                /* every launch by itself */
+    cab_bands bands;
 } driver;
 
 /* ---- kernels ---- */
@@ -83,7 +85,7 @@ static cab_status read_tuning(cab_arena *a, const cab_codegen_options *o, cab_tu
     return o->tuning && !o->naive ? cab_tuning_parse(a, o->tuning, out, d) : CAB_OK;
 }
 
-static cab_status generate(driver *c)
+static cab_status choose(driver *c)
 {
     for (size_t i = 0; i < c->units.n; i++) {
         cab_unit *u = &c->units.p[i];
@@ -92,6 +94,18 @@ static cab_status generate(driver *c)
         if (c->tuning)
             CAB_TRY(cab_tuning_choose(c->tuning, u->spec, &c->target, u->constant, &u->sched,
                                       c->diag));
+    }
+    if (!c->alone && !c->o->naive)
+        cab_bands_find(c->arena, c->p, &c->target, c->units.p, c->units.n, c->unit_of_step,
+                       &c->bands);
+    return CAB_OK;
+}
+
+static cab_status generate(driver *c)
+{
+    for (size_t i = 0; i < c->units.n; i++) {
+        cab_unit *u = &c->units.p[i];
+        CAB_TRY(cab_cancel_check(&c->o->cancel, c->diag));
         CAB_TRY(cab_generate(c->arena, u->spec, &u->sched, &c->target, u->symbol,
                              &u->kernel, c->diag));
         CAB_TRY(cab_kir_verify(u->kernel.kir, c->diag));
@@ -233,12 +247,13 @@ static uint32_t isa_of(const cab_target *t)
 
 static cab_status start(driver *c, cab_arena *a, const cab_program *p,
                         const cab_codegen_options *o, const char *target, cab_tuning *tuning,
-                        cab_diag *d)
+                        bool alone, cab_diag *d)
 {
     *c = (driver){ .arena = a, .p = p, .o = o, .diag = d, .by_hash = cab_map_create(a),
-                    .per_module = KERNELS_PER_MODULE, .tuning = tuning };
+                    .per_module = KERNELS_PER_MODULE, .tuning = tuning, .alone = alone };
     CAB_TRY(cab_target_get(a, target, &c->target, d));
     CAB_TRY(collect(c));
+    CAB_TRY(choose(c));
     return generate(c);
 }
 
@@ -300,7 +315,7 @@ static cab_status make_variant(driver *c, int t, const char *label, variants *v)
     const char *target = v->target[t];
     cab_planner *w = &v->planner[v->n];
     int64_t t0 = cab_now_ns();
-    CAB_TRY(start(c, c->arena, c->p, c->o, target, v->tuning, c->diag));
+    CAB_TRY(start(c, c->arena, c->p, c->o, target, v->tuning, false, c->diag));
     int64_t t1 = cab_now_ns();
     batch_list *l = CAB_NEW(c->arena, batch_list);
     CAB_TRY(compile(c, l, false));
@@ -311,7 +326,7 @@ static cab_status make_variant(driver *c, int t, const char *label, variants *v)
         CAB_TRY(cab_link_object(c->arena, image, l->b[i].object.elf, l->b[i].object.n, c->diag));
     cab_plan_source *src = CAB_NEW(c->arena, cab_plan_source);
     *src = (cab_plan_source){ c->p, c->o, c->units.p, c->units.n, c->unit_of_step, image,
-                              v->n ? w - 1 : NULL, v->compare };
+                              v->n ? w - 1 : NULL, v->compare, &c->bands };
     CAB_TRY(cab_plan_build(c->arena, src, w, c->diag));
     cab_variant *out = &v->made[v->n++];
     *out = (cab_variant){ cab_buf_on(c->arena), &image->code, isa_of(&c->target),
@@ -425,11 +440,13 @@ cab_status cab_codegen_emit(cab_arena *a, const cab_program *p, const cab_codege
     if (!strcmp(form, "c") && !o->target)
         portable.target = "x86-64-v3";
     CAB_TRY(read_tuning(a, o, &tuning, d));
-    CAB_TRY(start(&c, a, p, &portable, portable.target, tuning, d));
+    /* C text has no bands; a record of schedules is of kernels as they were lowered. */
+    bool alone = !strcmp(form, "c") || !strcmp(form, "candidates");
+    CAB_TRY(start(&c, a, p, &portable, portable.target, tuning, alone, d));
     if (tuning && strcmp(form, "obj") && strcmp(form, "names"))    /* these are parts of a whole */
         cab_tuning_report(tuning, d);
     if (!strcmp(form, "c")) {
-        cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, NULL, NULL, false };
+        cab_plan_source src = { p, o, c.units.p, c.units.n, c.unit_of_step, NULL, NULL, false, NULL };
         return cab_c_model(a, &src, out, d);
     }
     if (!strcmp(form, "obj"))

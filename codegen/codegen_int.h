@@ -100,6 +100,20 @@ typedef struct cab_unit {
     cab_kernel kernel;
     const char *symbol;
 } cab_unit;
+/* ---- band.c: launches that run band of rows by band ---- */
+typedef struct cab_band {
+    int first, n;              /* steps */
+    int buffer[CAB_BAND_LAUNCHES];             /* i: what launch i passes on to the next, and */
+    const cab_dim *stride[CAB_BAND_LAUNCHES];  /* elements of a row of it */
+    const cab_dim *rows, *block, *per;         /* rows of a matrix, of a task; tasks of a matrix */
+} cab_band;
+typedef struct cab_bands { CAB_VEC(cab_band) list; } cab_bands;
+/* Finds them; how their units run becomes what a band needs. */
+void cab_bands_find(cab_arena *a, const cab_program *p, const cab_target *t, cab_unit *units,
+                    size_t n_units, const int *unit_of_step, cab_bands *out);
+/* NULL: the step is in none. */
+const cab_band *cab_band_of(const cab_bands *b, size_t step);
+
 typedef struct cab_plan_source {
     const cab_program *program;
     const cab_codegen_options *options;
@@ -109,6 +123,7 @@ typedef struct cab_plan_source {
     const cab_image *image;    /* NULL: no machine code, so no table of kernels */
     const struct cab_planner *before;  /* variant of the same file; NULL: this is the first */
     bool compare;              /* equal constants of the variants lie apart in memory */
+    const cab_bands *bands;    /* NULL: none */
 } cab_plan_source;
 /* plan_flow.c: a block of steps while its instructions are written. */
 typedef struct cab_block {

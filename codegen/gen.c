@@ -259,6 +259,7 @@ static void contraction_levels(cab_gen *g, const cab_contraction *c)
 {
     const cab_sched *sc = g->sched;
 
+    g->row_axes = c->m;
     for (int i = 0; i < g->s->n_axes; i++)
         if (g->s->axis[i].kind == CAB_AXIS_PAR && i != sc->n_axis && !(c->m >> i & 1))
             add_level(g, i);
@@ -287,6 +288,18 @@ static void plain_levels(cab_gen *g)
         add_level(g, turn);
 }
 
+/* Steps of a task of a level that is cut further: no tile is cut, and none at
+ * the border moves to a place that is not known. */
+static int64_t whole_rows(const cab_gen *g, int d)
+{
+    const cab_sched *sc = g->sched;
+    const cab_dim *e = g->s->axis[g->level[d].axis].extent;
+
+    if (sc->mr <= 1 || g->level[d].axis != sc->m_axis)
+        return 1;
+    return sc->skip & CAB_SKIP_ROWS && cab_dim_is_const(e) && e->value > 0 ? e->value : sc->mr;
+}
+
 static void choose_blocks(cab_gen *g)
 {
     const cab_sched *sc = g->sched;
@@ -294,7 +307,7 @@ static void choose_blocks(cab_gen *g)
 
     for (int d = 0; d < n && d < g->n_levels; d++) {
         bool last = d == n - 1 || d == g->n_levels - 1;
-        g->level[d].block = last && sc->task_block > 0 ? sc->task_block : 1;
+        g->level[d].block = last && sc->task_block > 0 ? sc->task_block : whole_rows(g, d);
         if (sc->n_block > 0 && g->level[d].axis == sc->n_axis)
             g->level[d].block = sc->n_block;
     }

@@ -25,6 +25,10 @@ typedef enum cab_turn {
     CAB_TURN_VECTORS           /* tiles of lanes steps of vec_axis x nv of n_axis, in registers */
 } cab_turn;
 
+/* Taps of windows that meet zeroes alone are left out: along loops, and along the
+ * rows of tiles at the border. */
+enum { CAB_SKIP_LOOPS = 1, CAB_SKIP_ROWS = 2 };
+
 /* How a Spec runs: plain integers; all zero = the naive kernel (scalar loops
  * in axis order, one task per step of the outermost parallel axis). */
 typedef struct cab_sched {
@@ -41,6 +45,7 @@ typedef struct cab_sched {
     int turn;                  /* transposing map: cab_turn */
     int swap;                  /* 1: of a product, the second factor is a (rows), the first b */
     int pack_b;                /* 1: the constant factor b is packed in panels along vec_axis */
+    int skip;                  /* CAB_SKIP_ bits */
     int row_stores;            /* contraction: costly stores run row by row, in a loop */
     int stage_rows;            /* row kernels: keep the row's expensive values in the result */
     int ir_passes;             /* 1: early-cse and licm run on the kernel */

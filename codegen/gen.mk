@@ -8,7 +8,9 @@ libcodegen_a_SOURCES += \
 	codegen/gen_nest.c \
 	codegen/gen_red.c \
 	codegen/gen_contract.c \
+	codegen/gen_ahead.c \
 	codegen/gen_turn.c \
+	codegen/gen_window.c \
 	codegen/sched.c \
 	codegen/sched_contract.c \
 	codegen/sched_text.c \

@@ -166,10 +166,10 @@ void cab_gen_use_packed(cab_gen *g, const cab_contraction *c, int n_axis, const 
     }
     g->packed.coef[n_axis] = cab_dim_const(g->dims, 1);
     g->panels = (cab_gen_panels){ .axis = n_axis, .cols = p->dims[p->lo], .stride = stride[p->hi] };
-    g->panels.more = p->bound > width;
+    g->panels.more = p->bound > width || (!along && p->hi > 0);
     /* What rounds of several vectors leave of a sum may start inside a panel. */
     g->panels.whole = along ? sc->lanes % p->dims[p->lo] == 0
-                            : !g->panels.more || width % p->dims[p->lo] == 0;
+                            : p->bound <= width || width % p->dims[p->lo] == 0;
     g->panels.inside = g->panels.cols % width == 0;
     f->f = &g->packed;
     f->packed = true;

@@ -10,8 +10,6 @@
 #include <math.h>
 #include "codegen/gen_int.h"
 
-enum { PREFETCH_ROWS = 8 };
-
 typedef enum form { FORM_NONE, FORM_OP1, FORM_OP2, FORM_CMP, FORM_MATH1, FORM_MATH2 } form;
 
 typedef struct row {
@@ -198,16 +196,16 @@ static address locate(cab_gen *g, int view)
     return a;
 }
 
-/* Panels are streams of their own, each started cold.  A tile of many rows has
- * time to fetch the tile of columns after it; one of few rows is bound by the
- * loads of b already and only loses by more. */
-static void prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index)
+void cab_gen_prefetch(cab_gen *g, int view, int level)
 {
-    const cab_gen_panels *p = &g->panels;
-    int64_t tile = (g->cols * g->lanes + p->cols - 1) / p->cols;
+    const cab_view *v = &g->s->views.p[view];
+    address a;
 
-    if (p->more && g->rows >= PREFETCH_ROWS && g->at[p->axis].off % p->cols == 0)
-        cab_k_prefetch(g->k, ptr, index, tile * p->stride);
+    if (v->n_guards || v->n_loaded)
+        return;
+    a = locate(g, view);
+    if (!a.gather && a.mask < 0)
+        cab_k_prefetch(g->k, level, g->bufs[v->operand], a.index, a.disp);
 }
 
 static cab_kv load_at(cab_gen *g, const cab_view *v, const address *a)
@@ -223,7 +221,7 @@ static cab_kv load_at(cab_gen *g, const cab_view *v, const address *a)
             return o->value;
     }
     if (a->packed)
-        prefetch_panel(g, ptr, a->index);
+        cab_gen_prefetch_panel(g, ptr, a->index);
     l.value = a->gather ? cab_k_ldx(g->k, v->dtype, a->lanes, ptr, a->index, a->disp, a->mask)
                         : cab_k_ld(g->k, v->dtype, a->lanes, ptr, a->index, a->disp, a->mask);
     if (keep)

@@ -12,7 +12,9 @@
  *   gen_nest.c  loops over the parallel axes, tiles and their ragged ends
  *   gen_red.c   loops over the stages' own axes, reductions
  *   gen_expr.c  one value at the current point: expressions, loads, stores
+ *   gen_ahead.c what is asked for before it is needed
  *   gen_turn.c  tiles of maps that move elements from axis to axis
+ *   gen_window.c  taps of windows that meet zeroes alone
  *   gen_contract.c  recognising sums of products; packed operands
  */
 #ifndef CAB_CODEGEN_GEN_INT_H
@@ -48,6 +50,14 @@ typedef struct cab_gen_panels {
     cab_kv right[CAB_KIR_MAX_LANES]; /* or element n to the right of its first is that far */
 } cab_gen_panels;
 
+/* What the current tile fetches for later ones of a packed operand: per step
+ * `lines`, `apart` elements from each other, at + disp from where it stands. */
+typedef struct cab_gen_ahead {
+    int lines, level;
+    int64_t disp, apart;
+    cab_kv at;
+} cab_gen_ahead;
+
 /* A load that may be used again at the same address. */
 typedef struct cab_gen_load { cab_kv ptr, index, mask, value; int lanes; int64_t disp; } cab_gen_load;
 
@@ -80,6 +90,7 @@ typedef struct cab_gen {
     cab_kv point;              /* does that point exist on any lane; -1 = yes */
     int rows, cols, row, col;  /* row, col: the point being evaluated */
     cab_kv from_left, to_left; /* turned tiles: steps of vec_axis and n_axis that exist, -1 = all */
+    uint64_t skipped;          /* rows of the tile that the current tap meets nothing for */
     bool rest;                 /* the tile is one of the bodies for what whole tiles leave */
     cab_kv (*results)[CAB_GEN_TILE]; /* per stage and point of the tile */
     CAB_VEC(cab_gen_load) loads;
@@ -92,6 +103,8 @@ typedef struct cab_gen {
     int staged_by, staged_view; /* values of that stage stay in that view; -1 = none */
     cab_affine packed;         /* address of the packed operand, columns of a panel */
     cab_gen_panels panels;
+    cab_gen_ahead ahead;
+    uint32_t row_axes;         /* of a product */
 } cab_gen;
 
 /* ---- gen_expr.c ---- */
@@ -99,6 +112,8 @@ cab_kv cab_gen_dim(cab_gen *g, const cab_dim *x);
 /* Value of e at the current point: lanes 1 when it is the same on all lanes. */
 cab_kv cab_gen_value(cab_gen *g, const cab_expr *e);
 void cab_gen_store(cab_gen *g, int view, cab_store_mode mode, cab_kv value);
+/* Asks for the line of the view at the current point, unless that depends on data or guards. */
+void cab_gen_prefetch(cab_gen *g, int view, int level);
 /* Index of the axis as i64: a vector on the vector axis. */
 cab_kv cab_gen_index(cab_gen *g, int axis);
 /* Type values of dt are computed in. */
@@ -143,10 +158,39 @@ typedef struct cab_gen_state {
     cab_kv *sums;
     int lanes, vec, rows, cols;
     cab_kv tail, mask, point, from_left, to_left;
+    uint64_t skipped;
     size_t loads, loads_from;
 } cab_gen_state;
 cab_gen_state cab_gen_save(cab_gen *g);
 void cab_gen_restore(cab_gen *g, const cab_gen_state *st);
+
+/* ---- gen_ahead.c ---- */
+/* Decides what the current tile of a product fetches of a packed operand for
+ * later ones: all tiles of rows of a task fetch it together. */
+void cab_gen_look_ahead(cab_gen *g);
+/* That, where b is read for one step. */
+void cab_gen_prefetch_panel(cab_gen *g, cab_kv ptr, cab_kv index);
+/* Of a product: asks for what the stores of the tile will read. */
+void cab_gen_prefetch_stores(cab_gen *g);
+
+/* ---- gen_window.c ---- */
+/* Taps of a window along one axis: step i and tap t meet element
+ * first + stride * i + dilation * t of the operand, if it is one of extent. */
+typedef struct cab_window {
+    int axis;                  /* the parallel one */
+    int64_t first, stride, dilation;
+    const cab_dim *extent;
+} cab_window;
+/* Is that axis of a sum one of taps, some of which meet zeroes alone? */
+bool cab_window_find(const cab_spec *s, const cab_stage *st, int tap, cab_window *out);
+/* The part of all taps that meets zeroes; 0 when unknown. */
+double cab_window_share(const cab_spec *s, const cab_window *w, int tap);
+/* The taps that meet the operand where w->axis stands: lo to hi (none when hi <= lo). */
+void cab_gen_window_taps(cab_gen *g, const cab_window *w, int tap, cab_kv *lo, cab_kv *hi);
+/* Rows of the current tile for which the tap meets nothing, as far as that is known. */
+uint64_t cab_gen_window_rows(const cab_gen *g, const cab_window *w, int64_t tap);
+/* Do tiles at the border leave out rows of some taps? */
+bool cab_gen_rows_at_border(const cab_gen *g);
 
 /* ---- gen_contract.c ---- */
 /* A sum of products: stage 0 is the sum over RED axes of a * b. */

@@ -26,7 +26,7 @@ cab_gen_state cab_gen_save(cab_gen *g)
 {
     cab_gen_state st = { .lanes = g->lanes, .vec = g->vec, .rows = g->rows, .cols = g->cols,
                          .tail = g->tail, .mask = g->mask, .point = g->point, .from_left = g->from_left,
-                         .to_left = g->to_left, .loads = g->loads.n,
+                         .to_left = g->to_left, .skipped = g->skipped, .loads = g->loads.n,
                          .loads_from = g->loads_from };
 
     memcpy(st.at, g->at, sizeof st.at);
@@ -50,6 +50,7 @@ void cab_gen_restore(cab_gen *g, const cab_gen_state *st)
     g->point = st->point;
     g->from_left = st->from_left;
     g->to_left = st->to_left;
+    g->skipped = st->skipped;
     g->loads.n = st->loads;
     g->loads_from = st->loads_from;
 }
@@ -262,19 +263,44 @@ static void fewer_rows(cab_gen *g, int d, cab_kv lo, cab_kv hi)
     rows_of(g, d, small > 1 ? whole(g, mid, hi, small) : mid, hi, 1);
 }
 
+/* That many tiles of a size. */
+typedef struct tiles { int64_t n, size; } tiles;
+
+static void take_tiles(cab_gen *g, int d, cab_kv *at, int64_t n, tiles *t)
+{
+    cab_kv end = add(g, *at, i64(g, n * t->size));
+
+    rows_of(g, d, *at, end, (int)t->size);
+    *at = end;
+    t->n -= n;
+}
+
+/* Balanced: two sizes at most.  At the border of the operand each tile has code
+ * of its own. */
+static void even_rows(cab_gen *g, int d, cab_kv at, int64_t n)
+{
+    int64_t count = (n + g->sched->mr - 1) / g->sched->mr, base;
+    tiles t[2] = { { n % count, n / count + 1 }, { count - n % count, n / count } };
+    bool border = cab_gen_rows_at_border(g) && cab_k_is_const(g->k, at, &base);
+    int first = t[0].n == 0, last = t[1].n > 0;
+
+    if (border)
+        take_tiles(g, d, &at, 1, &t[first]);
+    for (int i = first; i <= last; i++)
+        take_tiles(g, d, &at, t[i].n - (border && i == last && t[i].n > 0), &t[i]);
+    if (t[last].n > 0)
+        take_tiles(g, d, &at, 1, &t[last]);
+}
+
 static void row_level(cab_gen *g, int d, cab_kv lo, cab_kv hi)
 {
     int mr = g->sched->mr;
     int64_t n, left = remainder_of(g, d, mr);
     cab_kv mid;
 
-    if (cab_gen_distance(g, lo, hi, &n)) {   /* balanced: two sizes at most */
-        if (n <= 0)
-            return;
-        int64_t tiles = (n + mr - 1) / mr, size = n / tiles, more = n % tiles;
-        mid = add(g, lo, i64(g, more * (size + 1)));
-        rows_of(g, d, lo, mid, (int)size + 1);
-        rows_of(g, d, mid, add(g, lo, i64(g, n)), (int)size);
+    if (cab_gen_distance(g, lo, hi, &n)) {
+        if (n > 0)
+            even_rows(g, d, lo, n);
         return;
     }
     if (left >= 0) {
@@ -362,6 +388,10 @@ void cab_gen_nest(cab_gen *g, int d)
     int axis;
 
     if (d == g->n_levels) {
+        if (c->n_block > 0 && c->mr > 1 && g->rows > 1)
+            cab_gen_prefetch_stores(g);
+        if (c->n_block > 0)
+            cab_gen_look_ahead(g);
         for (size_t i = 0; i < g->s->stages.n; i++)
             if (cab_gen_turns(g))
                 cab_gen_turn(g, (int)i);

@@ -12,7 +12,10 @@
 #include <string.h>
 #include "codegen/gen_int.h"
 
-enum { MAX_ACC = 2 * CAB_GEN_TILE };
+enum {
+    MAX_ACC = 2 * CAB_GEN_TILE,
+    MOST_TAPS = 16             /* each with code of its own where they leave out rows */
+};
 
 /* One stage being generated. */
 typedef struct run {
@@ -21,6 +24,7 @@ typedef struct run {
     const cab_stage *st;
     int n_axes, axis[CAB_SPEC_AXES];
     int64_t unroll[CAB_SPEC_AXES];
+    cab_window window[CAB_SPEC_AXES];   /* taps that may be left out; axis -1 = none */
     bool arg;                  /* accumulators are pairs: value, index */
     bool along;                /* the last axis is the vector axis */
     int parts;                 /* partial accumulators per point along it */
@@ -150,6 +154,8 @@ static void body(run *r, cab_kv *acc)
     int stride = r->n_acc / (points(r) ? points(r) : 1);
 
     for (int row = 0; row < g->rows; row++) {
+        if (g->skipped >> row & 1)
+            continue;
         for (int col = 0; col < g->cols; col++) {
             cab_kv *a = acc + (row * g->cols + col) * stride + r->part;
             cab_gen_point(g, row, col);
@@ -170,6 +176,50 @@ static void body(run *r, cab_kv *acc)
 
 static void loops(run *r, int d, cab_kv *acc);
 
+static uint64_t all_rows(const cab_gen *g) { return UINT64_MAX >> (64 - g->rows); }
+
+/* Does a step of that axis leave out rows of the tile? */
+static bool skips_rows(const run *r, int d)
+{
+    const cab_gen *g = r->g;
+    int axis = r->window[d].axis;
+
+    return axis >= 0 && axis == g->sched->m_axis && g->sched->mr > 1;
+}
+
+/* The sums of rows that take part, which is all that a loop carries: out, or
+ * back in. */
+static int active(const run *r, cab_kv *all, cab_kv *some, bool back)
+{
+    int each = r->n_acc / (points(r) ? points(r) : 1) * r->g->cols, n = 0;
+
+    for (int i = 0; i < r->n_acc; i++) {
+        if (each && r->g->skipped >> (i / each) & 1)
+            continue;
+        *(back ? &all[i] : &some[n]) = back ? some[n] : all[i];
+        n++;
+    }
+    return n;
+}
+
+static void start_loop(run *r, cab_kv lo, cab_kv hi, int64_t step, cab_kv *at, cab_kv *now)
+{
+    cab_kv some[MAX_ACC], carried[MAX_ACC];
+    int n = active(r, now, some, false);
+
+    *at = cab_k_loop(r->g->k, lo, hi, step, n, some, carried);
+    active(r, now, carried, true);
+}
+
+static void end_loop(run *r, cab_kv *now, cab_kv *acc)
+{
+    cab_kv some[MAX_ACC], left[MAX_ACC];
+    int n = active(r, now, some, false);
+
+    cab_k_end(r->g->k, n, some, left);
+    active(r, acc, left, true);
+}
+
 /* From lo to hi in rounds of n steps, `apart` axis steps from each other. */
 static void rounds(run *r, int d, cab_kv lo, cab_kv hi, int64_t n, int64_t apart, cab_kv *acc)
 {
@@ -184,7 +234,7 @@ static void rounds(run *r, int d, cab_kv lo, cab_kv hi, int64_t n, int64_t apart
         return;
     memcpy(now, acc, (size_t)r->n_acc * sizeof *now);
     if (loop)
-        at = cab_k_loop(g->k, lo, hi, n * apart, r->n_acc, acc, now);
+        start_loop(r, lo, hi, n * apart, &at, now);
     cab_gen_bind(g, axis, at);
     if (r->ragged)
         g->mask = cab_gen_tail(g, g->lanes, at, hi);
@@ -192,10 +242,14 @@ static void rounds(run *r, int d, cab_kv lo, cab_kv hi, int64_t n, int64_t apart
         g->at[axis].off = u * apart;
         if (r->along && d == r->n_axes - 1 && g->lanes > 1)
             r->part = (int)u;
+        if (!loop && skips_rows(r, d))
+            g->skipped = st.skipped | cab_gen_window_rows(g, &r->window[d], u);
+        if (g->skipped == all_rows(g))
+            continue;
         loops(r, d + 1, now);
     }
     if (loop) {
-        cab_k_end(g->k, r->n_acc, now, acc);
+        end_loop(r, now, acc);
     } else {                   /* loads of straight code stay usable */
         memcpy(acc, now, (size_t)r->n_acc * sizeof *now);
         st.loads = g->loads.n;
@@ -214,9 +268,14 @@ static void scalar_axis(run *r, int d, cab_kv *acc)
     cab_gen *g = r->g;
     cab_kv zero = cab_k_i64(g->k, 0);
     cab_kv hi = cab_gen_dim(g, g->s->axis[r->axis[d]].extent);
-    cab_kv mid = quotient(g, hi, r->unroll[d]);
+    cab_kv mid = quotient(g, hi, r->unroll[d]), lo;
     int64_t left;
 
+    if (r->window[d].axis >= 0 && !skips_rows(r, d)) {
+        cab_gen_window_taps(g, &r->window[d], r->axis[d], &lo, &hi);
+        rounds(r, d, lo, hi, 1, 1, acc);
+        return;
+    }
     rounds(r, d, zero, mid, r->unroll[d], 1, acc);
     if (cab_gen_distance(g, mid, hi, &left))
         rounds(r, d, mid, hi, left, 1, acc);
@@ -294,10 +353,36 @@ static void choose_unroll(run *r)
     for (int d = r->n_axes - 1; d >= 0; d--) {
         const cab_dim *e = r->g->s->axis[r->axis[d]].extent;
         bool whole = cab_dim_is_const(e) && e->value > 0 && e->value <= budget;
+        if (skips_rows(r, d)) {
+            r->unroll[d] = e->value;
+            budget = whole ? budget / e->value : 1;
+            continue;
+        }
         r->unroll[d] = whole ? e->value : r->g->rest && budget % 2 == 0 ? budget / 2 : budget;
         if (r->along && d == r->n_axes - 1)
             continue;
         budget = whole ? budget / e->value : 1;
+    }
+}
+
+static bool few_taps(const cab_dim *n) { return cab_dim_is_const(n) && n->value <= MOST_TAPS; }
+
+/* Which axes leave out taps.  The vectors' axis does not: its lanes differ. */
+static void find_windows(run *r)
+{
+    const cab_gen *g = r->g;
+    const cab_sched *c = g->sched;
+
+    for (int d = 0; d < r->n_axes; d++) {
+        cab_window *w = &r->window[d];
+        bool found = c->skip && !(r->along && d == r->n_axes - 1) &&
+                     cab_window_find(g->s, r->st, r->axis[d], w) && w->axis != g->vec;
+        if (!found)
+            w->axis = -1;
+        else if (!(c->skip & (skips_rows(r, d) ? CAB_SKIP_ROWS : CAB_SKIP_LOOPS)))
+            w->axis = -1;
+        else if (skips_rows(r, d) && !few_taps(g->s->axis[r->axis[d]].extent))
+            w->axis = -1;
     }
 }
 
@@ -326,6 +411,7 @@ static run start(cab_gen *g, int index)
     if (folds)
         r.n_acc = points(&r) * (r.arg ? 2 : r.parts + (r.along && !g->masks));
     CAB_ASSERT(r.n_acc <= MAX_ACC);
+    find_windows(&r);
     choose_unroll(&r);
     return r;
 }

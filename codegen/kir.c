@@ -622,10 +622,11 @@ void cab_k_atomic(cab_kir *k, int sub, cab_kv value, cab_kv ptr, cab_kv index, i
     store(k, CAB_K_atomic, sub, value, ptr, index, disp, -1);
 }
 
-void cab_k_prefetch(cab_kir *k, cab_kv ptr, cab_kv index, int64_t disp)
+void cab_k_prefetch(cab_kir *k, int level, cab_kv ptr, cab_kv index, int64_t disp)
 {
     cab_kins i = make(CAB_K_prefetch, CAB_DT_none, 1);
 
+    i.sub = (uint8_t)level;
     set_address(k, &i, ptr, index, disp);
     cab_kir_append(k, &i);
 }

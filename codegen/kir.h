@@ -26,6 +26,7 @@ typedef enum cab_kop {
 } cab_kop;
 
 enum cab_kspace { CAB_KS_GLOBAL, CAB_KS_STACK, CAB_KS_SHARED };
+enum cab_kprefetch { CAB_KP_L1, CAB_KP_L2 };       /* the cache a line is brought to */
 enum cab_kcmp { CAB_KC_EQ, CAB_KC_NE, CAB_KC_LT, CAB_KC_LE };
 enum cab_kfold { CAB_KF_ADD, CAB_KF_MUL, CAB_KF_MIN, CAB_KF_MAX, CAB_KF_AND, CAB_KF_OR };
 enum { CAB_KIR_RO = 1 };        /* flags of buf: only read */
@@ -88,7 +89,8 @@ cab_kv cab_k_ldx(cab_kir *k, cab_dtype dt, int lanes, cab_kv ptr, cab_kv indices
                  cab_kv mask);
 void cab_k_stx(cab_kir *k, cab_kv value, cab_kv ptr, cab_kv indices, int64_t disp, cab_kv mask);
 void cab_k_atomic(cab_kir *k, int sub, cab_kv value, cab_kv ptr, cab_kv index, int64_t disp);
-void cab_k_prefetch(cab_kir *k, cab_kv ptr, cab_kv index, int64_t disp);
+/* A hint; level: cab_kprefetch. */
+void cab_k_prefetch(cab_kir *k, int level, cab_kv ptr, cab_kv index, int64_t disp);
 void cab_k_barrier(cab_kir *k);
 cab_kv cab_k_splat(cab_kir *k, cab_kv scalar, int lanes);   /* itself for lanes 1 */
 cab_kv cab_k_extract(cab_kir *k, cab_kv v, int lane);

@@ -10,6 +10,7 @@
 static const char *const cmp_words[] = { "eq", "ne", "lt", "le", NULL };
 static const char *const fold_words[] = { "add", "mul", "min", "max", "and", "or", NULL };
 static const char *const atomic_words[] = { "add", "", "min", "max", NULL };
+static const char *const prefetch_words[] = { "l1", "l2", NULL };
 const char *const cab_kspace_names[4] = { "global", "stack", "shared", NULL };
 
 /* What each instruction carries beyond its name and class. */
@@ -36,7 +37,7 @@ static const shape shapes[CAB_K_COUNT] = {
     [CAB_K_ldx] = { true, true, "m", NULL },
     [CAB_K_stx] = { false, true, "vm", NULL },
     [CAB_K_atomic] = { false, true, "ovm", atomic_words },
-    [CAB_K_prefetch] = { false, false, "m", NULL },
+    [CAB_K_prefetch] = { false, false, "om", prefetch_words },
     [CAB_K_barrier] = { false, false, "", NULL },
     [CAB_K_splat] = { true, true, "a", NULL },
     [CAB_K_extract] = { true, true, "ai", NULL },

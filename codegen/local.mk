@@ -16,6 +16,7 @@ libcodegen_a_SOURCES += \
 	codegen/plan_flow.c \
 	codegen/plan_write.c \
 	codegen/plan_zero.c \
+	codegen/band.c \
 	codegen/plan_costs.c \
 	codegen/cost.c \
 	codegen/tuning.c \

@@ -294,11 +294,62 @@ static cab_status skip_unless(cab_planner *w, const cab_step *s)
     return CAB_OK;
 }
 
+/* All that the launches of a band use is alive as long as the band runs. */
+static cab_status touch_band(cab_planner *w, const cab_band *b)
+{
+    for (int k = b->first; k < b->first + b->n; k++) {
+        const cab_step *s = &w->p->steps.p[k];
+        for (int i = 0; i < s->n_args; i++) {
+            uint32_t v;
+            if (w->p->buffers.p[s->args[i]].kind == CAB_BUFFER_CONST)
+                continue;
+            CAB_TRY(cab_plan_value_of(w, s->args[i], &v));
+            cab_plan_touch(w, v);
+        }
+    }
+    return CAB_OK;
+}
+
+static cab_status band_part(cab_planner *w, const cab_band *b, int i, const cab_dim *rows)
+{
+    int bytes = cab_dtype_bits(w->p->buffers.p[b->buffer[i]].type.dtype) / 8;
+    return cab_plan_slot_word(w, cab_dim_mul(w->p->dims, cab_dim_mul(w->p->dims, rows, b->stride[i]),
+                                             cab_dim_const(w->p->dims, bytes)));
+}
+
+/* What steps of a band need before they run comes before all of them. */
+static cab_status open_band(cab_planner *w, const cab_band *b)
+{
+    cab_plan_follow(w);
+    for (int k = b->first; k < b->first + b->n; k++)
+        CAB_TRY(cab_plan_alloc_first(w, &w->p->steps.p[k]));
+    for (int k = b->first; k < b->first + b->n; k++)
+        CAB_TRY(clear_first(w, &w->p->steps.p[k]));
+    CAB_TRY(touch_band(w, b));
+    cab_plan_instr x = { .op = CAB_I_BAND, .a = (uint32_t)b->n, .b = (uint32_t)w->words.n };
+    word(w, (uint32_t)b->n - 1);
+    for (int i = 0; i < b->n - 1; i++)
+        word(w, w->value_of[b->buffer[i]]);
+    word(w, 1 + 2 * ((uint32_t)b->n - 1));
+    CAB_TRY(cab_plan_slot_word(w, b->per));
+    for (int i = 0; i < b->n - 1; i++) {
+        CAB_TRY(band_part(w, b, i, b->block));
+        CAB_TRY(band_part(w, b, i, b->rows));
+    }
+    cab_vec_push(w->arena, &w->instrs, x);
+    return CAB_OK;
+}
+
 static cab_status write_step(cab_planner *w, size_t i)
 {
     const cab_step *s = &w->p->steps.p[i];
+    const cab_band *band = cab_band_of(w->src->bands, i);
     if (cab_flow_row_of(s->kind))
         return cab_plan_flow(w, s);
+    if (band && band->first == (int)i)
+        CAB_TRY(open_band(w, band));
+    if (band)
+        CAB_TRY(touch_band(w, band));
     cab_plan_follow(w);
     CAB_TRY(cab_plan_alloc_first(w, s));
     CAB_TRY(clear_first(w, s));

@@ -12,8 +12,14 @@
 #include <string.h>
 #include "codegen/sched_int.h"
 
+/* Parts of all taps that are worth leaving out: in loops, where only the bounds
+ * change, and from rows of tiles, whose code is then longer. */
+#define SKIP_LOOPS 0.005
+#define SKIP_ROWS 0.03
+
 enum {
-    TASK_COST = 20000,         /* vector instructions worth a task */
+    TASK_COST = 6000,          /* vector instructions worth a task */
+    WINDOW_TASK_COST = 20000,  /* a tile shares loads of a window that are counted for each row */
     MANY_STAGES = 16,
     SUM_ROWS = 4               /* rows of a sum of products along the lanes */
 };
@@ -281,6 +287,45 @@ static void choose_rows(const cab_spec *s, cab_sched *out)
         out->unroll = out->unroll > 2 ? 2 : out->unroll;
 }
 
+/* With 16 registers LLVM loads ahead for what is left of a tile, and spills. */
+int cab_sched_skip(const cab_spec *s, const cab_target *t, const cab_sched *c)
+{
+    int skip = 0, all = t->n_vector_regs < 32 ? CAB_SKIP_LOOPS : CAB_SKIP_LOOPS | CAB_SKIP_ROWS;
+    cab_window w;
+
+    for (size_t i = 0; i < s->stages.n; i++)
+        for (int a = 0; a < s->n_axes; a++) {
+            double share = cab_window_find(s, &s->stages.p[i], a, &w) ? cab_window_share(s, &w, a) : 0;
+            bool rows = share > 0 && c->mr > 1 && w.axis == c->m_axis;
+            if (share >= (rows ? SKIP_ROWS : SKIP_LOOPS))
+                skip |= rows ? CAB_SKIP_ROWS : CAB_SKIP_LOOPS;
+        }
+    return skip & all;
+}
+
+/* A window over a product: a row of taps is a round of the loop over rows of
+ * taps, and each load of the operand serves as many points of a row of results
+ * as it meets. */
+static bool choose_window(const cab_spec *s, const cab_target *t, cab_sched *c, int m, int64_t taps)
+{
+    const cab_stage *st = &s->stages.p[0];
+    cab_window w;
+    int inner = -1;
+
+    for (int i = 0; i < s->n_axes; i++)
+        inner = (st->axes >> i & 1) && cab_window_find(s, st, i, &w) && w.axis == m ? i : inner;
+    /* Of rows whose number is open, tiles of 7 leave too many one by one. */
+    if (inner < 0 || t->n_vector_regs < 32 || !cab_dim_is_const(s->axis[m].extent) ||
+        !cab_dim_is_const(s->axis[inner].extent))
+        return false;
+    *c = (cab_sched){ .vec_axis = c->vec_axis, .lanes = c->lanes, .pack_b = c->pack_b, .swap = c->swap,
+                      .m_axis = m, .mr = 7, .nv = 1, .ku = (int)s->axis[inner].extent->value };
+    if (cab_sched_extent(s, m) < 7)
+        c->mr = (int)cab_sched_extent(s, m);
+    c->skip = cab_sched_skip(s, t, c);
+    return taps > 9 || c->skip & CAB_SKIP_ROWS;
+}
+
 static void choose_tile(const cab_spec *s, const cab_target *t, cab_sched *c, int axis)
 {
     double tiles = cab_sched_extent(s, axis) / c->lanes, w = stage_weight(s);
@@ -293,6 +338,13 @@ static void choose_tile(const cab_spec *s, const cab_target *t, cab_sched *c, in
         c->unroll = tiles >= 8 && w < 10 ? 4 : tiles >= 2 ? 2 : 1;
         choose_rows(s, c);
         return;
+    }
+    if (reduces && window > 1 && (m = window_axis(s, axis)) >= 0) {
+        cab_sched rows = *c;
+        if (choose_window(s, t, &rows, m, window)) {
+            *c = rows;
+            return;
+        }
     }
     if (reduces && window > 1 && window <= 32 && (m = window_axis(s, axis)) >= 0) {
         c->ku = (int)window;
@@ -387,9 +439,10 @@ static int64_t round_up(double x, int64_t to)
 }
 
 /* Cuts the levels (in nest order: other axes, rows, vectors) so that a task
- * costs about TASK_COST. */
+ * costs about `cost`, up to twice that before it takes a cut further in. */
 static void choose_tasks(const cab_spec *s, cab_sched *c, double total)
 {
+    double cost = c->mr > 1 && c->ku > 1 ? WINDOW_TASK_COST : TASK_COST;
     int order[CAB_SPEC_AXES], n = 0, row = c->mr > 1 ? c->m_axis : -1;
     int vec = c->lanes > 1 ? c->vec_axis : -1, turn = c->turn ? c->n_axis : -1;
 
@@ -405,11 +458,14 @@ static void choose_tasks(const cab_spec *s, cab_sched *c, double total)
     c->task_axes = 1;
     for (int d = 0; d < n; d++) {
         double steps = cab_sched_extent(s, order[d]), each = total / (steps > 0 ? steps : 1);
+        bool whole = order[d] == row && c->skip & CAB_SKIP_ROWS && d < n - 1;
         int64_t tile = order[d] == vec ? (int64_t)c->lanes * (c->nv > 1 && turn < 0 ? c->nv : 1)
                      : order[d] == row ? c->mr : order[d] == turn && c->nv > 1 ? c->nv : 1;
         c->task_axes = d + 1;
-        if (each * (double)tile <= TASK_COST || d == n - 1) {
-            c->task_block = (int)round_up(TASK_COST / (each > 0 ? each : 1), tile);
+        if (whole)
+            continue;
+        if (each * (double)tile <= 2 * cost || d == n - 1) {
+            c->task_block = (int)round_up(cost / (each > 0 ? each : 1), tile);
             return;
         }
         total = each;

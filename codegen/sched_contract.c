@@ -8,12 +8,15 @@
  * of a and (without fma) a product fit the vector registers.  Blocks keep the
  * panels of b that a task walks in half of L2.
  */
+#include <math.h>
 #include "codegen/sched_int.h"
 
 /* Work of a task: enough to reuse a panel of b, small enough to balance. */
 #define TASK_FLOPS 4e6
 #define MIN_TASKS 24
 #define MIN_TASK_FLOPS 4e5
+/* Extents that are not known may be small: then a few tasks more share evenly. */
+#define OPEN_TASK_FLOPS 1e5
 #define NARROW_GAIN 0.95
 /* A store this heavy is most of a tile's code. */
 #define ROW_STORE_WEIGHT 12
@@ -215,10 +218,20 @@ static int64_t even_blocks(double n, double wish, int64_t of)
     return multiple((n + (double)count - 1) / (double)count + (double)of - 1, of);
 }
 
-static double task_flops(double total)
+static bool is_open(const cab_spec *s, uint32_t axes)
+{
+    for (int i = 0; i < s->n_axes; i++)
+        if ((axes >> i & 1) && !cab_dim_is_const(s->axis[i].extent))
+            return true;
+    return false;
+}
+
+static double task_flops(const cab_spec *s, double total)
 {
     double f = total / MIN_TASKS;
 
+    if (is_open(s, cab_sched_par(s)))
+        return OPEN_TASK_FLOPS;
     return f > TASK_FLOPS ? TASK_FLOPS : f < MIN_TASK_FLOPS ? MIN_TASK_FLOPS : f;
 }
 
@@ -245,6 +258,34 @@ static void choose_row_blocks(const cab_spec *s, const cab_contraction *c, cab_s
     o->task_block = (int)even_blocks(cab_sched_extent(s, o->m_axis), rows, o->mr);
 }
 
+static double operand_bytes(const cab_spec *s, int view)
+{
+    const cab_view *v = &s->views.p[view];
+    const cab_dim *n = s->operands[v->operand].elems;
+
+    return cab_dim_is_const(n) ? (double)n->value * cab_dtype_bits(v->dtype) / 8 : INFINITY;
+}
+
+/* Weights that L2 does not hold come from far away, each time a task reads them.
+ * Where all of a stays near, tasks are columns of all rows, and every weight is
+ * fetched once; if that makes enough tasks. */
+static bool whole_columns(const cab_spec *s, const cab_target *t, const cab_contraction *c,
+                          cab_sched *o, double flops)
+{
+    int64_t width = (int64_t)o->nv * o->lanes, block;
+    double column = 2 * cab_sched_points(s, c->k) * cab_sched_points(s, c->m);
+
+    if (!o->pack_b || operand_bytes(s, c->a) > (double)t->l2_bytes / 2 ||
+        operand_bytes(s, c->b) <= (double)t->l2_bytes)
+        return false;
+    block = multiple(flops / column, width);
+    if (cab_sched_extent(s, o->n_axis) < (double)block * MIN_TASKS / 2)
+        return false;
+    o->n_block = o->task_block = (int)block;
+    o->task_axes--;
+    return true;
+}
+
 static void choose_blocks(const cab_spec *s, const cab_target *t, const cab_contraction *c,
                           cab_sched *o)
 {
@@ -256,7 +297,7 @@ static void choose_blocks(const cab_spec *s, const cab_target *t, const cab_cont
 
     k = k < 1 ? 1 : k;
     batch = cab_sched_points(s, outer);
-    flops = task_flops(2 * k * n * m * batch);
+    flops = task_flops(s, 2 * k * n * m * batch);
     if (n_outer && 2 * k * n * m <= flops) {   /* whole batches per task */
         o->task_axes = n_outer;
         o->task_block = (int)multiple(flops / (2 * k * n * m + 1), 1);
@@ -271,7 +312,7 @@ static void choose_blocks(const cab_spec *s, const cab_target *t, const cab_cont
     }
     o->n_block = (int)even_blocks(n, (panels < 1 ? 1 : panels) * (double)width, width);
     o->task_block = o->n_block;
-    if (c->m)
+    if (c->m && !whole_columns(s, t, c, o, flops))
         choose_row_blocks(s, c, o, flops);
 }
 
@@ -323,6 +364,7 @@ static bool choose(const cab_spec *s, const cab_target *t, const bool *constant,
     choose_tile(s, t, &c, out);
     out->ku = choose_ku(s, t, &c, out);
     choose_blocks(s, t, &c, out);
+    out->skip = cab_sched_skip(s, t, out);
     out->row_stores = out->mr > 1 && costly_stores(s);
     return true;
 }

@@ -17,6 +17,8 @@ double cab_sched_weight(const cab_spec *s, int stage);
 /* The schedule that has that axis along the lanes, -1: none; not for products. */
 void cab_sched_along(const cab_spec *s, const cab_target *t, const bool *constant, int axis,
                      cab_sched *out);
+/* Taps that meet zeroes alone and are worth leaving out: bits CAB_SKIP_. */
+int cab_sched_skip(const cab_spec *s, const cab_target *t, const cab_sched *c);
 /* sched_contract.c: false when no contraction tile fits the Spec. */
 bool cab_sched_contract(const cab_spec *s, const cab_target *t, const bool *constant,
                         cab_sched *out);

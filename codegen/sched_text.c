@@ -14,8 +14,8 @@ static const struct field { const char *name; size_t at; int most; } fields[] = 
     FIELD(mr, 64), FIELD(nv, 64), FIELD(ku, 64), FIELD(kc, 1 << 30), FIELD(lanes, CAB_KIR_MAX_LANES),
     FIELD(vec_axis, CAB_SPEC_AXES - 1), FIELD(unroll, 64), FIELD(m_axis, CAB_SPEC_AXES - 1),
     FIELD(n_axis, CAB_SPEC_AXES - 1), FIELD(task_axes, CAB_SPEC_AXES), FIELD(task_block, 1 << 30),
-    FIELD(n_block, 1 << 30), FIELD(turn, 2), FIELD(swap, 1), FIELD(pack_b, 1), FIELD(row_stores, 1),
-    FIELD(stage_rows, 1), FIELD(ir_passes, 1),
+    FIELD(n_block, 1 << 30), FIELD(turn, 2), FIELD(swap, 1), FIELD(pack_b, 1), FIELD(skip, 3),
+    FIELD(row_stores, 1), FIELD(stage_rows, 1), FIELD(ir_passes, 1),
 #undef FIELD
 };
 enum { N_FIELDS = sizeof fields / sizeof *fields };

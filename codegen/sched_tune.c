@@ -226,6 +226,11 @@ static void add_forms(list *l)
         add(l, &c);
         c = l->base;
     }
+    if (c.skip) {
+        c.skip = 0;
+        add(l, &c);
+        c = l->base;
+    }
     if (c.pack_b && is_unit(&l->s->views.p[l->k.b].at, c.n_axis)) {
         c.pack_b = 0;
         add(l, &c);
@@ -298,6 +303,8 @@ static void add_plain(list *l)
     add_axes(l);
     if (b->ku > 1)
         add_values(l, offsetof(cab_sched, ku), none, 1);
+    if (b->skip)
+        add_values(l, offsetof(cab_sched, skip), none, 1);
     if (b->stage_rows)
         add_values(l, offsetof(cab_sched, stage_rows), none, 1);
     if (b->turn)

@@ -68,6 +68,8 @@ typedef struct cab_view {
     int n_guards;
     cab_spec_guard guard[CAB_SPEC_GUARDS];
     double fill;
+    int n_halo;
+    cab_spec_guard halo[CAB_SPEC_GUARDS]; /* outside, zeroes stand in memory: read or left out */
 } cab_view;
 
 typedef enum cab_expr_op {

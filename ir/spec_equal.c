@@ -79,6 +79,11 @@ static void put_view(canon *c, const cab_view *v)
     }
     if (cab_view_is_guarded(v))
         cab_buf_bytes(&c->out, &v->fill, sizeof v->fill);
+    put(c, (uint64_t)v->n_halo);
+    for (int h = 0; h < v->n_halo; h++) {
+        put_affine(c, &v->halo[h].at);
+        put_dim(c, v->halo[h].extent);
+    }
 }
 
 static void put_stage(canon *c, const cab_stage *st)

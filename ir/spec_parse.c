@@ -183,6 +183,19 @@ static cab_status parse_operand_line(cab_scan *p)
     return CAB_OK;
 }
 
+static cab_status parse_guards(cab_scan *p, const char *word, cab_spec_guard *guard, int *n)
+{
+    while (cab_scan_take(p, word)) {
+        if (*n == CAB_SPEC_GUARDS)
+            return cab_scan_fail(p, "more than %d guards", CAB_SPEC_GUARDS);
+        CAB_TRY(parse_affine(p, &guard[*n].at));
+        CAB_TRY(cab_scan_expect(p, "in"));
+        CAB_TRY(cab_scan_dim(p, &guard[*n].extent));
+        ++*n;
+    }
+    return CAB_OK;
+}
+
 static cab_status parse_view_line(cab_scan *p)
 {
     cab_view v = { 0 };
@@ -203,18 +216,12 @@ static cab_status parse_view_line(cab_scan *p)
             CAB_TRY(cab_scan_dim(p, &v.loaded[v.n_loaded].extent));
         v.n_loaded++;
     }
-    while (cab_scan_take(p, "guard")) {
-        if (v.n_guards == CAB_SPEC_GUARDS)
-            return cab_scan_fail(p, "more than %d guards", CAB_SPEC_GUARDS);
-        CAB_TRY(parse_affine(p, &v.guard[v.n_guards].at));
-        CAB_TRY(cab_scan_expect(p, "in"));
-        CAB_TRY(cab_scan_dim(p, &v.guard[v.n_guards].extent));
-        v.n_guards++;
-    }
+    CAB_TRY(parse_guards(p, "guard", v.guard, &v.n_guards));
     if (cab_view_is_guarded(&v)) {
         CAB_TRY(cab_scan_expect(p, "fill"));
         CAB_TRY(cab_scan_double(p, &v.fill));
     }
+    CAB_TRY(parse_guards(p, "halo", v.halo, &v.n_halo));
     cab_spec_view(p->spec, &v);
     return CAB_OK;
 }

@@ -66,9 +66,24 @@ static bool can_merge(const simplify *y, int i, int j)
     return true;
 }
 
+/* What is only good to know does not keep axes apart. */
+static void merge_halo(const simplify *y, cab_view *v, int i, int j)
+{
+    int n = 0;
+    for (int h = 0; h < v->n_halo; h++) {
+        if (!walks_as_one(y, &v->halo[h].at, i, j))
+            continue;
+        v->halo[n] = v->halo[h];
+        v->halo[n++].at.coef[i] = v->halo[h].at.coef[j];
+    }
+    v->n_halo = n;
+}
+
 static void merge(simplify *y, int i, int j)
 {
     cab_spec *s = y->s;
+    for (size_t k = 0; k < s->views.n; k++)
+        merge_halo(y, &s->views.p[k], i, j);
     s->axis[i].extent = cab_dim_mul(s->dims, s->axis[i].extent, s->axis[j].extent);
     for (size_t k = 0; k < s->views.n; k++) {
         cab_view *v = &s->views.p[k];
@@ -155,6 +170,8 @@ static void rewrite_all(simplify *y)
         affine_renumber(y, &v->at);
         for (int g = 0; g < v->n_guards; g++)
             affine_renumber(y, &v->guard[g].at);
+        for (int h = 0; h < v->n_halo; h++)
+            affine_renumber(y, &v->halo[h].at);
         for (int k = 0; k < v->n_loaded; k++)
             v->loaded[k].index = now_of(y, v->loaded[k].index);
     }

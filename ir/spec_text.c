@@ -174,6 +174,16 @@ static void put_affine(printer *p, const cab_affine *f)
     cab_buf_char(p->b, ']');
 }
 
+static void put_guards(printer *p, const char *word, const cab_spec_guard *guard, int n)
+{
+    for (int g = 0; g < n; g++) {
+        cab_buf_printf(p->b, " %s ", word);
+        put_affine(p, &guard[g].at);
+        cab_buf_str(p->b, " in ");
+        cab_dim_print(p->b, guard[g].extent);
+    }
+}
+
 static void put_view(printer *p, size_t i)
 {
     const cab_view *v = &p->s->views.p[i];
@@ -191,16 +201,12 @@ static void put_view(printer *p, size_t i)
         cab_buf_str(p->b, " in ");
         cab_dim_print(p->b, v->loaded[k].extent);
     }
-    for (int g = 0; g < v->n_guards; g++) {
-        cab_buf_str(p->b, " guard ");
-        put_affine(p, &v->guard[g].at);
-        cab_buf_str(p->b, " in ");
-        cab_dim_print(p->b, v->guard[g].extent);
-    }
+    put_guards(p, "guard", v->guard, v->n_guards);
     if (cab_view_is_guarded(v)) {
         cab_buf_str(p->b, " fill ");
         cab_buf_f64(p->b, v->fill);
     }
+    put_guards(p, "halo", v->halo, v->n_halo);
     cab_buf_char(p->b, '\n');
 }
 
@@ -280,6 +286,14 @@ static void affine_facts(cab_buf *b, cab_map *seen, const cab_affine *f)
         put_facts(b, seen, f->coef[i]);
 }
 
+static void guard_facts(cab_buf *b, cab_map *seen, const cab_spec_guard *guard, int n)
+{
+    for (int g = 0; g < n; g++) {
+        affine_facts(b, seen, &guard[g].at);
+        put_facts(b, seen, guard[g].extent);
+    }
+}
+
 static void spec_facts(cab_buf *b, cab_map *seen, const cab_spec *s)
 {
     for (int i = 0; i < s->n_axes; i++)
@@ -293,10 +307,8 @@ static void spec_facts(cab_buf *b, cab_map *seen, const cab_spec *s)
             put_facts(b, seen, v->loaded[k].stride);
             put_facts(b, seen, v->loaded[k].extent);
         }
-        for (int g = 0; g < v->n_guards; g++) {
-            affine_facts(b, seen, &v->guard[g].at);
-            put_facts(b, seen, v->guard[g].extent);
-        }
+        guard_facts(b, seen, v->guard, v->n_guards);
+        guard_facts(b, seen, v->halo, v->n_halo);
     }
     cab_ex_list l = cab_ex_list_on(b->arena, s);
     cab_ex_list_add_all(&l);

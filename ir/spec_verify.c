@@ -61,11 +61,14 @@ static cab_status verify_view(const cab_spec *s, int i, cab_diag *d)
                              cab_dtype_name(v->dtype),
                              cab_dtype_name(s->operands[v->operand].dtype));
     if (v->n_guards < 0 || v->n_guards > CAB_SPEC_GUARDS ||
+        v->n_halo < 0 || v->n_halo > CAB_SPEC_GUARDS ||
         v->n_loaded < 0 || v->n_loaded > CAB_SPEC_LOADED)
         return cab_spec_fail(s, d, "view %d has too many guards or indices", i);
     bool ok = affine_ok(s, &v->at);
     for (int g = 0; g < v->n_guards; g++)
         ok &= affine_ok(s, &v->guard[g].at) && v->guard[g].extent;
+    for (int h = 0; h < v->n_halo; h++)
+        ok &= affine_ok(s, &v->halo[h].at) && v->halo[h].extent;
     if (!ok)
         return cab_spec_fail(s, d, "view %d has an incomplete address", i);
     for (int k = 0; k < v->n_loaded; k++)

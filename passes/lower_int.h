@@ -214,6 +214,8 @@ typedef struct cab_kernel {
     cab_spec_guard guard[CAB_SPEC_GUARDS];
     uint32_t guard_id, guard_serial;  /* of the guards in force, for the memo */
     double fill;
+    int n_halo;                /* of what is loaded: cab_view.halo */
+    cab_spec_guard halo[CAB_SPEC_GUARDS];
     cab_map *memo;             /* value id -> entries */
     CAB_VEC(int) args;         /* buffer per operand */
     const cab_expr *wino;      /* lower_wino.c: the element of a wino_out now known, */

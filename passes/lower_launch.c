@@ -69,7 +69,7 @@ static void start(cab_kernel *k, const char *name)
     k->s = cab_spec_create(k->l->a, k->l->d, name, CAB_SPEC_MAP);
     k->state = CAB_KERNEL_OK;
     k->why = NULL;
-    k->n_laxes = k->depth = k->n_results = k->n_guards = 0;
+    k->n_laxes = k->depth = k->n_results = k->n_guards = k->n_halo = 0;
     k->serial = k->guard_id = k->guard_serial = k->result_axes = 0;
     k->has_root = k->has_window = false;
     k->fill = 0;

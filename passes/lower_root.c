@@ -290,9 +290,25 @@ bool cab_halo_covers(cab_kernel *k, const cab_node *n, int axis)
     return lo <= have_lo && hi <= have_hi;
 }
 
+/* An element of the padded operand: beyond the axes in guards a zero, beyond
+ * the others a stored one, which schedules may know. */
+static const cab_expr *padded(cab_kernel *k, const cab_node *n, const cab_ix *in, uint32_t guards)
+{
+    cab_value *x = n->in[0];
+    int64_t lo, hi;
+    for (int i = 2; i < x->type.rank && !guards; i++) {
+        cab_conv_reach(k->l->g, n, i, &lo, &hi);
+        if ((lo > 0 || hi > 0) && !in[i].n && k->n_halo < CAB_SPEC_GUARDS)
+            k->halo[k->n_halo++] = (cab_spec_guard){ in[i].at, x->type.dims[i] };
+    }
+    const cab_expr *e = cab_lower_guarded(k, x, in, guards, cab_ex_int(k->s, x->type.dtype, 0));
+    k->n_halo = 0;
+    return e;
+}
+
 const cab_expr *cab_lower_conv(cab_kernel *k, cab_node *n, const cab_ix *ix)
 {
-    cab_value *x = n->in[0], *w = n->in[1];
+    cab_value *w = n->in[1];
     const cab_type *ty = &n->out[0]->type;
     const int64_t *strides, *pads, *dilations;
     cab_dims *d = k->l->d;
@@ -324,8 +340,7 @@ const cab_expr *cab_lower_conv(cab_kernel *k, cab_node *n, const cab_ix *ix)
     *(depthwise ? &k->has_window : &k->has_root) = true;
     if (k->state != CAB_KERNEL_OK)
         return cab_kernel_fail(k, "");
-    const cab_expr *zero = cab_ex_int(k->s, x->type.dtype, 0);
-    const cab_expr *a = cab_lower_guarded(k, x, in, guards, zero);
+    const cab_expr *a = padded(k, n, in, guards);
     const cab_expr *b = cab_lower_elem(k, w, iw);
     return product(k, n, mask, a, b, true);
 }

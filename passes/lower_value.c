@@ -115,7 +115,8 @@ static bool view_equal(const cab_view *a, const cab_view *b)
            !memcmp(&a->at, &b->at, sizeof a->at) && a->n_loaded == b->n_loaded &&
            !memcmp(a->loaded, b->loaded, sizeof a->loaded) && a->n_guards == b->n_guards &&
            !memcmp(a->guard, b->guard, sizeof a->guard) &&
-           (a->n_guards == 0 || !memcmp(&a->fill, &b->fill, sizeof a->fill));
+           (a->n_guards == 0 || !memcmp(&a->fill, &b->fill, sizeof a->fill)) &&
+           a->n_halo == b->n_halo && !memcmp(a->halo, b->halo, sizeof a->halo);
 }
 
 int cab_kernel_view(cab_kernel *k, const cab_place *at, const cab_type *t,
@@ -144,6 +145,8 @@ int cab_kernel_view(cab_kernel *k, const cab_place *at, const cab_type *t,
         v.n_guards = k->n_guards;
         memcpy(v.guard, k->guard, (size_t)k->n_guards * sizeof *v.guard);
         v.fill = k->fill;
+        v.n_halo = k->n_halo;
+        memcpy(v.halo, k->halo, (size_t)k->n_halo * sizeof *v.halo);
     }
     for (size_t i = 0; i < k->s->views.n; i++)
         if (view_equal(&k->s->views.p[i], &v))

@@ -17,6 +17,7 @@ libruntime_a_SOURCES += \
 	runtime/helpers.c \
 	runtime/custom.c \
 	runtime/session_bind.c \
+	runtime/session_band.c \
 	runtime/session_flow.c \
 	runtime/session_list.c \
 	runtime/session_overlap.c \
@@ -25,5 +26,6 @@ libruntime_a_SOURCES += \
 	runtime/special.c \
 	runtime/special_load.c \
 	runtime/session_state.c \
+	runtime/session_zero.c \
 	runtime/session.c
 EXTRA_DIST += runtime/README.md

@@ -345,6 +345,22 @@ static bool zero_ok(const cab_plan *p, const cab_plan_instr *x)
     return true;
 }
 
+static bool band_ok(const cab_plan *p, uint32_t i)
+{
+    const cab_plan_instr *x = &p->instrs[i];
+    uint32_t n_values, n_params;
+    uint64_t at = list_ok(p, x->b, p->header->n_values, &n_values);
+    if (!at || !list_ok(p, at, p->header->n_scalars, &n_params))
+        return false;
+    if (x->a < 2 || x->a > CAB_BAND_LAUNCHES || x->a >= p->header->n_instrs - i ||
+        n_values >= CAB_BAND_LAUNCHES || n_params != 1 + 2 * n_values)
+        return false;
+    for (uint32_t k = 1; k <= x->a; k++)
+        if (p->instrs[i + k].op != CAB_I_LAUNCH)
+            return false;
+    return true;
+}
+
 static bool instr_ok(const cab_plan *p, uint32_t i)
 {
     const cab_plan_instr *x = &p->instrs[i];
@@ -373,6 +389,7 @@ static bool instr_ok(const cab_plan *p, uint32_t i)
     case CAB_I_NEXT: return x->b < i && p->instrs[x->b].op == CAB_I_LOOP &&
                             p->instrs[x->b].a == x->a;
     case CAB_I_SAME: return x->a < h->n_instrs && x->b < h->n_values && x->c < h->n_values;
+    case CAB_I_BAND: return band_ok(p, i);
     case CAB_I_END:
     case CAB_I_CUSTOM: return true;    /* check_custom */
     default: return false;

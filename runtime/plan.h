@@ -41,7 +41,7 @@
 #include <stdint.h>
 
 #define CAB_PLAN_MAGIC "CABOCHN\n"
-#define CAB_PLAN_VERSION 3
+#define CAB_PLAN_VERSION 4
 #define CAB_PLAN_OLDEST 2
 #define CAB_PLAN_MAX_RANK 8
 #define CAB_PLAN_NONE 0xffffffffu
@@ -188,6 +188,12 @@ enum cab_instr_op {
     CAB_I_SWAP,        /* values a and b (ARENA, DYNAMIC or lists; ARENA: same bytes) change memory */
     CAB_I_LIST,        /* list operation a, b words: [n_values, values..., n_params, slots...], c slot that is set, d layers */
     CAB_I_SAME,        /* to instruction a when values b and c are the same memory */
+    CAB_I_BAND,        /* the a launches behind it, where they have the same number of tasks: task t of one needs
+                        * of the others only their tasks t, so a thread may run it in all of them.  b words:
+                        * [n_values, values..., n_params, slots...]: values that only these launches use, slots:
+                        * tasks of a matrix (per), then of each value bytes of the part of one task, bytes of a
+                        * matrix.  Task t uses the part from t / per * matrix + t % per * part on, and part
+                        * bytes elsewhere will do. */
     CAB_I_COUNT
 };
 /* Words of a CUSTOM instruction; those of different ones do not overlap:
@@ -198,7 +204,7 @@ enum cab_instr_op {
 enum cab_plan_attr { CAB_PA_INTS, CAB_PA_FLOATS, CAB_PA_TEXT, CAB_PA_COUNT };
 enum { CAB_CUSTOM_DOMAIN, CAB_CUSTOM_NAME, CAB_CUSTOM_NODE, CAB_CUSTOM_INPUTS, CAB_CUSTOM_OUTPUTS,
        CAB_CUSTOM_ATTRS, CAB_CUSTOM_HEAD };
-enum { CAB_ZERO_PART = 4 };
+enum { CAB_ZERO_PART = 4, CAB_BAND_LAUNCHES = 4 };
 typedef struct cab_plan_instr { uint32_t op, a, b, c, d, e; } cab_plan_instr;
 
 /* Section COSTS: what launches must do, whatever schedule they run by.  A block

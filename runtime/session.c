@@ -149,7 +149,7 @@ static void gather_args(cab_session *s, const uint32_t *w)
         s->ints[i] = s->slots[p[1 + i]];
 }
 
-static cab_kernel_fn kernel(const cab_session *s, uint32_t number)
+cab_kernel_fn cab_session_kernel(const cab_session *s, uint32_t number)
 {
     cab_kernel_fn fn;
     void *entry = (uint8_t *)s->model->code + s->plan->kernels[number].offset;
@@ -166,12 +166,15 @@ static int launch(cab_run *r, const cab_plan_instr *x)
     gather_args(s, s->plan->words + x->b);
     if (n <= 0)
         return CAB_OK;
-    cab_kernel_fn fn = kernel(s, x->a);
+    cab_kernel_fn fn = cab_session_kernel(s, x->a);
     if (n > 1 && !r->in_pool) {
         cab_pool_enter(s->options.threads);
         r->in_pool = true;
     }
-    cab_pool_run(fn, s->bufs, s->ints, n, s->options.threads);
+    if (r->clear)
+        cab_run_clearing(r, fn, n);
+    else
+        cab_pool_run(fn, s->bufs, s->ints, n, s->options.threads);
     return CAB_OK;
 }
 
@@ -194,37 +197,6 @@ static int custom(cab_run *r, const cab_plan_instr *x)
     return cab_session_custom(r->s, x, r->e);
 }
 
-/* Runs of bytes inside the value; false when they leave it. */
-static bool zero_part(uint8_t *p, uint64_t bytes, int64_t at, int64_t run, int64_t apart, int64_t n)
-{
-    uint64_t room, more = n > 0 ? (uint64_t)n - 1 : 0;
-    if (n <= 0 || run <= 0)
-        return true;
-    if (at < 0 || apart < 0 || (uint64_t)at > bytes || (uint64_t)run > bytes - (uint64_t)at)
-        return false;
-    room = bytes - (uint64_t)at - (uint64_t)run;
-    if (more && (uint64_t)apart > room / more)
-        return false;
-    for (p += at; n > 0; n--, p += apart)
-        memset(p, 0, (size_t)run);
-    return true;
-}
-
-static int zero(cab_run *r, const cab_plan_instr *x)
-{
-    cab_session *s = r->s;
-    const uint32_t *w = s->plan->words + x->b;
-    if (!s->data[x->a] || !s->bytes[x->a])
-        return CAB_OK;
-    if (!x->c)
-        memset(s->data[x->a], 0, s->bytes[x->a]);
-    for (uint32_t i = 0; i < x->c; i++, w += CAB_ZERO_PART)
-        if (!zero_part(s->data[x->a], s->bytes[x->a], s->slots[w[0]], s->slots[w[1]],
-                       s->slots[w[2]], s->slots[w[3]]))
-            return cab_rt_fail(r->e, CAB_EARTIFACT, "damaged artifact: clears beyond its buffer");
-    return CAB_OK;
-}
-
 static int copy(cab_run *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
@@ -245,12 +217,12 @@ static int same(cab_run *r, const cab_plan_instr *x)
 }
 
 static cab_instr_fn *const handlers[CAB_I_COUNT] = {
-    [CAB_I_LAUNCH] = launch,       [CAB_I_HELPER] = helper,    [CAB_I_ZERO] = zero,
+    [CAB_I_LAUNCH] = launch,       [CAB_I_HELPER] = helper,    [CAB_I_ZERO] = cab_run_zero,
     [CAB_I_COPY] = copy,           [CAB_I_CUSTOM] = custom,
     [CAB_I_EVAL_SHAPE] = cab_run_eval_shape, [CAB_I_SIZE_READ] = cab_run_size_read,
     [CAB_I_SET] = cab_run_set,     [CAB_I_CHECK] = cab_run_check,
     [CAB_I_ALLOC] = cab_run_alloc, [CAB_I_SWAP] = cab_run_swap,
-    [CAB_I_LIST] = cab_run_list,   [CAB_I_SAME] = same,
+    [CAB_I_LIST] = cab_run_list,   [CAB_I_SAME] = same,    [CAB_I_BAND] = cab_run_band,
     [CAB_I_JUMP] = cab_run_jump,   [CAB_I_BRANCH] = cab_run_branch,
     [CAB_I_LOOP] = cab_run_loop,   [CAB_I_NEXT] = cab_run_next,
 };
@@ -275,7 +247,7 @@ static bool room_for_event(cab_session *s)
     return true;
 }
 
-static void record(cab_run *r, const cab_plan_instr *x, int64_t start)
+void cab_session_record(cab_run *r, const cab_plan_instr *x, int64_t start, int64_t ns)
 {
     static const char *const kinds[CAB_I_COUNT] = {
         [CAB_I_LAUNCH] = "launch", [CAB_I_HELPER] = "helper",
@@ -283,13 +255,13 @@ static void record(cab_run *r, const cab_plan_instr *x, int64_t start)
         [CAB_I_LIST] = "list",
     };
     cab_session *s = r->s;
-    if (!kinds[x->op] || !room_for_event(s))
+    if (!kinds[x->op] || r->clear == x || !room_for_event(s))
         return;
     bool call = x->op == CAB_I_LAUNCH || x->op == CAB_I_HELPER || x->op == CAB_I_CUSTOM ||
                 x->op == CAB_I_LIST;
     cab_trace_event *t = &s->trace[s->n_trace++];
     *t = (cab_trace_event){ .kind = kinds[x->op], .name = "", .layers = "", .what = "",
-                            .start_ns = start - r->t0, .ns = cab_now_ns() - start };
+                            .start_ns = start - r->t0, .ns = ns };
     if (call) {
         t->layers = cab_plan_text(s->plan, x->d);
         t->what = cab_plan_text(s->plan, x->e);
@@ -338,7 +310,7 @@ static int execute(cab_run *r)
         if (rc != CAB_OK)
             return rc;
         if (s->trace)
-            record(r, x, start);
+            cab_session_record(r, x, start, cab_now_ns() - start);
     }
 }
 

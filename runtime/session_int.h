@@ -99,10 +99,21 @@ typedef struct cab_run {
     int64_t t0;
     uint32_t pc;               /* next instruction */
     bool in_pool;
+    const cab_plan_instr *clear;   /* the ZERO that the next launch's tasks carry out */
 } cab_run;
 typedef int cab_instr_fn(cab_run *r, const cab_plan_instr *x);
 cab_instr_fn cab_run_eval_shape, cab_run_size_read, cab_run_set, cab_run_check, cab_run_alloc,
     cab_run_swap, cab_run_list, cab_run_jump, cab_run_branch, cab_run_loop, cab_run_next;
+
+/* ---- session_band.c ---- */
+cab_instr_fn cab_run_band;
+/* session.c, for it: a record of the trace, and the machine code of a launch. */
+void cab_session_record(cab_run *r, const cab_plan_instr *x, int64_t start, int64_t ns);
+cab_kernel_fn cab_session_kernel(const cab_session *s, uint32_t number);
+/* ---- session_zero.c ---- */
+int cab_run_zero(cab_run *r, const cab_plan_instr *x);
+/* Launches a kernel of n tasks, which carry out r->clear. */
+void cab_run_clearing(cab_run *r, cab_kernel_fn fn, int64_t n);
 
 /* ---- session_bind.c: inputs, sizes, memory -> data[] ---- */
 /* 64-byte aligned, counted; NULL when out of memory. */

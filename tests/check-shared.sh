@@ -115,6 +115,8 @@ rm -rf "$tmp/hostile-models"
 add "sequences and optionals" "$tmp/seq" $?
 "$python" "$tests/flow_models.py" "$build" >"$tmp/flow" 2>&1
 add "If, Loop and Scan beside onnxruntime" "$tmp/flow" $?
+"$python" "$tests/windows.py" "$build" >"$tmp/windows" 2>&1
+add "windows of convolutions" "$tmp/windows" $?
 "$python" "$tests/winograd.py" "$build" >"$tmp/wino" 2>&1
 add "convolutions by tiles" "$tmp/wino" $?
 "$python" "$tests/tables.py" "$build" >"$tmp/tables" 2>&1

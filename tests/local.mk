@@ -24,6 +24,7 @@ unit_tests = \
 	tests/test_custom \
 	tests/test_libcab \
 	tests/test_sizes \
+	tests/test_band \
 	tests/test_costs \
 	tests/test_tune
 check_PROGRAMS += $(unit_tests) tests/test_text tests/test_passes
@@ -111,6 +112,7 @@ EXTRA_DIST += \
 	tests/tables.py \
 	tests/turned.py \
 	tests/onnx_kit.py \
+	tests/windows.py \
 	tests/winograd.py \
 	tests/ratchet-optimised.txt \
 	tests/ratchet-naive.txt \
@@ -142,14 +144,21 @@ bench: cab
 RUNS = 5
 PEERS = ort
 PEER_PY = $(cab_cache)/corpus/.venv/bin/python
+CORPUS = $(cab_cache)/corpus
+THREADS = 1,2
 bench-ratio: cab
 	for i in $$(seq $(RUNS)); do \
-		$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/peers/bench.py --corpus $(cab_cache)/corpus \
-			--out bench-run$$i.json --peers $(PEERS) --python "*=$(PEER_PY)" --threads 1,2 --rounds 3 \
+		$(cab_cache)/corpus/.venv/bin/python $(CAB_SHARED)/peers/bench.py --corpus $(CORPUS) \
+			--out bench-run$$i.json --peers $(PEERS) --python "*=$(PEER_PY)" --threads $(THREADS) --rounds 3 \
 			--models $(MODELS) --cmd cabochon='./cab bench --worker --threads {threads}' || exit 1; \
 	done
 	python3 $(srcdir)/tests/bench/ratio.py $$(seq -f 'bench-run%g.json' $(RUNS)) --json ratio.json \
 		$(if $(OLD),--old $(OLD))
+# Models exported from torch, likewise; fetches 3 GB the first time.
+FULL = tv_mobilenet_v2,tv_efficientnet_b0,tv_convnext_tiny,tv_vit_b_16,bert_base,gpt2_small,lstm_lm,whisper_tiny_enc
+bench-full: cab
+	python3 $(CAB_SHARED)/models/fetch.py --set full --out $(cab_cache)/corpus-full
+	$(MAKE) bench-ratio CORPUS=$(cab_cache)/corpus-full THREADS=1 MODELS=$(FULL)
 # Kernels against the peaks of the machine (make bench-kernels COMPARE=before.json ALLOW=0.9 WHAT="gemm winograd"),
 # and beside MKL, oneDNN and OpenBLAS: docs/benchmarks.md.
 ALLOW = 0.9
@@ -182,4 +191,4 @@ kill-long: cab
 	sh $(srcdir)/tests/kill-cache.sh . $(srcdir)/samples/digits/digits.onnx 200
 	m=$(cab_cache)/corpus/densenet121/model.onnx; test -f $$m || m=$(srcdir)/samples/digits/digits.onnx; \
 	sh $(srcdir)/tests/kill-artifact.sh . $$m 200
-.PHONY: ratchet bench bench-ratio bench-kernels bench-peers bench-dynamic corpus emit-c-conformance artifact-conformance kill-long
+.PHONY: ratchet bench bench-ratio bench-full bench-kernels bench-peers bench-dynamic corpus emit-c-conformance artifact-conformance kill-long

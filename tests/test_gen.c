@@ -467,9 +467,89 @@ static void make_window(bool conv)
     cab_spec_store(spec, 0, view_of(CAB_DT_f32, all, false, true), x);
 }
 
+/* ---- windows over an operand with zeroes around it ---- */
+
+/* [h, w, c] inside [lo + h + hi, ...]: which operand, -1 = none. */
+typedef struct frame { int operand; int64_t h, w, c, lo[2], hi[2]; } frame;
+static frame around = { .operand = -1 };
+
+/* Stores x wherever the frame is not the operand. */
+static void fill_frame(const memory *m, float x)
+{
+    int64_t rows = around.lo[0] + around.h + around.hi[0], width = around.lo[1] + around.w + around.hi[1];
+
+    for (int64_t i = 0; i < rows * width * around.c; i++) {
+        int64_t row = i / (width * around.c) - around.lo[0], col = i / around.c % width - around.lo[1];
+        if (row < 0 || row >= around.h || col < 0 || col >= around.w)
+            ((float *)(void *)m->p)[i] = x;
+    }
+}
+
+typedef struct window { int64_t oh, ow, c, o, kh, kw, stride, dilation; bool depthwise; } window;
+
+/* An extent of the frame, with what is left of the pads when they are too large. */
+static int64_t frame_extent(const window *w, int64_t out, int64_t taps, int i)
+{
+    int64_t n = (out - 1) * w->stride + (taps - 1) * w->dilation + 1;
+
+    if (around.lo[i] + around.hi[i] >= n)
+        around.lo[i] = around.hi[i] = 0;
+    return n - around.lo[i] - around.hi[i];
+}
+
+static void make_framed(const window *w)
+{
+    cab_view v = { .dtype = CAB_DT_f32, .at = cab_affine_zero(dims), .n_halo = 2 };
+    int out[2], tap[2], c, o = -1;
+
+    open_spec(w->depthwise ? CAB_SPEC_WINDOW : CAB_SPEC_CONTRACT);
+    around.h = frame_extent(w, w->oh, w->kh, 0);
+    around.w = frame_extent(w, w->ow, w->kw, 1);
+    around.c = w->c;
+    out[0] = par(w->oh);
+    out[1] = par(w->ow);
+    c = w->depthwise ? par(w->c) : -1;
+    o = w->depthwise ? -1 : par(w->o);
+    tap[0] = cab_spec_axis(spec, CAB_AXIS_RED, cst(w->kh), "kh");
+    tap[1] = cab_spec_axis(spec, CAB_AXIS_RED, cst(w->kw), "kw");
+    c = w->depthwise ? c : red(w->c);
+    cab_affine_add(dims, &v.at, c, cst(1));
+    for (int i = 0; i < 2; i++) {
+        int64_t pitch = i ? w->c : (around.lo[1] + around.w + around.hi[1]) * w->c;
+        cab_affine_add(dims, &v.at, out[i], cst(pitch * w->stride));
+        cab_affine_add(dims, &v.at, tap[i], cst(pitch * w->dilation));
+        v.halo[i].at = cab_affine_zero(dims);
+        v.halo[i].at.base = cst(-around.lo[i]);
+        cab_affine_add(dims, &v.halo[i].at, out[i], cst(w->stride));
+        cab_affine_add(dims, &v.halo[i].at, tap[i], cst(w->dilation));
+        v.halo[i].extent = extent(i ? around.w : around.h);
+    }
+    v.operand = around.operand =
+        cab_spec_operand(spec, CAB_DT_f32, false, cst((around.lo[0] + around.h + around.hi[0]) *
+                                                      (around.lo[1] + around.w + around.hi[1]) * w->c));
+    const cab_expr *x = cab_ex_load(spec, cab_spec_view(spec, &v));
+    uint32_t k = axes_of(CAB_AXIS_RED), all = axes_of(CAB_AXIS_PAR), n = 1u << (w->depthwise ? c : o);
+    x = op2(CAB_EX_mul, x, cab_ex_load(spec, view_of(CAB_DT_f32, n | k, pick(0, 1), false)));
+    x = epilogue(sum_of(k, CAB_DT_f32, CAB_RED_SUM, x), n, all);
+    cab_spec_store(spec, 0, view_of(CAB_DT_f32, all, false, true), x);
+}
+
+static void make_halo(void)
+{
+    window w = { .oh = pick(1, 9), .ow = pick(1, pick(0, 1) ? 8 : 30), .c = pick(1, 20), .o = pick(1, 40),
+                 .kh = pick(1, 5), .kw = pick(1, 5), .stride = pick(1, 2), .dilation = pick(0, 3) ? 1 : 2,
+                 .depthwise = pick(0, 1) };
+
+    for (int i = 0; i < 2; i++) {
+        around.lo[i] = pick(0, 5);
+        around.hi[i] = pick(0, 5);
+    }
+    make_framed(&w);
+}
+
 static void make_spec(void)
 {
-    switch (pick(0, 9)) {
+    switch (pick(0, 10)) {
     case 0: case 1: make_map(); break;
     case 2: make_gather(); break;
     case 3: make_softmax(); break;
@@ -478,6 +558,7 @@ static void make_spec(void)
     case 6: make_window(true); break;
     case 7: make_scatter(); break;
     case 8: make_scan(); break;
+    case 9: make_halo(); break;
     default: make_dot(); break;
     }
 }
@@ -581,6 +662,7 @@ static void mutate(cab_sched *s, const cab_target *t)
     if (s->task_axes > 0 && s->n_block)
         s->task_block = width * (int)pick(1, 2);
     s->row_stores = s->n_block && s->mr > 1 && pick(0, 1);
+    s->skip = (int)pick(0, 3);
 }
 
 /* Any numbers that a file may hold. */
@@ -592,7 +674,7 @@ static cab_sched wild(void)
                     .vec_axis = (int)pick(0, 5), .m_axis = (int)pick(0, 5), .n_axis = (int)pick(0, 5),
                     .task_axes = (int)pick(0, 5), .task_block = (int)pick(0, 70), .turn = !pick(0, 3),
                     .swap = (int)pick(0, 1), .pack_b = (int)pick(0, 1),
-                    .row_stores = !pick(0, 3), .stage_rows = (int)pick(0, 1),
+                    .skip = (int)pick(0, 3), .row_stores = !pick(0, 3), .stage_rows = (int)pick(0, 1),
                     .ir_passes = (int)pick(0, 1) };
 
     if (pick(0, 2) && s.lanes > 1) {       /* more of those that may be products */
@@ -737,6 +819,7 @@ static void start_seed(uint64_t seed)
     cab_rng_seed(&rng, seed);
     dims = cab_dims_create(arena);
     env = (cab_env){ .arena = arena };
+    around.operand = -1;
 }
 
 /* Fills the Spec's operands and computes what they must become. */
@@ -747,6 +830,8 @@ static bool reference(memory *mem, memory *want, uint64_t seed)
     CHECK(spec->n_operands <= MAX_OPERANDS);
     for (int i = 0; i < spec->n_operands; i++) {
         mem[i] = create_memory(spec->operands[i].dtype, (uint64_t)dim_value(spec->operands[i].elems, &env));
+        if (i == around.operand)
+            fill_frame(&mem[i], 0);
         want[i] = copy_of(&mem[i]);
         ptr[i] = want[i].p;
     }
@@ -843,6 +928,38 @@ static void check_rests(const cab_target *targets, int n_targets, uint64_t seed)
     }
 }
 
+/* Where tiles stand at known places, what is around the operand is not read at
+ * all: it is no number here. */
+static void check_left_out(const cab_target *targets, int n_targets)
+{
+    static const window all[] = { { 7, 7, 40, 0, 3, 3, 1, 1, true }, { 7, 7, 24, 0, 5, 5, 1, 1, true },
+                                  { 7, 14, 8, 32, 3, 3, 1, 1, false }, { 4, 4, 8, 32, 3, 3, 2, 1, false },
+                                  { 5, 20, 16, 0, 3, 3, 1, 2, true } };
+    memory mem[MAX_OPERANDS], want[MAX_OPERANDS];
+    cab_mark mark = cab_arena_mark(arena);
+    const bool constant[MAX_OPERANDS] = { false, true };
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        for (int j = 0; j < n_targets; j++) {
+            start_seed(i);
+            around.lo[0] = around.lo[1] = all[i].kh / 2 * all[i].dilation;
+            around.hi[0] = around.hi[1] = around.lo[0] / all[i].stride;
+            do
+                make_framed(&all[i]);
+            while (!cab_dim_is_const(spec->axis[1].extent) || !cab_dim_is_const(spec->views.p[0].halo[1].extent));
+            if (!reference(mem, want, i))
+                return;
+            fill_frame(&mem[around.operand], NAN);
+            memcpy(want[around.operand].p, mem[around.operand].p, mem[around.operand].bytes);
+            cab_sched sched = cab_sched_choose(spec, &targets[j], constant, false);
+            CHECK(sched.mr > 1 && sched.m_axis == 1);
+            sched.skip = CAB_SKIP_LOOPS | CAB_SKIP_ROWS;
+            sched.task_axes = sched.task_block = 0;
+            check_sched(&targets[j], &sched, false, mem, want, i);
+            cab_arena_release(arena, mark);
+        }
+}
+
 int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
@@ -865,6 +982,7 @@ int main(int argc, char **argv)
     if (count > 1) {
         check_edges(targets, n, seed);
         check_rests(targets, n, seed);
+        check_left_out(targets, n);
     }
     mark = cab_arena_mark(arena);
     for (uint64_t i = 0; i < count && test_failed < 10; i++) {

@@ -3,7 +3,7 @@
  * test_runtime.c - the runtime on plans made by hand: control instructions,
  * size reads, dynamic values, refusals, packing, the pool, hostile files.
  */
-#include "runtime/runtime_int.h"
+#include "runtime/session_int.h"
 #include "tests/plan_kit.h"
 #include <pthread.h>
 
@@ -281,6 +281,51 @@ static void *pool_user(void *arg)
     return NULL;
 }
 
+/* ---- halos cleared by the tasks of the launch behind ---- */
+
+/* A run at a ZERO of one part and a launch of that many tasks. */
+static void clear_beside(int64_t at, int64_t run, int64_t apart, int64_t n, int64_t tasks)
+{
+    enum { BYTES = 1000, TASKS = 64 };
+    static uint8_t buf[BYTES];
+    cab_plan_instr code[] = { { .op = CAB_I_ZERO, .a = 0, .b = 0, .c = 1 },
+                              { .op = CAB_I_LAUNCH, .c = 4 }, { .op = CAB_I_END } };
+    uint32_t words[CAB_ZERO_PART] = { 0, 1, 2, 3 };
+    int64_t slots[] = { at, run, apart, n, tasks }, hits[TASKS] = { 0 }, one = 1;
+    void *data[] = { buf }, *bufs[] = { hits };
+    uint64_t bytes[] = { BYTES };
+    cab_plan p = { .instrs = code, .words = words };
+    cab_session s = { .plan = &p, .slots = slots, .data = data, .bytes = bytes, .bufs = bufs,
+                      .ints = &one };
+    cab_run r = { .s = &s };
+    int wrong = 0;
+
+    memset(buf, 7, sizeof buf);
+    CHECK_EQ(cab_run_zero(&r, code), CAB_OK);
+    CHECK_EQ(r.clear == code, tasks > 1);
+    cab_pool_enter(0);
+    if (r.clear)
+        cab_run_clearing(&r, add_tasks, tasks);
+    cab_pool_leave(0);
+    for (int i = 0; tasks > 1 && i < TASKS; i++)
+        wrong += hits[i] != (i < tasks);
+    for (int64_t i = 0; i < BYTES; i++) {
+        int64_t k = i - at;
+        bool cleared = k >= 0 && n > 0 && (apart ? k / apart < n && k % apart < run : k < run);
+        wrong += buf[i] != (cleared ? 0 : 7);
+    }
+    CHECK_EQ(wrong, 0);
+}
+
+static void check_clear_beside(void)
+{
+    static const int64_t parts[][4] = { { 0, 1000, 0, 1 }, { 10, 7, 31, 20 }, { 1, 1, 2, 499 },
+                                        { 100, 3, 0, 1 },  { 5, 50, 50, 3 },  { 0, 9, 9, 0 } };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        for (int64_t tasks = 1; tasks <= 64; tasks += 1 + tasks / 3)
+            clear_beside(parts[i][0], parts[i][1], parts[i][2], parts[i][3], tasks);
+}
+
 /* ---- custom operators ---- */
 
 static int negate(void *user, const cab_custom_call *c, cab_error *e)
@@ -449,6 +494,7 @@ int main(void)
     check_custom();
     check_memory();
     check_clear();
+    check_clear_beside();
     check_size_read_and_branch();
     check_refusals();
     check_hostile_files();

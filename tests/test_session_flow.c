@@ -351,6 +351,10 @@ static void check_damaged(void)
         { .op = CAB_I_EVAL_SHAPE, .a = 0, .b = 2 },        /* what the inputs decide */
         { .op = CAB_I_EVAL_SHAPE, .a = 6, .b = 99 },
         { .op = CAB_I_EVAL_SHAPE, .a = 7, .b = 5 },
+        { .op = CAB_I_BAND },                              /* of no launches */
+        { .op = CAB_I_BAND, .a = 2 },                      /* of others */
+        { .op = CAB_I_BAND, .a = UINT32_MAX },
+        { .op = CAB_I_BAND, .a = 2, .b = UINT32_MAX },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         refused(3, bad[i]);

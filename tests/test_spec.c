@@ -102,11 +102,29 @@ static void check_conv(void)
         "  r0 = sum f32 over (k) mul(v0, v1)\n"
         "  store v2 over () max(r0, 0:f32)\n"
         "}\n");
-    float x[4] = { 1, 2, 3, 4 }, w[3] = { 1, 0, -1 }, y[4];
+    cab_spec *h = spec_of(
+        "spec @conv_1 contract {\n"
+        "  axis w par 4\n"
+        "  axis k red 3\n"
+        "  operand 0 f32 in elems 6\n"
+        "  operand 1 f32 in elems 3\n"
+        "  operand 2 f32 out elems 4\n"
+        "  view 0 = operand 0 [0; w: 1, k: 1] halo [-1; w: 1, k: 1] in 4\n"
+        "  view 1 = operand 1 [0; k: 1]\n"
+        "  view 2 = operand 2 [0; w: 1]\n"
+        "  r0 = sum f32 over (k) mul(v0, v1)\n"
+        "  store v2 over () max(r0, 0:f32)\n"
+        "}\n");
+    float x[4] = { 1, 2, 3, 4 }, padded[6] = { 0, 1, 2, 3, 4, 0 }, z[4], w[3] = { 1, 0, -1 }, y[4];
     void *bufs[3] = { x, w, y };
     CHECK(s != NULL);
     CHECK_EQ(cab_spec_eval(arena, s, bufs, NULL, &diag), CAB_OK);
     CHECK(y[0] == 0 && y[1] == 0 && y[2] == 0 && y[3] == 3);
+    bufs[0] = padded;
+    bufs[2] = z;
+    CHECK(h != NULL);
+    CHECK_EQ(cab_spec_eval(arena, h, bufs, NULL, &diag), CAB_OK);
+    CHECK(!memcmp(y, z, sizeof y));
     cab_spec_simplify(s);
     CHECK_EQ(s->n_axes, 2);
     end();

@@ -5,7 +5,8 @@
  * Layers of every family that has a tile are compiled for each level of
  * x86-64; in the assembly of their kernels, no innermost loop that multiplies
  * and adds may touch the stack with a vector (LLVM spills what does not fit).
- * That the test can see a spill is tested too: with tiles too large.
+ * That the test can see a spill is tested too: with tiles too large.  And tiles
+ * ask for panels ahead, at most a line a step, and for what their stores read.
  */
 #include <ctype.h>
 #include "tests/bench/layer.h"
@@ -58,7 +59,13 @@ static bool multiplies(line l)
     return has(l, "\tvfmadd") || has(l, "\tvfnmadd") || has(l, "\tmulps");
 }
 
-typedef struct finding { int loops, spills; line first; const char *sched; } finding;
+typedef struct finding {
+    int loops, spills, products;
+    int hints, loop_hints;     /* prefetches: all, those in the loops */
+    int tile;                  /* multiply-adds per step */
+    line first;
+    const char *sched;
+} finding;
 
 static void look_at_loop(const lines *all, int from, int to, bool frame, finding *f)
 {
@@ -72,8 +79,10 @@ static void look_at_loop(const lines *all, int from, int to, bool frame, finding
     if (products < 4)
         return;
     f->loops++;
+    f->products += products;
     for (int i = from; i < to; i++) {
         line l = all->p[i];
+        f->loop_hints += has(l, "\tprefetch");
         if (!vector(l) || !(has(l, "(%rsp") || (frame && has(l, "(%rbp"))))
             continue;
         if (!f->spills++)
@@ -90,6 +99,7 @@ static finding look(const char *assembly)
 
     for (int i = 0; i < (int)all.n; i++) {
         int from = back_to(&all, i);
+        f.hints += has(all.p[i], "\tprefetch");
         if (from >= 0)
             look_at_loop(&all, from, i, frame, &f);
     }
@@ -124,6 +134,7 @@ static finding compile(const cab_program *p, const cab_step *s, const cab_target
     f = look(o.assembly);
     cab_sched_print(&text, &how);
     f.sched = cab_buf_cstr(&text);
+    f.tile = how.mr * how.nv;
     if (f.spills)
         f.first.p = cab_strndup(arena, f.first.p, f.first.n);
     cab_object_fini(&o);
@@ -164,6 +175,26 @@ static void check(const char *name, const char *text, bool exact)
 #define PRODUCT(m, n, k, c) check("product " #m "x" #n "x" #k, layer_product_text(arena, m, n, k, c), true)
 #define CONV(h, c, o, k, s, g) \
     check("conv " #h " " #c "->" #o " " #k "x" #k " s" #s, layer_conv_text(arena, h, c, o, k, s, g), true)
+/* A 1x1 layer as residual networks have it: the sum with another branch, then an
+ * activation, read by a 3x3 convolution (so its rows lie apart) or by a 1x1. */
+static const char *residual_text(int64_t h, int64_t c, int64_t o, bool sum, int64_t reader)
+{
+    long long n = h, in = c, out = o, k = reader, p = reader / 2;
+
+    return cab_printf(arena,
+        "graph @row(%%x: f32[1,4,%lld,%lld], %%u: f32[%lld,4,1,1], %%s: f32[%lld,4,1,1], %%w: f32[%lld,%lld,1,1], "
+        "%%b: f32[%lld], %%t: f32[8,%lld,%lld,%lld]) -> (%%y) onnx {\n"
+        "  %%p = Conv %%x, %%u : none[] loc \"before\" \"Conv\" 11\n"
+        "  %%q = Conv %%x, %%s : none[] loc \"before\" \"Conv\" 11\n"
+        "  %%c = Conv %%p, %%w, %%b : none[] loc \"layer\" \"Conv\" 11\n"
+        "  %%a = Add %%c, %%%c : none[] loc \"layer\" \"Add\" 14\n"
+        "  %%r = Relu %%a : none[] loc \"layer\" \"Relu\" 14\n"
+        "  %%y = Conv %%r, %%t {pads = [%lld, %lld, %lld, %lld], strides = [2, 2]} : none[] loc \"after\" \"Conv\" 11\n}\n",
+        n, n, in, out, out, in, out, out, k, k, sum ? 'q' : 'c', p, p, p, p);
+}
+
+#define RESIDUAL(h, c, o, sum, reader) \
+    check("residual " #h " " #c "->" #o " " #sum " " #reader, residual_text(h, c, o, sum, reader), true)
 #define WINOGRAD(h, c, o) check("winograd " #h " " #c "->" #o, layer_conv_text(arena, h, c, o, 3, 1, 1), false)
 
 static void test_products(void)
@@ -184,15 +215,30 @@ static void test_convolutions(void)
     CONV(14, 256, 256, 3, 1, 1);
     CONV(7, 512, 512, 3, 1, 1);
     CONV(28, 128, 128, 3, 2, 1);
+    CONV(14, 512, 512, 3, 2, 1);
     CONV(224, 3, 64, 7, 2, 1);
     CONV(14, 256, 1024, 1, 1, 1);
     CONV(28, 112, 28, 1, 1, 4);
 }
 
+static void test_residuals(void)
+{
+    RESIDUAL(56, 64, 256, true, 1);
+    RESIDUAL(28, 128, 512, true, 1);
+    RESIDUAL(28, 128, 512, false, 1);
+    RESIDUAL(28, 256, 512, true, 3);
+    RESIDUAL(14, 256, 1024, true, 1);
+    RESIDUAL(7, 512, 2048, true, 3);
+    RESIDUAL(28, 58, 58, true, 3);
+}
+
 static void test_depthwise(void)
 {
     CONV(56, 144, 144, 3, 1, 144);
+    CONV(7, 960, 960, 3, 1, 960);
     CONV(14, 672, 672, 5, 1, 672);
+    CONV(7, 1152, 1152, 5, 1, 1152);
+    CONV(28, 192, 192, 7, 1, 192);
     CONV(112, 96, 96, 3, 2, 96);
 }
 
@@ -201,6 +247,37 @@ static void test_winograd(void)
     WINOGRAD(56, 64, 64);
     WINOGRAD(28, 128, 128);
     WINOGRAD(14, 256, 256);
+}
+
+static finding first_product(const char *text)
+{
+    finding f = { 0 };
+    cab_target t;
+    layer l;
+
+    CHECK_EQ(cab_target_get(arena, "x86-64-v4", &t, &diag), CAB_OK);
+    CHECK_EQ(layer_lower(arena, text, true, &l, &diag), CAB_OK);
+    for (size_t i = l.program->steps.n; i-- > 0;) {
+        const cab_step *s = &l.program->steps.p[i];
+        if (layer_is_timed(s) && s->spec->kind == CAB_SPEC_CONTRACT)
+            f = compile(l.program, s, &t, (tile){ 0, 0 });
+    }
+    CHECK(f.loops > 0);
+    return f;
+}
+
+/* Rows of several tiles share the panels of the next columns; one tile fetches them alone. */
+static void test_hints(void)
+{
+    finding f = first_product(layer_product_text(arena, 49, 2048, 512, true));
+
+    CHECK(f.loop_hints > 0 && f.loop_hints * f.tile <= f.products);
+    f = first_product(layer_product_text(arena, 14, 2048, 512, true));
+    CHECK(f.loop_hints * f.tile > f.products);
+    f = first_product(residual_text(14, 256, 1024, false, 1));
+    CHECK_EQ(f.hints, f.loop_hints);
+    f = first_product(residual_text(14, 256, 1024, true, 1));
+    CHECK(f.hints - f.loop_hints >= f.tile);
 }
 
 /* Tiles one row and more too large: they must be seen. */
@@ -228,8 +305,10 @@ int main(void)
     test_planted();
     test_products();
     test_convolutions();
+    test_residuals();
     test_depthwise();
     test_winograd();
+    test_hints();
     cab_arena_destroy(arena);
     cab_diag_fini(&diag);
     TEST_END();

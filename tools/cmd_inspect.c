@@ -113,6 +113,8 @@ static void print_launches(const cab_plan *p)
         if (x->op == CAB_I_LAUNCH)
             printf("%5u launch %-24s %-28s %s\n", i, p->strings + p->kernels[x->a].name,
                    p->strings + x->e, p->strings + x->d);
+        else if (x->op == CAB_I_BAND)
+            printf("%5u band   the next %u together, task by task\n", i, x->a);
         else if (x->op == CAB_I_HELPER)
             printf("%5u helper %-24u %-28s %s\n", i, x->a, p->strings + x->e, p->strings + x->d);
         else if (x->op == CAB_I_CUSTOM)

@@ -357,7 +357,8 @@ static void atomic(cab_ll *c, const cab_kins *i)
 static void prefetch(cab_ll *c, const cab_kins *i)
 {
     cab_kins address = *i;
-    LLVMValueRef args[4] = { NULL, LLVMConstInt(c->i32, 0, 0), LLVMConstInt(c->i32, 3, 0),
+    LLVMValueRef args[4] = { NULL, LLVMConstInt(c->i32, 0, 0),
+                             LLVMConstInt(c->i32, i->sub == CAB_KP_L2 ? 2 : 3, 0),
                              LLVMConstInt(c->i32, 1, 0) };
 
     address.dt = cab_k_ins(c->k, i->a)->dt;

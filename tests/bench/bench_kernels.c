@@ -71,6 +71,7 @@ static const row rows[] = {
     ROW_PAIR(56, 64, 256), ROW_PAIR(28, 128, 512), ROW_PAIR(14, 256, 1024), ROW_PAIR(7, 512, 2048),
     ROW_DW(112, 32, 3, 1), ROW_DW(56, 144, 3, 1), ROW_DW(14, 384, 3, 1), ROW_DW(7, 960, 3, 1),
     ROW_DW(112, 96, 3, 2), ROW_DW(28, 240, 5, 1), ROW_DW(14, 672, 5, 1), ROW_DW(7, 1152, 5, 1),
+    ROW_DW(14, 576, 3, 2), ROW_DW(56, 96, 7, 1),
     ROW_WINO(56, 64, 64), ROW_WINO(28, 128, 128), ROW_WINO(14, 256, 256),
     { "softmax 1536x128", SOFTMAX, BOUND, 1536, 128, 0, 0, 0, 0, 0, 0, 0 },
     { "layernorm 128x768", NORM, BOUND, 128, 768, 0, 0, 0, 0, 0, 0, 0 },

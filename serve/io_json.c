@@ -4,32 +4,9 @@
  * model, checked when a client brings it.
  */
 #include "serve/io_json.h"
+#include "serve/json_tensor.h"
 
-static const struct { int dtype; const char *name; } words[] = {
-    { CAB_TYPE_F32, "FP32" }, { CAB_TYPE_F16, "FP16" }, { CAB_TYPE_F64, "FP64" },
-    { CAB_TYPE_BF16, "BF16" }, { CAB_TYPE_BOOL, "BOOL" }, { CAB_TYPE_U8, "UINT8" },
-    { CAB_TYPE_U16, "UINT16" }, { CAB_TYPE_U32, "UINT32" }, { CAB_TYPE_U64, "UINT64" },
-    { CAB_TYPE_I8, "INT8" }, { CAB_TYPE_I16, "INT16" }, { CAB_TYPE_I32, "INT32" },
-    { CAB_TYPE_I64, "INT64" },
-};
-enum { N_WORDS = sizeof words / sizeof *words };
 static const size_t MAX_TEXT = (size_t)1 << 20;
-
-const char *cab_io_datatype(int dtype)
-{
-    for (size_t i = 0; i < N_WORDS; i++)
-        if (words[i].dtype == dtype)
-            return words[i].name;
-    return NULL;
-}
-
-static bool is_datatype(const char *s)
-{
-    for (size_t i = 0; i < N_WORDS; i++)
-        if (!strcmp(words[i].name, s))
-            return true;
-    return false;
-}
 
 /* ---- writing ---- */
 
@@ -58,7 +35,7 @@ static json_t *name_of(const char *name)
 static json_t *one(const cab_tensor_info *t, int kind)
 {
     static const char *const kinds[] = { NULL, "sequence", "optional" };
-    const char *datatype = cab_io_datatype(t->dtype);
+    const char *datatype = cab_json_type_name(t->dtype);
     json_t *o = json_object();
     json_object_set_new(o, "name", name_of(t->name));
     json_object_set_new(o, "datatype", json_string(datatype ? datatype : "BYTES"));
@@ -144,7 +121,7 @@ static cab_status check_one(const json_t *t, const char *which, cab_diag *d)
     const json_t *shape = json_object_get(t, "shape");
     if (!name)
         return cab_fail(d, CAB_EINVAL, NULL, "something in \"%s\" has no name", which);
-    if (!type || (!is_datatype(type) && strcmp(type, "BYTES")))
+    if (!type || (!cab_json_type_of(cab_slice_of(type)) && strcmp(type, "BYTES")))
         return cab_fail(d, CAB_EINVAL, NULL, "'%s' has no datatype that is known (FP32, INT64, ...)",
                         name);
     if (!shape && json_object_get(t, "kind"))

@@ -14,8 +14,6 @@
 #include "serve/bytes.h"
 #include <jansson.h>
 
-/* "FP32" of CAB_TYPE_F32; NULL when the protocol has no word for it. */
-const char *cab_io_datatype(int dtype);
 /* Of a loaded model, into out (check out->failed). */
 void cab_io_write(const cab_model *m, cab_bytes *out);
 /* CAB_EINVAL when it is not of that form. */

@@ -191,6 +191,9 @@ typedef struct cab_session_options {
     int trace;                 /* 1: keep a record per launch */
     uint64_t max_bytes;        /* most memory the session may hold (outputs it owns and
                                 * intermediate tensors); 0 = no limit */
+    int huge_pages;            /* 1: intermediate tensors of 2 MB and more in transparent huge pages, where
+                                * the kernel has them: up to 5 % faster or slower by model (docs/tuning.md),
+                                * memory is taken in steps of 2 MB */
 } cab_session_options;
 
 /* o may be NULL. */

@@ -132,6 +132,39 @@ static void check_memory(void)
     cab_model_destroy(m);
 }
 
+/* An arena of 2 MB and more is whole huge pages when the session asks for them; a smaller one is as it was. */
+static void check_huge_pages(void)
+{
+    enum { LARGE = 400000, SMALL = 100 };
+    static plan_kit k;
+    static int64_t in[LARGE];
+    cab_model *m;
+    cab_session *s;
+    cab_error e = { 0 };
+    start(&k);
+    uint32_t n = scalar(&k, CAB_S_INPUT_DIM, 0, 0, 0), bytes = scalar(&k, CAB_S_MUL, n, num(&k, 8), 0);
+    uint32_t x = value(&k, CAB_V_INPUT, n, bytes), y = value(&k, CAB_V_OUTPUT, n, bytes);
+    uint32_t t = value(&k, CAB_V_ARENA, n, bytes);
+    instr(&k, CAB_I_COPY, t, x, 0);
+    instr(&k, CAB_I_COPY, y, t, 0);
+    instr(&k, CAB_I_END, 0, 0, 0);
+    finish(&k);
+    CHECK_EQ(load(&k, &m, &e), CAB_OK);
+    cab_session_options o = { .size = sizeof o, .threads = 1, .huge_pages = 1 };
+    CHECK_EQ(cab_session_create(m, &o, &s, &e), CAB_OK);
+    for (int i = 0; i < LARGE; i++)
+        in[i] = i * 7;
+    cab_tensor_view iv = i64s(in, SMALL), ov = { 0 };
+    CHECK_EQ(cab_session_run(s, &iv, &ov, &e), CAB_OK);
+    CHECK(cab_session_arena_bytes(s) < 4096);
+    iv = i64s(in, LARGE);
+    CHECK_EQ(cab_session_run(s, &iv, &ov, &e), CAB_OK);
+    CHECK(cab_session_arena_bytes(s) == 4 << 20);
+    CHECK(!memcmp(ov.data, in, sizeof in));
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+}
+
 /* A size read from data decides a dynamic value; a branch skips a copy. */
 static void check_size_read_and_branch(void)
 {
@@ -493,6 +526,7 @@ int main(void)
     check_loop_and_copy();
     check_custom();
     check_memory();
+    check_huge_pages();
     check_clear();
     check_clear_beside();
     check_size_read_and_branch();

@@ -13,7 +13,8 @@ static double now_ms(void) { return (double)cab_now_ns() / 1e6; }
 static cab_status run_first(bench *b, const tool_args *args)
 {
     cab_error e = { 0 };
-    cab_session_options o = { .size = sizeof o, .threads = args->threads };
+    cab_session_options o = { .size = sizeof o, .threads = args->threads,
+                              .huge_pages = args->huge_pages };
     tool_feeds_views(b->arena, &b->feeds, &b->in);
     b->out = CAB_NEW_N(b->arena, cab_tensor_view, cab_model_output_count(b->model) + 1);
     int rc = cab_session_create(b->model, &o, &b->session, &e);

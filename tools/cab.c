@@ -36,7 +36,7 @@ static void usage(FILE *f)
                "                   [--emit c|header|obj|so|...: c is the whole model as portable C11, so a\n"
                "                   shared library with the same three functions, header their\n"
                "                   declarations; FILE's name becomes the prefix of their names]\n"
-               "flags of bench:    [--input ...] [--threads N] [--runs N] [--naive] [--json [FILE.json]]\n"
+               "flags of bench:    [--input ...] [--threads N] [--runs N] [--naive] [--json [FILE.json]] [--huge-pages]\n"
                "                   [--layers [--naive-too] [--top N]: a row per kernel beside the peaks]\n"
                "                   [--dim ...] [--cache DIR] [--no-cache] [--worker]   (also of a MODEL.cab)\n"
                "                   [--tuning FILE: schedules from a record, or as MODEL.cab has them]   (also run, bench)\n"

@@ -130,7 +130,7 @@ int cmd_bench(int argc, char **argv)
 {
     tool_args args;
     bench b;
-    if (!tool_parse_args(argc, argv, "input threads runs naive exact layers json worker dim seed "
+    if (!tool_parse_args(argc, argv, "input threads runs huge-pages naive exact layers json worker dim seed "
                                      "target compile-threads custom functions cache no-cache naive-too top tuning",
                          &args))
         return 2;

@@ -95,6 +95,7 @@ static cab_status run_once(run_job *r, const char *const *files, int n_files)
     tool_feeds_views(r->arena, &feeds, &in);
     out = CAB_NEW_N(r->arena, cab_tensor_view, cab_model_output_count(r->model) + 1);
     cab_session_options so = { .size = sizeof so, .threads = r->args.threads, .trace = r->args.show_trace,
+                               .huge_pages = r->args.huge_pages,
                                .max_bytes = r->args.compile.max_memory };
     cab_memory mem;
     int rc = cab_session_create(r->model, &so, &r->session, &e);
@@ -196,7 +197,7 @@ int cmd_run(int argc, char **argv)
     if (!tool_parse_args(argc, argv,
                          "input output output-dir lines threads seed dim naive exact target "
                          "max-memory compile-threads trace emit custom functions "
-                         "cache no-cache isolate tuning", &r.args))
+                         "cache no-cache isolate tuning huge-pages", &r.args))
         return 2;
     if (r.args.lines)
         return run_lines(&r.args);

@@ -13,7 +13,7 @@
 
 enum flag {
     F_INPUT, F_OUTPUT, F_OUTPUT_DIR, F_OUT, F_EMIT, F_LINES, F_LAYERS, F_JSON, F_WORKER,
-    F_TRACE, F_THREADS, F_RUNS, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
+    F_TRACE, F_THREADS, F_RUNS, F_HUGE_PAGES, F_SEED, F_DIM, F_NAIVE, F_EXACT, F_TARGET, F_MAX_MEMORY,
     F_COMPILE_THREADS, F_CUSTOM, F_FUNCTIONS, F_NOTES, F_VERIFY, F_EMBED, F_SIGN, F_KEY, F_CACHE, F_NO_CACHE,
     F_ISOLATE, F_NAIVE_TOO, F_TOP, F_NO_COSTS, F_TUNING, F_RECORD, F_SECONDS, F_AT, F_COUNT
 };
@@ -31,6 +31,7 @@ static const struct option flags[] = {
     { "trace", no_argument, NULL, F_TRACE },
     { "threads", required_argument, NULL, F_THREADS },
     { "runs", required_argument, NULL, F_RUNS },
+    { "huge-pages", no_argument, NULL, F_HUGE_PAGES },
     { "seed", required_argument, NULL, F_SEED },
     { "dim", required_argument, NULL, F_DIM },
     { "naive", no_argument, NULL, F_NAIVE },
@@ -224,6 +225,7 @@ static bool apply(tool_args *a, enum flag f, char *text)
     case F_LINES: return a->lines = true;
     case F_LAYERS: return a->layers = true;
     case F_JSON: a->json_file = text; return a->json = true;
+    case F_HUGE_PAGES: return a->huge_pages = true;
     case F_NAIVE_TOO: return a->naive_too = true;
     case F_NO_COSTS: return a->compile.no_costs = true;
     case F_TOP:

@@ -122,7 +122,8 @@ static cab_status traced_runs(timing *t, int first, int last)
 static cab_status start(timing *t, bench *b, const tool_args *args, int runs)
 {
     cab_error e = { 0 };
-    cab_session_options o = { .size = sizeof o, .threads = args->threads, .trace = 1 };
+    cab_session_options o = { .size = sizeof o, .threads = args->threads, .trace = 1,
+                              .huge_pages = args->huge_pages };
     const cab_trace_event *ev;
     size_t n;
     double ns;

@@ -17,7 +17,7 @@ typedef struct tool_args {
     const char *output[64];
     int n_outputs;
     const char *output_dir, *output_file, *emit;
-    bool lines, layers, json, worker, show_trace, notes, naive_too;
+    bool lines, layers, json, worker, show_trace, notes, naive_too, huge_pages;
     const char *json_file;     /* NULL: stdout */
     const char *record;        /* where a tuning record goes */
     const char *sign_key;      /* file with an Ed25519 private key */

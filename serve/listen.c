@@ -36,19 +36,54 @@ void cab_tell_predecessor(void)
         kill(pid, SIGTERM);
 }
 
-/* A socket that a predecessor or systemd opened by that text; -1: none. */
-static int inherited(const char *where)
+/* The next socket of the predecessor's, from *at on: its descriptor and the text it was opened by (up to a
+ * space); -1: no more. */
+static int next_inherited(const char **at, cab_slice *where)
 {
-    const char *text = cab_inherited_lock() >= 0 ? getenv(INHERIT) : NULL;
-    size_t n = strlen(where);
-    for (const char *p = text; p && (p = strchr(p, '=')); p++)
-        if (!strncmp(p + 1, where, n) && (p[1 + n] == ' ' || !p[1 + n])) {
-            const char *digits = p;
-            while (digits > text && digits[-1] >= '0' && digits[-1] <= '9')
-                digits--;
-            return atoi(digits);
-        }
-    return -1;
+    const char *equals = *at ? strchr(*at, '=') : NULL;
+    if (!equals)
+        return -1;
+    const char *digits = equals;
+    while (digits > *at && digits[-1] >= '0' && digits[-1] <= '9')
+        digits--;
+    *where = (cab_slice){ equals + 1, strcspn(equals + 1, " ") };
+    *at = where->p + where->n;
+    return atoi(digits);
+}
+
+static const char *inherited_text(void)
+{
+    return cab_inherited_lock() >= 0 ? getenv(INHERIT) : NULL;
+}
+
+/* All that a predecessor opened by that text (one, or one for each of its loops); how many. */
+static int inherited(const char *where, int fd[CAB_SOCKETS_MAX])
+{
+    const char *at = inherited_text();
+    cab_slice name;
+    int n = 0;
+    for (int k; n < CAB_SOCKETS_MAX && (k = next_inherited(&at, &name)) >= 0;)
+        if (cab_slice_is(name, where))
+            fd[n++] = k;
+    return n;
+}
+
+static bool is_kept(const cab_service *s, int fd)
+{
+    for (int i = 0; i < s->n_sockets; i++)
+        if (s->sockets[i].fd == fd)
+            return true;
+    return false;
+}
+
+/* Sockets that nobody would take connections from any more: clients would wait in them. */
+static void close_unclaimed(const cab_service *s)
+{
+    const char *at = inherited_text();
+    cab_slice name;
+    for (int fd; (fd = next_inherited(&at, &name)) >= 0;)
+        if (!is_kept(s, fd))
+            close(fd);
 }
 
 /* systemd's sockets come in the order of the options. */
@@ -110,22 +145,22 @@ static cab_status keep(cab_service *s, const char *where, const char *scheme, in
 static cab_status listen_on(cab_service *s, const char *where, const char *scheme, cab_loop *l, int n, int *order,
                             cab_diag *d)
 {
-    int shared = inherited(where);
-    shared = shared >= 0 ? shared : activated(*order);
+    int fd[CAB_SOCKETS_MAX], k = inherited(where, fd), opened = 0;
+    if (!k && (fd[0] = activated(*order)) >= 0)
+        k = 1;
     ++*order;
-    if (shared >= 0) {
-        fcntl(shared, F_SETFD, FD_CLOEXEC);
-        fcntl(shared, F_SETFL, fcntl(shared, F_GETFL) | O_NONBLOCK);
-        CAB_TRY(keep(s, where, scheme, shared, d));
+    for (int i = 0; i < k; i++) {
+        fcntl(fd[i], F_SETFD, FD_CLOEXEC);
+        fcntl(fd[i], F_SETFL, fcntl(fd[i], F_GETFL) | O_NONBLOCK);
+        CAB_TRY(keep(s, where, scheme, fd[i], d));
     }
-    for (int i = 0; i < n; i++) {
-        int fd = shared;
-        if (shared < 0) {
-            CAB_TRY(open_socket(where, n > 1, &fd, d));
-            CAB_TRY(keep(s, where, scheme, fd, d));
-        }
-        CAB_TRY(cab_loop_listen(&l[i], fd, !strcmp(scheme, "https"), d));
+    for (; !k && opened < n && opened < CAB_SOCKETS_MAX; opened++) {
+        CAB_TRY(open_socket(where, n > 1, &fd[opened], d));
+        CAB_TRY(keep(s, where, scheme, fd[opened], d));
     }
+    k += opened;
+    for (int i = 0; i < k || i < n; i++)      /* each loop has a socket, each socket a loop */
+        CAB_TRY(cab_loop_listen(&l[i % n], fd[i % k], !strcmp(scheme, "https"), d));
     return CAB_OK;
 }
 
@@ -138,12 +173,13 @@ cab_status cab_listen_all(cab_service *s, cab_diag *d)
         CAB_TRY(listen_on(s, o->listen.at[i], "http", l, n, &order, d));
     for (int i = 0; i < o->listen_tls.n; i++)
         CAB_TRY(listen_on(s, o->listen_tls.at[i], "https", l, n, &order, d));
-    if (!o->listen_health.n)
-        return CAB_OK;
-    CAB_TRY(cab_loop_init(&s->health, &s->server, d));
-    s->has_health = true;
+    if (o->listen_health.n) {
+        CAB_TRY(cab_loop_init(&s->health, &s->server, d));
+        s->has_health = true;
+    }
     for (int i = 0; i < o->listen_health.n; i++)
         CAB_TRY(listen_on(s, o->listen_health.at[i], "http", &s->health, 1, &order, d));
+    close_unclaimed(s);
     return CAB_OK;
 }
 
@@ -198,6 +234,8 @@ static char **environment_with(char *text)
 
 cab_status cab_hand_over(cab_service *s, char **argv, cab_diag *d)
 {
+    if (atomic_load(&s->successor) > 0)
+        return cab_fail(d, CAB_EINVAL, NULL, "a successor is starting already (process %d)", (int)atomic_load(&s->successor));
     cab_bytes text = { 0 };
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t at;
@@ -222,5 +260,6 @@ cab_status cab_hand_over(cab_service *s, char **argv, cab_diag *d)
     posix_spawnattr_destroy(&at);
     free(env);
     cab_bytes_fini(&text);
+    atomic_store(&s->successor, rc ? 0 : (int)pid);
     return rc ? cab_fail(d, CAB_EIO, NULL, "cannot start a successor: %s", strerror(rc)) : CAB_OK;
 }

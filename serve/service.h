@@ -15,8 +15,8 @@
 #include "serve/serve_int.h"
 #include "serve/workers.h"
 
-/* A listening socket, the option's text that it was opened by, and what is spoken there. */
-typedef struct cab_socket { const char *where, *scheme; int fd; } cab_socket;
+/* A listening socket, the text and the option that it was opened by, and what is spoken there. */
+typedef struct cab_socket { const char *where, *option, *scheme; int fd; } cab_socket;
 enum { CAB_SOCKETS_MAX = 64 };
 
 typedef struct cab_service {

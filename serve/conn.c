@@ -25,6 +25,8 @@
 
 /* Most input that waits in a connection whose request is being answered. */
 enum { INPUT_MAX = 256 << 10 };
+/* Most that is written at once: a socket takes megabytes, and the other connections wait that long. */
+enum { OUTPUT_MAX = 256 << 10 };
 static const int64_t LINGER_NS = 1000000000;
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -211,7 +213,7 @@ bool cab_conn_write(cab_conn *c, const void *head, size_t n, cab_bytes *body)
     body = body ? body : &none;
     c->moved += n + body->n;           /* counts while WRITE; begins with it else */
     if (!c->secure && !evbuffer_get_length(out)) {
-        struct iovec v[2] = { { (void *)(uintptr_t)head, n }, { body->p, body->n } };
+        struct iovec v[2] = { { (void *)(uintptr_t)head, n }, { body->p, body->n < OUTPUT_MAX ? body->n : OUTPUT_MAX } };
         struct msghdr m = { .msg_iov = v, .msg_iovlen = body->n ? 2 : 1 };
         ssize_t k = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (k < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
@@ -341,6 +343,7 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_set_max_single_read(bev, INPUT_MAX);
+    bufferevent_set_max_single_write(bev, OUTPUT_MAX);
     bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
 

@@ -99,10 +99,12 @@ static bool take_head(cab_conn *c, const char *p)
     return true;
 }
 
-/* Memory for a body grows with what has come of it: what a head promises costs nothing. */
+/* What a head promises costs nothing: memory for a large body is taken when some of it has come, then at once
+ * (to grow it step by step would copy megabytes between two events). */
+enum { AT_FIRST = 1 << 20 };
+
 static bool begin_body(cab_conn *c)
 {
-    enum { AT_FIRST = 1 << 20 };
     framing *f = c->http1;
     const cab_limits *m = &c->loop->server->limits;
     f->in_body = true;
@@ -160,6 +162,8 @@ static bool read_body(cab_conn *c, bool *more)
         cab_http1_got got = cab_http1_body_read(&f->body, p, n, &used, &data);
         if (got == CAB_HTTP1_DATA && !cab_body_reserve(x, data.n))
             return refuse(c, 503, "too many bytes of requests are waiting");
+        if (got == CAB_HTTP1_DATA && !f->head.chunked && x->body_bytes.n + data.n > AT_FIRST)
+            cab_bytes_room(&x->body_bytes, (size_t)f->head.length - x->body_bytes.n);
         if (got == CAB_HTTP1_DATA)
             cab_bytes_slice(&x->body_bytes, data);
         c->moved += data.n;

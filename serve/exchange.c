@@ -117,6 +117,7 @@ void cab_exchange_reset(cab_exchange *x)
     x->type = NULL;
     x->http2 = x->grpc = x->given = x->answered = x->whole = x->answering =
         x->streamed = x->is_part = x->away = false;
+    atomic_store(&x->gone, false);
     x->resume = NULL;
     x->resume_arg = NULL;
     x->part = x->parent = NULL;
@@ -177,7 +178,8 @@ void cab_exchange_then(cab_exchange *x, void (*next)(cab_exchange *x), void *arg
 void cab_exchange_work(cab_exchange *x, void (*work)(cab_exchange *x))
 {
     handling = x;
-    work(x);
+    if (!atomic_load(&x->gone))
+        work(x);
     handling = NULL;
     cab_loop_post(x->loop, x);
 }
@@ -202,6 +204,7 @@ bool cab_exchange_resume(cab_exchange *x)
 void cab_exchange_abandon(cab_exchange *x)
 {
     x->conn = NULL;
+    atomic_store(&x->gone, true);
     if (!x->away && x->cancel)
         x->cancel(x);
 }

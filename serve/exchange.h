@@ -73,6 +73,7 @@ struct cab_exchange {
     bool given;                        /* a handler has it */
     bool answered;                     /* ... and gave it back before it returned */
     bool away;                         /* a worker has it (workers.h): its I/O thread looks at nothing of it */
+    atomic_bool gone;                  /* nobody waits for the answer */
     void (*resume)(cab_exchange *x);   /* what the I/O thread does when the worker is done */
     void *resume_arg;
     size_t sent;                       /* of out */

@@ -200,7 +200,6 @@ cab_status cab_loop_init(cab_loop *l, struct cab_server *s, cab_diag *d)
     struct event_config *cfg = event_config_new();
     if (cfg) {
         event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
-        event_config_set_flag(cfg, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
         l->base = event_base_new_with_config(cfg);
         event_config_free(cfg);
     }

@@ -85,6 +85,11 @@ def slow(steps=24, width=512):
                  [constant("w", [width, width], w)])
 
 
+def patience(build):
+    """By how much times are longer in a build with sanitizers."""
+    return 10 if "san" in os.path.basename(os.path.abspath(build)) else 1
+
+
 # ---- a server ----
 
 class Server:

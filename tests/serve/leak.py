@@ -29,7 +29,7 @@ def main():
     s = Server(build, "--drain-ms=0")
     s.register("linear", linear())
     s.register("echo", identity())
-    most = 1 << 20
+    most = (1 << 20) * patience(build)     # sanitizers keep what was freed
 
     def load():
         for _ in range(cycles // 20):

@@ -78,7 +78,12 @@ cab_loaded *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, ca
 {
     cab_loaded *l;
     int n = (int)(model.n < 200 ? model.n : 200), v = (int)(version.n < 200 ? version.n : 200);
-    switch (cab_catalog_get(s->catalog, model, version, &l)) {
+    cab_found found = cab_catalog_get(s->catalog, model, version, &l);
+    if (found != CAB_FOUND && !atomic_load(&s->ready)) {
+        cab_exchange_refuse(x, 503, "the server is starting: its models are being loaded");
+        return NULL;
+    }
+    switch (found) {
     case CAB_NO_MODEL:
         cab_exchange_refuse(x, 404, "Request for unknown model: '%.*s' is not found", n, model.p);
         return NULL;

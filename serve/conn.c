@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -24,6 +25,8 @@
 
 /* Most input that waits in a connection whose request is being answered. */
 enum { INPUT_MAX = 256 << 10 };
+/* Most that is written at once: a socket takes megabytes, and the other connections wait that long. */
+enum { OUTPUT_MAX = 256 << 10 };
 static const int64_t LINGER_NS = 1000000000;
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -45,21 +48,30 @@ size_t cab_conn_unsent(const cab_conn *c)
 
 /* ---- deadlines ---- */
 
-static int64_t within(const cab_conn *c, int ms, size_t bytes)
-{
-    const cab_limits *m = &c->loop->server->limits;
-    int64_t extra_ms = m->slowest ? (int64_t)(bytes / m->slowest) * 1000 : 0;
-    return c->loop->now_ns + (ms + extra_ms) * 1000000;
-}
+static const int64_t MS = 1000000;
 
-void cab_conn_wait(cab_conn *c, cab_waiting what, size_t bytes)
+void cab_conn_wait(cab_conn *c, cab_waiting what)
 {
     const cab_limits *m = &c->loop->server->limits;
     const int ms[] = { [CAB_WAIT_FIRST] = m->idle_ms, [CAB_WAIT_HEAD] = m->head_ms,
                        [CAB_WAIT_BODY] = m->body_ms, [CAB_WAIT_ANSWER] = -1,
                        [CAB_WAIT_WRITE] = m->write_ms };
     c->waiting = what;
-    c->deadline_ns = ms[what] < 0 ? INT64_MAX : within(c, ms[what], bytes);
+    c->since_ns = c->loop->now_ns;
+    c->moved = what == CAB_WAIT_WRITE ? cab_conn_unsent(c) : 0;
+    c->deadline_ns = ms[what] < 0 ? INT64_MAX : c->since_ns + ms[what] * MS;
+}
+
+bool cab_conn_earned(const cab_conn *c, int ms, size_t moved, int64_t *since, int64_t *deadline)
+{
+    size_t slowest = c->loop->server->limits.slowest;
+    int64_t now = c->loop->now_ns, seconds = (int64_t)(moved / (slowest ? slowest : 1));
+    int64_t until = *since + ms * MS + seconds * 1000 * MS, most = now + ms * MS;
+    if (until <= now)
+        return false;
+    *since = (until < most ? until : most) - ms * MS;
+    *deadline = *since + ms * MS;
+    return true;
 }
 
 /* ---- the end ---- */
@@ -93,14 +105,23 @@ void cab_conn_close(cab_conn *c)
     free(c);
 }
 
+/* TLS: that nothing was cut off. */
+static bool say_goodbye(cab_conn *c)
+{
+    int k = SSL_shutdown(bufferevent_openssl_get_ssl(c->bev));
+    ERR_clear_error();
+    return k >= 0;
+}
+
 /* Everything is sent; a client that still sends would get a reset for it, and lose the answer. */
 static void sent_all(cab_conn *c)
 {
-    if (!c->lingers || c->secure || shutdown(c->fd, SHUT_WR)) {
+    bool said = c->secure ? say_goodbye(c) : !c->lingers || !shutdown(c->fd, SHUT_WR);
+    if (!said || !c->lingers) {
         cab_conn_close(c);
         return;
     }
-    cab_conn_wait(c, CAB_WAIT_WRITE, 0);
+    c->waiting = CAB_WAIT_FIRST;       /* nothing is to be sent: no more time than this */
     c->deadline_ns = c->loop->now_ns + LINGER_NS;
 }
 
@@ -109,8 +130,10 @@ void cab_conn_finish(cab_conn *c)
     c->closing = true;
     if (!c->lingers)
         bufferevent_disable(c->bev, EV_READ);
+    else                               /* a full input would be read no more */
+        evbuffer_drain(cab_conn_input(c), evbuffer_get_length(cab_conn_input(c)));
     if (cab_conn_unsent(c))
-        cab_conn_wait(c, CAB_WAIT_WRITE, cab_conn_unsent(c));
+        cab_conn_wait(c, CAB_WAIT_WRITE);
     else
         sent_all(c);
 }
@@ -122,12 +145,40 @@ static void settle(cab_conn *c, bool goes_on)
         cab_conn_finish(c);
 }
 
+/* More time for the bytes that moved; false: they were too few. */
+static bool earned(cab_conn *c)
+{
+    const cab_limits *m = &c->loop->server->limits;
+    bool sends = c->waiting == CAB_WAIT_WRITE;
+    size_t left = sends ? cab_conn_unsent(c) : 0, moved = c->moved > left ? c->moved - left : 0;
+    if (!sends && c->waiting != CAB_WAIT_BODY)
+        return false;
+    c->moved = left;
+    return cab_conn_earned(c, sends ? m->write_ms : m->body_ms, moved, &c->since_ns, &c->deadline_ns);
+}
+
 void cab_conn_late(cab_conn *c)
 {
+    if (earned(c))
+        return;
     if (c->closing || c->waiting == CAB_WAIT_WRITE || !c->carrier)
         cab_conn_close(c);
     else
         settle(c, c->carrier->late(c));
+}
+
+bool cab_conn_untouched(const cab_conn *c)
+{
+    char one;
+    return !c->closing && !c->x && !c->busy && !cab_conn_unsent(c) &&
+           !evbuffer_get_length(bufferevent_get_input(c->bev)) && recv(c->fd, &one, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+void cab_conn_drain(cab_conn *c, bool now)
+{
+    c->draining = true;
+    if (!c->closing)
+        settle(c, c->carrier ? c->carrier->drain(c, now) : !now || !cab_conn_untouched(c));
 }
 
 /* ---- writing ---- */
@@ -160,8 +211,9 @@ bool cab_conn_write(cab_conn *c, const void *head, size_t n, cab_bytes *body)
     struct evbuffer *out = bufferevent_get_output(c->bev);
     size_t sent = 0;
     body = body ? body : &none;
+    c->moved += n + body->n;           /* counts while WRITE; begins with it else */
     if (!c->secure && !evbuffer_get_length(out)) {
-        struct iovec v[2] = { { (void *)(uintptr_t)head, n }, { body->p, body->n } };
+        struct iovec v[2] = { { (void *)(uintptr_t)head, n }, { body->p, body->n < OUTPUT_MAX ? body->n : OUTPUT_MAX } };
         struct msghdr m = { .msg_iov = v, .msg_iovlen = body->n ? 2 : 1 };
         ssize_t k = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (k < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
@@ -198,7 +250,7 @@ static void on_read(struct bufferevent *bev, void *arg)
     c->loop->now_ns = cab_now_ns();
     if (!c->carrier && !(c->carrier = sniff(c))) {
         if (c->waiting == CAB_WAIT_FIRST)
-            cab_conn_wait(c, CAB_WAIT_HEAD, 0);
+            cab_conn_wait(c, CAB_WAIT_HEAD);
         return;
     }
     settle(c, c->carrier->readable(c));
@@ -215,11 +267,22 @@ static void on_written(struct bufferevent *bev, void *arg)
         settle(c, c->carrier->drained(c));
 }
 
+/* A client that has sent its last byte may still take the answer that was begun. */
+static bool only_reads(const cab_conn *c, short what)
+{
+    return (what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING) && !c->secure && !c->busy && !c->streams &&
+           cab_conn_unsent(c);
+}
+
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     cab_conn *c = arg;
+    c->loop->now_ns = cab_now_ns();
     if (!(what & BEV_EVENT_CONNECTED)) {
-        cab_conn_close(c);
+        if (only_reads(c, what))
+            cab_conn_finish(c);
+        else
+            cab_conn_close(c);
         return;
     }
     const unsigned char *name = NULL;
@@ -227,15 +290,17 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     SSL_get0_alpn_selected(bufferevent_openssl_get_ssl(bev), &name, &n);
     if (n == 2 && !memcmp(name, "h2", 2))
         c->carrier = &cab_carrier_http2;
-    cab_conn_wait(c, CAB_WAIT_FIRST, 0);
+    cab_conn_wait(c, CAB_WAIT_FIRST);
 }
 
-/* At the limit, the connection that has waited longest without a request makes room. */
+/* At the limit, the connection that has waited longest without a request makes room; else the longest without
+ * a whole head. */
 static bool make_room(cab_loop *l)
 {
     cab_conn *oldest = NULL;
     for (cab_conn *c = l->conns; c; c = c->next)
-        if (!c->closing && (!c->carrier || c->carrier->idle(c)))
+        if (c->waiting <= CAB_WAIT_HEAD && (!oldest || c->waiting < oldest->waiting ||
+                                            (c->waiting == oldest->waiting && c->deadline_ns < oldest->deadline_ns)))
             oldest = c;
     if (oldest)
         cab_conn_close(oldest);
@@ -250,10 +315,8 @@ static struct bufferevent *open_stream(cab_loop *l, int fd, bool secure)
     SSL *ssl = l->server->tls ? cab_tls_session(l->server->tls) : NULL;
     struct bufferevent *bev = ssl ? bufferevent_openssl_socket_new(l->base, fd, ssl,
                                                 BUFFEREVENT_SSL_ACCEPTING, options) : NULL;
-    if (bev)
+    if (bev)                           /* else ssl is freed */
         bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
-    else
-        SSL_free(ssl);
     return bev;
 }
 
@@ -276,10 +339,11 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
                      .draining = atomic_load(&s->draining) };
     atomic_fetch_add(&s->conns, 1);
     link_conn(c);
-    cab_conn_wait(c, secure ? CAB_WAIT_HEAD : CAB_WAIT_FIRST, 0);
+    cab_conn_wait(c, secure ? CAB_WAIT_HEAD : CAB_WAIT_FIRST);
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_set_max_single_read(bev, INPUT_MAX);
+    bufferevent_set_max_single_write(bev, OUTPUT_MAX);
     bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
 
@@ -299,6 +363,6 @@ void cab_conn_answered(cab_exchange *x)
     x->loop->given--;
     if (!c)
         cab_loop_recycle(x->loop, x);
-    else
+    else if (!x->away || cab_exchange_resume(x))
         settle(c, c->carrier->answer(c, x));
 }

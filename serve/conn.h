@@ -23,12 +23,10 @@ typedef struct cab_carrier {
     bool (*late)(cab_conn *c);
     /* Sends the answer of an exchange that came back. */
     bool (*answer)(cab_conn *c, cab_exchange *x);
-    /* The server is draining: finish soon. */
-    bool (*drain)(cab_conn *c);
+    /* The server is draining: finish soon; now: what is idle is at its end. */
+    bool (*drain)(cab_conn *c, bool now);
     /* The connection goes: exchanges under way are cancelled and let go. */
     void (*closed)(cab_conn *c);
-    /* Nothing under way: may be closed without harm. */
-    bool (*idle)(const cab_conn *c);
 } cab_carrier;
 extern const cab_carrier cab_carrier_http1, cab_carrier_http2;
 
@@ -36,9 +34,9 @@ extern const cab_carrier cab_carrier_http1, cab_carrier_http2;
 typedef enum cab_waiting {
     CAB_WAIT_FIRST,            /* the first byte of a request: keep-alive */
     CAB_WAIT_HEAD,             /* the rest of a head (TLS handshakes too): absolute */
-    CAB_WAIT_BODY,             /* absolute, by its size */
+    CAB_WAIT_BODY,             /* the body; more time for what comes */
     CAB_WAIT_ANSWER,           /* ours: no limit here */
-    CAB_WAIT_WRITE             /* the client reads the answer: absolute, by its size */
+    CAB_WAIT_WRITE             /* the client reads the answer; more time for what it takes */
 } cab_waiting;
 
 struct cab_conn {
@@ -51,6 +49,8 @@ struct cab_conn {
     bool lingers;                      /* ... and the client has stopped sending, else it would lose the answer */
     cab_waiting waiting;
     int64_t deadline_ns;               /* monotonic; INT64_MAX: none */
+    int64_t since_ns;                  /* BODY, WRITE: what it is reckoned from, ... */
+    size_t moved;                      /* ... bytes that came since, or were queued (the unsent among them) */
     cab_conn *prev, *next;
     /* HTTP/1.1 */
     cab_exchange *x;                   /* being read or answered */
@@ -74,7 +74,14 @@ void cab_conn_close(cab_conn *c);
 void cab_conn_finish(cab_conn *c);
 /* The answer of x (which the loop's inbox or the handler itself gives back). */
 void cab_conn_answered(cab_exchange *x);
-void cab_conn_wait(cab_conn *c, cab_waiting what, size_t bytes);
+void cab_conn_wait(cab_conn *c, cab_waiting what);
+/* A deadline has passed, ms after *since: more time (at most ms again) when `moved` bytes earned it at a second
+ * for each `slowest`; then *since and *deadline are new. */
+bool cab_conn_earned(const cab_conn *c, int ms, size_t moved, int64_t *since, int64_t *deadline);
+/* The server is draining; now: idle connections go. */
+void cab_conn_drain(cab_conn *c, bool now);
+/* Nothing has come that was not answered, not even to the socket. */
+bool cab_conn_untouched(const cab_conn *c);
 /* Sends a head and a body: to the socket at once where that is possible.  What the socket does not take of
  * the body stays where it is: *body's memory is the connection's then (and body empty). */
 bool cab_conn_write(cab_conn *c, const void *head, size_t n, cab_bytes *body);

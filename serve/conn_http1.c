@@ -38,7 +38,7 @@ static bool send_answer(cab_conn *c, bool keep_alive)
     c->x = NULL;
     c->busy = false;
     cab_loop_recycle(c->loop, x);
-    cab_conn_wait(c, cab_conn_unsent(c) ? CAB_WAIT_WRITE : CAB_WAIT_FIRST, cab_conn_unsent(c));
+    cab_conn_wait(c, cab_conn_unsent(c) ? CAB_WAIT_WRITE : CAB_WAIT_FIRST);
     return sent && keep_alive;
 }
 
@@ -66,7 +66,7 @@ static void begin_request(cab_conn *c, cab_exchange *x)
     x->conn = c;
     f->in_body = false;
     cab_http1_head_start(&f->head);
-    cab_conn_wait(c, CAB_WAIT_HEAD, 0);
+    cab_conn_wait(c, CAB_WAIT_HEAD);
 }
 
 /* A slice of the bytes at `from` that were copied to `to`; a literal stays. */
@@ -99,6 +99,10 @@ static bool take_head(cab_conn *c, const char *p)
     return true;
 }
 
+/* What a head promises costs nothing: memory for a large body is taken when some of it has come, then at once
+ * (to grow it step by step would copy megabytes between two events). */
+enum { AT_FIRST = 1 << 20 };
+
 static bool begin_body(cab_conn *c)
 {
     framing *f = c->http1;
@@ -106,8 +110,8 @@ static bool begin_body(cab_conn *c)
     f->in_body = true;
     cab_http1_body_start(&f->body, &f->head, m->body_bytes);
     size_t n = f->head.chunked ? 0 : (size_t)f->head.length;
-    cab_conn_wait(c, CAB_WAIT_BODY, n);
-    if (n && !cab_bytes_room(&c->x->body_bytes, n))
+    cab_conn_wait(c, CAB_WAIT_BODY);
+    if (n && !cab_bytes_room(&c->x->body_bytes, n < AT_FIRST ? n : AT_FIRST))
         return refuse(c, 503, "no memory for a body of that length");
     if (f->head.expect_continue && !evbuffer_get_length(cab_conn_input(c)))
         return cab_conn_write(c, CAB_HTTP1_CONTINUE, sizeof CAB_HTTP1_CONTINUE - 1, NULL);
@@ -142,7 +146,7 @@ static bool dispatch(cab_conn *c)
     x->body = (cab_slice){ x->body_bytes.p, x->body_bytes.n };
     x->arrived_ns = c->loop->now_ns;
     c->busy = true;
-    cab_conn_wait(c, CAB_WAIT_ANSWER, 0);
+    cab_conn_wait(c, CAB_WAIT_ANSWER);
     return cab_exchange_handle(x) ? send_answer(c, keeps(c)) : true;
 }
 
@@ -158,8 +162,11 @@ static bool read_body(cab_conn *c, bool *more)
         cab_http1_got got = cab_http1_body_read(&f->body, p, n, &used, &data);
         if (got == CAB_HTTP1_DATA && !cab_body_reserve(x, data.n))
             return refuse(c, 503, "too many bytes of requests are waiting");
+        if (got == CAB_HTTP1_DATA && !f->head.chunked && x->body_bytes.n + data.n > AT_FIRST)
+            cab_bytes_room(&x->body_bytes, (size_t)f->head.length - x->body_bytes.n);
         if (got == CAB_HTTP1_DATA)
             cab_bytes_slice(&x->body_bytes, data);
+        c->moved += data.n;
         evbuffer_drain(in, used);
         if (got == CAB_HTTP1_REFUSED)
             return refuse(c, f->body.status, f->body.why);
@@ -195,7 +202,7 @@ static bool readable(cab_conn *c)
 static bool drained(cab_conn *c)
 {
     if (!c->busy && !c->x)
-        cab_conn_wait(c, CAB_WAIT_FIRST, 0);
+        cab_conn_wait(c, CAB_WAIT_FIRST);
     return readable(c);
 }
 
@@ -210,10 +217,10 @@ static bool late(cab_conn *c)
     return c->x && !c->busy ? refuse(c, 408, "the request did not come in time") : false;
 }
 
-static bool drain(cab_conn *c)
+/* The next answer says so; an idle client may be sending its request now. */
+static bool drain(cab_conn *c, bool now)
 {
-    (void)c;                           /* the next answer says so; an idle client may be sending it now */
-    return true;
+    return !now || !cab_conn_untouched(c);
 }
 
 static void closed(cab_conn *c)
@@ -222,16 +229,9 @@ static void closed(cab_conn *c)
     if (x && !c->busy) {
         cab_loop_recycle(c->loop, x);
     } else if (x) {
-        x->conn = NULL;
-        if (x->cancel)
-            x->cancel(x);
+        cab_exchange_abandon(x);
     }
     free(c->http1);
 }
 
-static bool idle(const cab_conn *c)
-{
-    return !c->busy && !cab_conn_unsent(c);
-}
-
-const cab_carrier cab_carrier_http1 = { "HTTP/1.1", readable, drained, late, answer, drain, closed, idle };
+const cab_carrier cab_carrier_http1 = { "HTTP/1.1", readable, drained, late, answer, drain, closed };

@@ -26,29 +26,34 @@ enum {
 static void set_deadline(cab_conn *c)
 {
     int64_t least = c->farewell == 1 ? c->notice_ns : INT64_MAX;
-    for (cab_exchange *x = c->streams; x; x = x->next)
+    for (cab_exchange *x = c->streams; x; x = x->next_stream)
         if (x->deadline_ns < least)
             least = x->deadline_ns;
     if (c->farewell != 1 && cab_conn_unsent(c)) {
-        cab_conn_wait(c, CAB_WAIT_WRITE, cab_conn_unsent(c));
+        if (c->waiting != CAB_WAIT_WRITE)       /* a client that asks without reading gains no time */
+            cab_conn_wait(c, CAB_WAIT_WRITE);
     } else if (c->farewell != 1 && !c->streams) {
-        cab_conn_wait(c, CAB_WAIT_FIRST, 0);
+        cab_conn_wait(c, CAB_WAIT_FIRST);
     } else {
         c->waiting = CAB_WAIT_ANSWER;
         c->deadline_ns = least;
     }
 }
 
-static int64_t after(const cab_conn *c, int ms, size_t bytes)
+/* The client of stream x has so long; more for bytes that move (late). */
+static void give_time(cab_exchange *x, int ms)
 {
-    const cab_limits *m = &c->loop->server->limits;
-    return c->loop->now_ns + (ms + (int64_t)(bytes / (m->slowest ? m->slowest : SIZE_MAX)) * 1000) * 1000000;
+    x->since_ns = x->loop->now_ns;
+    x->moved = 0;
+    x->deadline_ns = x->since_ns + (int64_t)ms * 1000000;
 }
 
 /* ---- sending ---- */
 
-/* Gives what the session has to say to the socket; false: broken. */
-static bool flush(cab_conn *c)
+static bool pump_stalled(cab_conn *c);
+
+/* Gives frames to the socket until it has enough of them; false: broken. */
+static bool send_frames(cab_conn *c)
 {
     cab_bytes *b = &c->loop->frames;
     while (cab_conn_unsent(c) < UNSENT_MAX) {
@@ -64,6 +69,16 @@ static bool flush(cab_conn *c)
         if (!cab_conn_write(c, b->p, b->n, NULL))
             return false;
     }
+    return true;
+}
+
+/* Everything that there is to say; false: the connection is at its end. */
+static bool flush(cab_conn *c)
+{
+    do
+        if (!send_frames(c))
+            return false;
+    while (cab_conn_unsent(c) < UNSENT_MAX && pump_stalled(c));
     set_deadline(c);
     return nghttp2_session_want_read(c->session) || nghttp2_session_want_write(c->session) ||
            cab_conn_unsent(c);
@@ -83,6 +98,17 @@ static size_t trailers(const cab_exchange *x, nghttp2_nv *nv, char code[12])
     return x->grpc_message.n ? 2 : 1;
 }
 
+/* Bytes of the first whole message that waits, with its prefix; 0: none yet. */
+static size_t message_bytes(const cab_exchange *x)
+{
+    enum { PREFIX = 5 };
+    const unsigned char *p = (const unsigned char *)x->body_bytes.p;
+    if (x->body_bytes.n < PREFIX)
+        return 0;
+    size_t n = PREFIX + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+    return n <= x->body_bytes.n ? n : 0;
+}
+
 static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, size_t n, uint32_t *flags,
                                  nghttp2_data_source *source, void *user)
 {
@@ -90,11 +116,13 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, si
     size_t left = x->out.n - x->sent;
     (void)user;
     n = n < left ? n : left;
-    memcpy(to, x->out.p + x->sent, n);
+    if (n)
+        memcpy(to, x->out.p + x->sent, n);
     x->sent += n;
+    x->moved += n;
     if (x->sent < x->out.n)
         return (ssize_t)n;
-    if (x->streamed && (!x->whole || x->part)) {
+    if (x->streamed && (!x->whole || x->part || message_bytes(x))) {
         cab_bytes_clear(&x->out);
         x->sent = 0;
         return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
@@ -136,7 +164,7 @@ static bool submit_answer(cab_conn *c, cab_exchange *x)
     nghttp2_data_provider body = { .source.ptr = x, .read_callback = read_answer };
     x->answering = true;
     x->sent = 0;
-    x->deadline_ns = after(c, x->server->limits.write_ms, x->out.n);
+    give_time(x, x->server->limits.write_ms);
     bool empty = (!x->out.n && !x->streamed) || x->method == CAB_METHOD_HEAD;
     int rc = nghttp2_submit_response(c->session, x->stream, nv, answer_head(x, nv, status, length, code),
                                      empty ? NULL : &body);
@@ -148,25 +176,22 @@ static bool submit_answer(cab_conn *c, cab_exchange *x)
 /* The stream is over: its exchange leaves the connection. */
 static void let_go(cab_conn *c, cab_exchange *x)
 {
-    for (cab_exchange **at = &c->streams; *at; at = &(*at)->next)
+    for (cab_exchange **at = &c->streams; *at; at = &(*at)->next_stream)
         if (*at == x) {
-            *at = x->next;
+            *at = x->next_stream;
             c->n_streams--;
             break;
         }
-    x->next = NULL;
-    x->conn = NULL;
+    x->next_stream = NULL;
     if (x->part) {
-        x->part->conn = NULL;
         x->part->parent = NULL;
-        if (x->part->cancel)
-            x->part->cancel(x->part);
+        cab_exchange_abandon(x->part);
         x->part = NULL;
     }
     if (!x->given || x->answering)
         cab_loop_recycle(c->loop, x);
-    else if (x->cancel)
-        x->cancel(x);
+    else
+        cab_exchange_abandon(x);
 }
 
 static int on_begin(nghttp2_session *session, const nghttp2_frame *f, void *user)
@@ -180,8 +205,8 @@ static int on_begin(nghttp2_session *session, const nghttp2_frame *f, void *user
     x->conn = c;
     x->http2 = true;
     x->stream = f->hd.stream_id;
-    x->deadline_ns = after(c, x->server->limits.head_ms, 0);
-    x->next = c->streams;
+    give_time(x, x->server->limits.head_ms);
+    x->next_stream = c->streams;
     c->streams = x;
     c->n_streams++;
     nghttp2_session_set_stream_user_data(session, x->stream, x);
@@ -224,8 +249,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *f, const uin
 /* The head is whole and moves no more: slices become addresses. */
 static void settle_head(cab_exchange *x)
 {
-    const char *base = x->head.p;
-    x->path.p = base ? base + (size_t)x->path.p : "";
+    const char *base = x->head.p ? x->head.p : "";
+    x->fields = x->field_space;
+    if (x->head.failed) {
+        x->path = (cab_slice){ "", 0 };
+        x->n_fields = 0;
+        return;
+    }
+    x->path.p = base + (size_t)x->path.p;
     const char *mark = memchr(x->path.p, '?', x->path.n);
     if (mark) {
         x->query = (cab_slice){ mark + 1, x->path.n - (size_t)(mark + 1 - x->path.p) };
@@ -235,7 +266,6 @@ static void settle_head(cab_exchange *x)
         x->field_space[i].name.p = base + (size_t)x->field_space[i].name.p;
         x->field_space[i].value.p = base + (size_t)x->field_space[i].value.p;
     }
-    x->fields = x->field_space;
     cab_slice type = cab_exchange_field(x, "content-type");
     x->grpc = type.n >= 16 && !memcmp(type.p, "application/grpc", 16) &&
               (type.n == 16 || type.p[16] == '+' || type.p[16] == ';');
@@ -244,9 +274,21 @@ static void settle_head(cab_exchange *x)
     x->streamed = x->grpc && x->path.n > n && !memcmp(x->path.p + x->path.n - n, streaming, n);
 }
 
+/* The stream ends here; what was begun with it cannot be finished. */
+static void cut(cab_conn *c, cab_exchange *x, uint32_t code)
+{
+    nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, x->stream, code);
+    x->deadline_ns = INT64_MAX;
+}
+
 /* A request that cannot be taken is answered before its end. */
 static void refuse(cab_conn *c, cab_exchange *x, int status)
 {
+    if (x->answering) {
+        cut(c, x, NGHTTP2_ENHANCE_YOUR_CALM);
+        return;
+    }
+    x->streamed = false;
     x->status = status;
     x->type = NULL;
     x->grpc_status = status == 431 || status == 413 ? 8 : 13;   /* RESOURCE_EXHAUSTED, INTERNAL */
@@ -267,23 +309,15 @@ static void send_part(cab_conn *c, cab_exchange *x)
     cab_loop_recycle(c->loop, p);
 }
 
-/* Bytes of the first whole message that waits, with its prefix; 0: none yet. */
-static size_t message_bytes(const cab_exchange *x)
-{
-    enum { PREFIX = 5 };
-    const unsigned char *p = (const unsigned char *)x->body_bytes.p;
-    if (x->body_bytes.n < PREFIX)
-        return 0;
-    size_t n = PREFIX + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
-    return n <= x->body_bytes.n ? n : 0;
-}
-
 /* Takes the message out of the stream, as an exchange of its own. */
 static cab_exchange *make_part(cab_conn *c, cab_exchange *x, size_t n)
 {
     cab_exchange *p = cab_loop_exchange(c->loop);
     if (!p)
         return NULL;
+    size_t held = n < x->reserved ? n : x->reserved;
+    p->reserved = held;                /* of the budget: goes with the message */
+    x->reserved -= held;
     cab_bytes_put(&p->body_bytes, x->body_bytes.p, n);
     x->body_bytes.n -= n;
     memmove(x->body_bytes.p, x->body_bytes.p + n, x->body_bytes.n);
@@ -299,24 +333,50 @@ static cab_exchange *make_part(cab_conn *c, cab_exchange *x, size_t n)
     return p;
 }
 
-/* One message after the other, in order; the answers are in the same order. */
+/* What a stream of messages waits for now. */
+static void set_pace(cab_exchange *x)
+{
+    const cab_limits *m = &x->server->limits;
+    if (x->part)
+        x->deadline_ns = INT64_MAX;
+    else
+        give_time(x, x->sent < x->out.n ? m->write_ms : x->body_bytes.n ? m->body_ms : m->idle_ms);
+}
+
+/* One message after the other, in order; the answers are in the same order.  More of them wait while the client
+ * does not take what is there. */
 static void pump(cab_conn *c, cab_exchange *x)
 {
-    for (size_t n; !x->part && x->out.n < UNSENT_MAX && (n = message_bytes(x));) {
-        if (!(x->part = make_part(c, x, n)))
-            break;
-        if (cab_exchange_handle(x->part))
+    bool fine = true;
+    for (size_t n; fine && !x->part && x->out.n < UNSENT_MAX && (n = message_bytes(x));) {
+        x->part = make_part(c, x, n);
+        fine = x->part != NULL;
+        if (fine && cab_exchange_handle(x->part))
             send_part(c, x);
     }
-    x->deadline_ns = INT64_MAX;
     if (!x->answering) {
         x->type = "application/grpc";
         x->given = true;
         submit_answer(c, x);
-        x->deadline_ns = INT64_MAX;
     } else {
         nghttp2_session_resume_data(c->session, x->stream);
     }
+    if (fine && !x->out.failed)
+        set_pace(x);
+    else
+        cut(c, x, NGHTTP2_INTERNAL_ERROR);
+}
+
+/* Messages that waited for the client to take answers. */
+static bool pump_stalled(cab_conn *c)
+{
+    bool any = false;
+    for (cab_exchange *x = c->streams; x; x = x->next_stream)
+        if (x->streamed && x->answering && !x->part && !x->out.n && message_bytes(x)) {
+            pump(c, x);
+            any = true;
+        }
+    return any;
 }
 
 static void request_whole(cab_conn *c, cab_exchange *x)
@@ -326,10 +386,14 @@ static void request_whole(cab_conn *c, cab_exchange *x)
         pump(c, x);
         return;
     }
+    if (x->given)                      /* it was refused before its end */
+        return;
     x->deadline_ns = INT64_MAX;
     x->arrived_ns = c->loop->now_ns;
     x->body = (cab_slice){ x->body_bytes.p, x->body_bytes.n };
-    if (!x->given && cab_exchange_handle(x))
+    if (x->body_bytes.failed)
+        refuse(c, x, 503);
+    else if (cab_exchange_handle(x))
         submit_answer(c, x);
 }
 
@@ -337,13 +401,13 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
 {
     cab_conn *c = user;
     cab_exchange *x = nghttp2_session_get_stream_user_data(session, f->hd.stream_id);
-    if (f->hd.type == NGHTTP2_RST_STREAM)
-        c->resets++;
+    if (f->hd.type == NGHTTP2_RST_STREAM && f->rst_stream.error_code == NGHTTP2_NO_ERROR)
+        c->resets += 2;                /* on_close takes it for a good end */
     if (!x || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
         return 0;
     if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST) {
         settle_head(x);
-        x->deadline_ns = after(c, x->server->limits.body_ms, 0);
+        give_time(x, x->server->limits.body_ms);
         if (x->head.failed || x->status)
             refuse(c, x, x->status ? x->status : 503);
     }
@@ -365,6 +429,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         refuse(c, x, 503);
     else
         cab_bytes_put(&x->body_bytes, p, n);
+    x->moved += n;
     if (x->streamed)
         pump(c, x);
     return 0;
@@ -376,7 +441,9 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     cab_conn *c = user;
     if (!x)
         return 0;
-    if (code == NGHTTP2_NO_ERROR && c->resets > 0)
+    if (code != NGHTTP2_NO_ERROR)      /* by the client, or by what it made us do */
+        c->resets++;
+    else if (c->resets > 0)
         c->resets--;
     let_go(c, x);
     return 0;
@@ -445,16 +512,26 @@ static bool answer(cab_conn *c, cab_exchange *x)
 }
 
 /* First a notice, so that requests on their way are not lost; then the last word. */
-static bool drain(cab_conn *c)
+static bool drain(cab_conn *c, bool now)
 {
     if (!c->session)
-        return false;
+        return !now || !cab_conn_untouched(c);
     if (c->farewell == 0) {
         nghttp2_submit_shutdown_notice(c->session);
         c->notice_ns = c->loop->now_ns + (int64_t)NOTICE_MS * 1000000;
         c->farewell = 1;
     }
     return flush(c);
+}
+
+static bool earned(const cab_conn *c, cab_exchange *x)
+{
+    const cab_limits *m = &x->server->limits;
+    size_t moved = x->moved;
+    if (!x->fields || (x->streamed && !moved))
+        return false;
+    x->moved = 0;
+    return cab_conn_earned(c, x->answering ? m->write_ms : m->body_ms, moved, &x->since_ns, &x->deadline_ns);
 }
 
 static bool late(cab_conn *c)
@@ -466,13 +543,19 @@ static bool late(cab_conn *c)
         return flush(c);
     }
     bool any = false;
-    for (cab_exchange *x = c->streams; x; x = x->next)
+    for (cab_exchange *x = c->streams; x; x = x->next_stream)
         if (x->deadline_ns <= c->loop->now_ns) {
-            nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, x->stream, NGHTTP2_CANCEL);
-            x->deadline_ns = INT64_MAX;
+            if (!earned(c, x))
+                cut(c, x, NGHTTP2_CANCEL);
             any = true;
         }
-    return any && flush(c);
+    if (any)
+        return flush(c);
+    if (c->session) {                  /* idle */
+        nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR);
+        send_frames(c);
+    }
+    return false;
 }
 
 static void closed(cab_conn *c)
@@ -483,9 +566,4 @@ static void closed(cab_conn *c)
         let_go(c, c->streams);
 }
 
-static bool idle(const cab_conn *c)
-{
-    return !c->streams && !cab_conn_unsent(c);
-}
-
-const cab_carrier cab_carrier_http2 = { "HTTP/2", readable, drained, late, answer, drain, closed, idle };
+const cab_carrier cab_carrier_http2 = { "HTTP/2", readable, drained, late, answer, drain, closed };

@@ -153,6 +153,11 @@ void cab_control_build(cab_control *c, cab_building *b)
     put(&c->builds, &b->task);
 }
 
+static void give(cab_exchange *x)
+{
+    cab_control_post(((cab_service *)x->server->user)->control, x->resume_arg);
+}
+
 void cab_control_do(cab_service *s, cab_exchange *x, void (*run)(cab_service *s, cab_task *t))
 {
     cab_task *t = cab_pieces_zero(&x->mem, 1, sizeof *t);
@@ -160,6 +165,7 @@ void cab_control_do(cab_service *s, cab_exchange *x, void (*run)(cab_service *s,
         cab_exchange_refuse(x, 503, "out of memory");
         return;
     }
+    (void)s;
     *t = (cab_task){ .run = run, .x = x };
-    cab_control_post(s->control, t);
+    cab_exchange_then(x, give, t);
 }

@@ -116,15 +116,18 @@ void cab_exchange_reset(cab_exchange *x)
     x->n_fields = x->n_answer_fields = x->status = x->grpc_status = 0;
     x->type = NULL;
     x->http2 = x->grpc = x->given = x->answered = x->whole = x->answering =
-        x->streamed = x->is_part = false;
+        x->streamed = x->is_part = x->away = false;
+    atomic_store(&x->gone, false);
+    x->resume = NULL;
+    x->resume_arg = NULL;
     x->part = x->parent = NULL;
-    x->deadline_ns = x->arrived_ns = 0;
+    x->deadline_ns = x->since_ns = x->arrived_ns = 0;
     x->cancel = x->release = NULL;
     x->user = NULL;
     x->conn = NULL;
     x->stream = 0;
-    x->sent = x->reserved = 0;
-    x->next = NULL;
+    x->sent = x->reserved = x->moved = 0;
+    x->next = x->next_stream = NULL;
 }
 
 void cab_exchange_fini(cab_exchange *x)
@@ -154,7 +157,54 @@ bool cab_exchange_handle(cab_exchange *x)
     handling = x;
     x->server->handle(x->server, x);
     handling = outer;
-    /* Written by this thread only: whoever else has x posts it to the inbox, which this thread empties. */
+    /* `answered` is a worker's while x is away; else written by this thread only: whoever else has x posts it to
+     * the inbox, which this thread empties. */
+    bool answered = !x->away && x->answered;
+    x->loop->given += !answered;
+    return answered;
+}
+
+/* ---- workers ---- */
+
+void cab_exchange_then(cab_exchange *x, void (*next)(cab_exchange *x), void *arg)
+{
+    x->resume_arg = arg;
+    if (x->away)
+        x->resume = next;
+    else
+        next(x);
+}
+
+void cab_exchange_work(cab_exchange *x, void (*work)(cab_exchange *x))
+{
+    handling = x;
+    if (!atomic_load(&x->gone))
+        work(x);
+    handling = NULL;
+    cab_loop_post(x->loop, x);
+}
+
+bool cab_exchange_resume(cab_exchange *x)
+{
+    void (*next)(cab_exchange *x) = x->resume;
+    x->away = false;
+    x->resume = NULL;
+    if (!next && !x->answered)
+        cab_exchange_say(x, 500, "the request was forgotten");
+    if (!next)
+        return true;
+    cab_exchange *outer = handling;
+    handling = x;
+    next(x);
+    handling = outer;
     x->loop->given += !x->answered;
     return x->answered;
+}
+
+void cab_exchange_abandon(cab_exchange *x)
+{
+    x->conn = NULL;
+    atomic_store(&x->gone, true);
+    if (!x->away && x->cancel)
+        x->cancel(x);
 }

@@ -62,7 +62,9 @@ struct cab_exchange {
     struct cab_loop *loop;
     struct cab_conn *conn;             /* NULL: the client has gone */
     int32_t stream;                    /* HTTP/2 */
-    int64_t deadline_ns;               /* HTTP/2: of what its client still has to do */
+    int64_t deadline_ns;               /* HTTP/2: of what its client still has to do ... */
+    int64_t since_ns;                  /* ... since then ... */
+    size_t moved;                      /* ... and bytes that came or went meanwhile */
     bool whole, answering;             /* HTTP/2: the request has ended; the answer has begun */
     bool streamed;                     /* gRPC: messages come and go one by one ... */
     cab_exchange *part;                /* ... this one is a handler's now */
@@ -70,12 +72,17 @@ struct cab_exchange {
     bool is_part;
     bool given;                        /* a handler has it */
     bool answered;                     /* ... and gave it back before it returned */
+    bool away;                         /* a worker has it (workers.h): its I/O thread looks at nothing of it */
+    atomic_bool gone;                  /* nobody waits for the answer */
+    void (*resume)(cab_exchange *x);   /* what the I/O thread does when the worker is done */
+    void *resume_arg;
     size_t sent;                       /* of out */
     size_t reserved;                   /* of the budget of all bodies */
     cab_bytes head;                    /* what the slices of the request point into */
     cab_bytes body_bytes;
     cab_field field_space[CAB_FIELDS_MAX];
-    cab_exchange *next;
+    cab_exchange *next;                /* in an inbox, a queue, or to be used again */
+    cab_exchange *next_stream;         /* of its connection */
 };
 
 /* Field of the request by its lower-case name; n = 0, p = NULL when absent. */
@@ -91,6 +98,15 @@ void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Calls the server's handler; true: it is answered already.  [its I/O thread] */
 bool cab_exchange_handle(cab_exchange *x);
+/* The last thing that a handler does when that gives x to another thread: at once or, where the handler runs on
+ * a worker, when x is on its I/O thread again. */
+void cab_exchange_then(cab_exchange *x, void (*next)(cab_exchange *x), void *arg);
+/* Calls work(x), which answers or says cab_exchange_then; then x goes back to its I/O thread.  [worker] */
+void cab_exchange_work(cab_exchange *x, void (*work)(cab_exchange *x));
+/* An exchange that a worker gave back: true: it is answered.  [its I/O thread] */
+bool cab_exchange_resume(cab_exchange *x);
+/* Its client has gone.  [its I/O thread] */
+void cab_exchange_abandon(cab_exchange *x);
 /* Empties an exchange for its next request; keeps memory of ordinary size. */
 void cab_exchange_reset(cab_exchange *x);
 void cab_exchange_fini(cab_exchange *x);

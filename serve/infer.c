@@ -219,12 +219,9 @@ static bool complete(cab_infer *q)
                                                          l->n_inputs, given, l->name);
 }
 
-void cab_infer_submit(cab_infer *q)
+static void submit(cab_exchange *x)
 {
-    if (!complete(q)) {
-        cab_infer_refuse(q);
-        return;
-    }
+    cab_infer *q = x->user;
     q->call.inputs = q->inputs;
     q->call.outputs = q->outputs;
     q->call.done = done;
@@ -234,4 +231,12 @@ void cab_infer_submit(cab_infer *q)
         q->call.deadline = q->x->arrived_ns + q->timeout_us * 1000;
     q->submitted = true;
     cab_call_submit_inline(q->loaded->served, &q->call);
+}
+
+void cab_infer_submit(cab_infer *q)
+{
+    if (complete(q))
+        cab_exchange_then(q->x, submit, NULL);
+    else
+        cab_infer_refuse(q);
 }

@@ -2,8 +2,8 @@
 /*
  * listen.c - listening sockets, and their way to a successor.
  *
- * CAB_SERVE_INHERIT says what a successor has: "PID LOCK FD=ADDR:PORT ...", the
- * predecessor's number, the lock's descriptor, and each socket with the text it was opened by.
+ * CAB_SERVE_INHERIT says what a successor has: "PID LOCK FD=OPTION:ADDR:PORT ...", the
+ * predecessor's number, the lock's descriptor, and each socket with the option and the text it was opened by.
  */
 #include "serve/listen.h"
 #include <errno.h>
@@ -36,19 +36,60 @@ void cab_tell_predecessor(void)
         kill(pid, SIGTERM);
 }
 
-/* A socket that a predecessor or systemd opened by that text; -1: none. */
-static int inherited(const char *where)
+/* The next socket of the predecessor's, from *at on: its descriptor and its OPTION:ADDR:PORT; -1: no more. */
+static int next_inherited(const char **at, cab_slice *where)
 {
-    const char *text = cab_inherited_lock() >= 0 ? getenv(INHERIT) : NULL;
-    size_t n = strlen(where);
-    for (const char *p = text; p && (p = strchr(p, '=')); p++)
-        if (!strncmp(p + 1, where, n) && (p[1 + n] == ' ' || !p[1 + n])) {
-            const char *digits = p;
-            while (digits > text && digits[-1] >= '0' && digits[-1] <= '9')
-                digits--;
-            return atoi(digits);
-        }
-    return -1;
+    const char *equals = *at ? strchr(*at, '=') : NULL;
+    if (!equals)
+        return -1;
+    const char *digits = equals;
+    while (digits > *at && digits[-1] >= '0' && digits[-1] <= '9')
+        digits--;
+    *where = (cab_slice){ equals + 1, strcspn(equals + 1, " ") };
+    *at = where->p + where->n;
+    return atoi(digits);
+}
+
+static const char *inherited_text(void)
+{
+    return cab_inherited_lock() >= 0 ? getenv(INHERIT) : NULL;
+}
+
+static bool is_same(cab_slice name, const cab_socket *k)
+{
+    size_t n = strlen(k->option);
+    return name.n > n && name.p[n] == ':' && !memcmp(name.p, k->option, n) &&
+           cab_slice_is((cab_slice){ name.p + n + 1, name.n - n - 1 }, k->where);
+}
+
+/* All that a predecessor opened like k (one, or one for each of its loops); how many. */
+static int inherited(const cab_socket *k, int fd[CAB_SOCKETS_MAX])
+{
+    const char *at = inherited_text();
+    cab_slice name;
+    int n = 0;
+    for (int next; n < CAB_SOCKETS_MAX && (next = next_inherited(&at, &name)) >= 0;)
+        if (is_same(name, k))
+            fd[n++] = next;
+    return n;
+}
+
+static bool is_kept(const cab_service *s, int fd)
+{
+    for (int i = 0; i < s->n_sockets; i++)
+        if (s->sockets[i].fd == fd)
+            return true;
+    return false;
+}
+
+/* Sockets that nobody would take connections from any more: clients would wait in them. */
+static void close_unclaimed(const cab_service *s)
+{
+    const char *at = inherited_text();
+    cab_slice name;
+    for (int fd; (fd = next_inherited(&at, &name)) >= 0;)
+        if (!is_kept(s, fd))
+            close(fd);
 }
 
 /* systemd's sockets come in the order of the options. */
@@ -75,14 +116,19 @@ static cab_status resolve(const char *where, struct addrinfo **out, cab_diag *d)
     return rc ? cab_fail(d, CAB_EINVAL, NULL, "cannot listen on %s: %s", where, gai_strerror(rc)) : CAB_OK;
 }
 
-static cab_status open_socket(const char *where, bool several, int *out, cab_diag *d)
+/* One of `several` for a port; like: the first of them (its port 0 became a number), or -1. */
+static cab_status open_socket(const char *where, bool several, int like, int *out, cab_diag *d)
 {
     struct addrinfo *a;
+    struct sockaddr_storage first;
+    socklen_t n = sizeof first;
     CAB_TRY(resolve(where, &a, d));
+    bool again = like >= 0 && !getsockname(like, (struct sockaddr *)&first, &n);
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
     bool fine = fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) &&
                 (!several || !setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one)) &&
-                !bind(fd, a->ai_addr, a->ai_addrlen) && !listen(fd, BACKLOG);
+                !(again ? bind(fd, (struct sockaddr *)&first, n) : bind(fd, a->ai_addr, a->ai_addrlen)) &&
+                !listen(fd, BACKLOG);
     int error = errno;
     freeaddrinfo(a);
     *out = fd;
@@ -96,36 +142,36 @@ static cab_status open_socket(const char *where, bool several, int *out, cab_dia
     return CAB_EIO;
 }
 
-static cab_status keep(cab_service *s, const char *where, const char *scheme, int fd, cab_diag *d)
+static cab_status keep(cab_service *s, cab_socket k, int fd, cab_diag *d)
 {
     if (s->n_sockets == CAB_SOCKETS_MAX) {
         close(fd);
         return cab_fail(d, CAB_ELIMIT, NULL, "more than %d listening sockets", CAB_SOCKETS_MAX);
     }
-    s->sockets[s->n_sockets++] = (cab_socket){ where, scheme, fd };
+    k.fd = fd;
+    s->sockets[s->n_sockets++] = k;
     return CAB_OK;
 }
 
 /* One text of the options, for n loops from l on. */
-static cab_status listen_on(cab_service *s, const char *where, const char *scheme, cab_loop *l, int n, int *order,
-                            cab_diag *d)
+static cab_status listen_on(cab_service *s, cab_socket like, cab_loop *l, int n, int *order, cab_diag *d)
 {
-    int shared = inherited(where);
-    shared = shared >= 0 ? shared : activated(*order);
+    int fd[CAB_SOCKETS_MAX], k = inherited(&like, fd), opened = 0;
+    if (!k && (fd[0] = activated(*order)) >= 0)
+        k = 1;
     ++*order;
-    if (shared >= 0) {
-        fcntl(shared, F_SETFD, FD_CLOEXEC);
-        fcntl(shared, F_SETFL, fcntl(shared, F_GETFL) | O_NONBLOCK);
-        CAB_TRY(keep(s, where, scheme, shared, d));
+    for (int i = 0; i < k; i++) {
+        fcntl(fd[i], F_SETFD, FD_CLOEXEC);
+        fcntl(fd[i], F_SETFL, fcntl(fd[i], F_GETFL) | O_NONBLOCK);
+        CAB_TRY(keep(s, like, fd[i], d));
     }
-    for (int i = 0; i < n; i++) {
-        int fd = shared;
-        if (shared < 0) {
-            CAB_TRY(open_socket(where, n > 1, &fd, d));
-            CAB_TRY(keep(s, where, scheme, fd, d));
-        }
-        CAB_TRY(cab_loop_listen(&l[i], fd, !strcmp(scheme, "https"), d));
+    for (; !k && opened < n && opened < CAB_SOCKETS_MAX; opened++) {
+        CAB_TRY(open_socket(like.where, n > 1, opened ? fd[0] : -1, &fd[opened], d));
+        CAB_TRY(keep(s, like, fd[opened], d));
     }
+    k += opened;
+    for (int i = 0; i < k || i < n; i++)      /* each loop has a socket, each socket a loop */
+        CAB_TRY(cab_loop_listen(&l[i % n], fd[i % k], !strcmp(like.scheme, "https"), d));
     return CAB_OK;
 }
 
@@ -135,15 +181,16 @@ cab_status cab_listen_all(cab_service *s, cab_diag *d)
     cab_loop *l = s->server.loops;
     int n = s->server.n_loops, order = 0;
     for (int i = 0; i < o->listen.n; i++)
-        CAB_TRY(listen_on(s, o->listen.at[i], "http", l, n, &order, d));
+        CAB_TRY(listen_on(s, (cab_socket){ o->listen.at[i], "listen", "http", -1 }, l, n, &order, d));
     for (int i = 0; i < o->listen_tls.n; i++)
-        CAB_TRY(listen_on(s, o->listen_tls.at[i], "https", l, n, &order, d));
-    if (!o->listen_health.n)
-        return CAB_OK;
-    CAB_TRY(cab_loop_init(&s->health, &s->server, d));
-    s->has_health = true;
+        CAB_TRY(listen_on(s, (cab_socket){ o->listen_tls.at[i], "tls", "https", -1 }, l, n, &order, d));
+    if (o->listen_health.n) {
+        CAB_TRY(cab_loop_init(&s->health, &s->server, d));
+        s->has_health = true;
+    }
     for (int i = 0; i < o->listen_health.n; i++)
-        CAB_TRY(listen_on(s, o->listen_health.at[i], "http", &s->health, 1, &order, d));
+        CAB_TRY(listen_on(s, (cab_socket){ o->listen_health.at[i], "health", "http", -1 }, &s->health, 1, &order, d));
+    close_unclaimed(s);
     return CAB_OK;
 }
 
@@ -160,7 +207,8 @@ void cab_listen_describe(const cab_service *s, cab_bytes *b)
         struct sockaddr_storage a;
         socklen_t n = sizeof a;
         char host[NI_MAXHOST], port[NI_MAXSERV];
-        if (getsockname(s->sockets[i].fd, (struct sockaddr *)&a, &n) ||
+        bool again = i && s->sockets[i].where == s->sockets[i - 1].where;      /* another loop's */
+        if (again || getsockname(s->sockets[i].fd, (struct sockaddr *)&a, &n) ||
             getnameinfo((struct sockaddr *)&a, n, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
             continue;
         bool six = a.ss_family == AF_INET6;
@@ -175,7 +223,7 @@ static cab_status inherit_text(const cab_service *s, cab_bytes *b, cab_diag *d)
 {
     cab_bytes_printf(b, INHERIT "=%d %d", (int)getpid(), s->root.lock);
     for (int i = 0; i < s->n_sockets; i++)
-        cab_bytes_printf(b, " %d=%s", s->sockets[i].fd, s->sockets[i].where);
+        cab_bytes_printf(b, " %d=%s:%s", s->sockets[i].fd, s->sockets[i].option, s->sockets[i].where);
     cab_bytes_cstr(b);
     return b->failed ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory") : CAB_OK;
 }
@@ -198,6 +246,8 @@ static char **environment_with(char *text)
 
 cab_status cab_hand_over(cab_service *s, char **argv, cab_diag *d)
 {
+    if (atomic_load(&s->successor) > 0)
+        return cab_fail(d, CAB_EINVAL, NULL, "a successor is starting already (process %d)", (int)atomic_load(&s->successor));
     cab_bytes text = { 0 };
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t at;
@@ -222,5 +272,6 @@ cab_status cab_hand_over(cab_service *s, char **argv, cab_diag *d)
     posix_spawnattr_destroy(&at);
     free(env);
     cab_bytes_fini(&text);
+    atomic_store(&s->successor, rc ? 0 : (int)pid);
     return rc ? cab_fail(d, CAB_EIO, NULL, "cannot start a successor: %s", strerror(rc)) : CAB_OK;
 }

@@ -106,7 +106,9 @@ libserve_a_SOURCES += \
 	serve/shapes.c \
 	serve/shapes.h \
 	serve/task.h \
-	serve/tls.c
+	serve/tls.c \
+	serve/workers.c \
+	serve/workers.h
 nodist_libserve_a_SOURCES = serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h
 BUILT_SOURCES += serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h
 CLEANFILES += serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h

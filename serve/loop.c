@@ -68,13 +68,11 @@ void cab_loop_wish(cab_loop *l, unsigned wish)
     wake(l);
 }
 
-static void drain_conns(cab_loop *l)
+static void drain_conns(cab_loop *l, bool now)
 {
     for (cab_conn *c = l->conns, *next; c; c = next) {
         next = c->next;
-        c->draining = true;
-        if (c->carrier && !c->carrier->drain(c))
-            cab_conn_close(c);
+        cab_conn_drain(c, now);
     }
 }
 
@@ -104,10 +102,10 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         next = x->next;
         cab_conn_answered(x);
     }
-    if (wishes & CAB_LOOP_CLOSE)
+    if (wishes & (CAB_LOOP_CLOSE | CAB_LOOP_DEAF))
         close_listeners(l);
     if (wishes & (CAB_LOOP_DRAIN | CAB_LOOP_CLOSE))
-        drain_conns(l);
+        drain_conns(l, wishes & CAB_LOOP_CLOSE);
     if (wishes & CAB_LOOP_STOP)
         event_base_loopbreak(l->base);
 }
@@ -202,7 +200,6 @@ cab_status cab_loop_init(cab_loop *l, struct cab_server *s, cab_diag *d)
     struct event_config *cfg = event_config_new();
     if (cfg) {
         event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
-        event_config_set_flag(cfg, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
         l->base = event_base_new_with_config(cfg);
         event_config_free(cfg);
     }
@@ -222,7 +219,7 @@ cab_status cab_loop_listen(cab_loop *l, int fd, bool secure, cab_diag *d)
 {
     if (l->n_listeners == CAB_LISTENERS_MAX)
         return cab_fail(d, CAB_ELIMIT, NULL, "more than %d listeners", CAB_LISTENERS_MAX);
-    struct evconnlistener *ev = evconnlistener_new(l->base, on_accept, l, LEV_OPT_CLOSE_ON_EXEC, 1024, fd);
+    struct evconnlistener *ev = evconnlistener_new(l->base, on_accept, l, LEV_OPT_CLOSE_ON_EXEC, 0, fd);
     if (!ev)
         return cab_fail(d, CAB_EIO, NULL, "cannot listen");
     evconnlistener_set_error_cb(ev, on_accept_error);

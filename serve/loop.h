@@ -29,7 +29,7 @@ typedef struct cab_loop {
     char date[40];                     /* text of the Date field, made anew each second */
     int64_t date_s;
     struct cab_conn *conns;            /* a ring list: all connections of the loop */
-    int n_conns;
+    atomic_int n_conns;                /* written by the loop */
     cab_exchange *spare;               /* exchanges to be used again */
     int n_spare;
     int given;                         /* exchanges that handlers have */
@@ -39,14 +39,14 @@ typedef struct cab_loop {
     unsigned wishes;                   /* enum cab_loop_wish */
 } cab_loop;
 
-enum cab_loop_wish { CAB_LOOP_STOP = 1, CAB_LOOP_DRAIN = 2, CAB_LOOP_CLOSE = 4 };
+enum cab_loop_wish { CAB_LOOP_STOP = 1, CAB_LOOP_DRAIN = 2, CAB_LOOP_CLOSE = 4, CAB_LOOP_DEAF = 8 };
 
 cab_status cab_loop_init(cab_loop *l, struct cab_server *s, cab_diag *d);
 /* Takes connections from fd (a listening socket, kept open by the caller); before cab_loop_start. */
 cab_status cab_loop_listen(cab_loop *l, int fd, bool secure, cab_diag *d);
 cab_status cab_loop_start(cab_loop *l, cab_diag *d);
-/* Asks the loop: DRAIN: answers say "Connection: close"; CLOSE: no new connections, idle ones
- * are closed; STOP: ends.  [any thread] */
+/* Asks the loop: DRAIN: answers say "Connection: close"; DEAF: no new connections; CLOSE: both, and idle ones are
+ * closed; STOP: ends.  [any thread] */
 void cab_loop_wish(cab_loop *l, unsigned wish);
 /* Waits for the thread, closes what is left, waits for what handlers have. */
 void cab_loop_fini(cab_loop *l);

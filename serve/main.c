@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int help(void)
@@ -39,17 +40,37 @@ static int hash_token(void)
     return n ? 0 : 1;
 }
 
+static void hand_over(cab_service *s, char **argv, cab_diag *d)
+{
+    cab_diag_clear(d);
+    if (cab_hand_over(s, argv, d) != CAB_OK)
+        cab_journal_diag(s->journal, "hand-over failed", d);
+}
+
+/* A successor that ended instead of taking over. */
+static void look_after_successor(cab_service *s)
+{
+    int status, pid = atomic_load(&s->successor);
+    if (pid <= 0 || waitpid(pid, &status, WNOHANG) != pid)
+        return;
+    atomic_store(&s->successor, 0);
+    cab_journal_say(s->journal, "error", "hand-over failed", "process %d ended with %s %d; this one serves on", pid,
+                    WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
 static void serve(cab_service *s, const sigset_t *signals, char **argv, cab_diag *d)
 {
-    for (int n = 0; !sigwait(signals, &n);) {
+    siginfo_t i;
+    for (;;) {
+        int n = sigwaitinfo(signals, &i);
         if (n == SIGHUP) {
             cab_service_reload(s);
         } else if (n == SIGUSR2) {
-            cab_diag_clear(d);
-            if (cab_hand_over(s, argv, d) != CAB_OK)
-                cab_journal_diag(s->journal, "hand-over failed", d);
-        } else {
-            cab_service_drain(s);
+            hand_over(s, argv, d);
+        } else if (n == SIGCHLD) {
+            look_after_successor(s);
+        } else if (n > 0) {
+            cab_service_drain(s, n == SIGTERM && i.si_code == SI_USER && i.si_pid == atomic_load(&s->successor));
             return;
         }
     }
@@ -85,6 +106,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR2);
+    sigaddset(&signals, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     int rc = 0;
     if (cab_service_init(&s, argc, argv, &d) == CAB_OK && cab_service_start(&s, &d) == CAB_OK)

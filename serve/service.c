@@ -13,12 +13,19 @@
 
 /* ---- requests ---- */
 
-static void log_request(cab_service *s, const cab_exchange *x)
+/* Never what a client made up: it may be a secret that went to the wrong place. */
+static void log_request(cab_service *s, const cab_exchange *x, cab_slice path, cab_slice model)
 {
     cab_bytes b = { 0 };
+    cab_loaded *l = NULL;
+    if (!s->o.log_requests)
+        return;
     cab_line_begin(&b, "info", "request");
     cab_line_text(&b, "method", cab_slice_of(cab_method_name(x->method)));
-    cab_line_text(&b, "path", x->path);
+    cab_line_text(&b, "path", path);
+    if (model.n && cab_catalog_get(s->catalog, model, CAB_SLICE(""), &l) == CAB_FOUND)
+        cab_line_text(&b, "model", model);
+    cab_loaded_unref(l);
     cab_line_int(&b, "bytes", (int64_t)x->body.n);
     cab_line_end(s->journal, &b);
     cab_bytes_fini(&b);
@@ -40,21 +47,64 @@ bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model)
     return allowed(cab_service_of(x), x, role, model);
 }
 
+/* The listeners for health have a thread to themselves: nothing else may hold it up. */
+static bool belongs_here(const cab_service *s, const cab_exchange *x, const cab_route *r)
+{
+    return x->loop != &s->health || r->role == CAB_ROLE_PUBLIC || !strcmp(r->path, "/metrics");
+}
+
+/* Changes by a process that another one follows would be unknown to that one. */
+static bool is_replaced(const cab_service *s, const cab_route *r)
+{
+    return r->role == CAB_ROLE_ADMIN && atomic_load(&s->successor) > 0;
+}
+
+static void route(cab_service *s, cab_exchange *x)
+{
+    cab_target t = { { NULL, 0 }, { NULL, 0 } };
+    const cab_route *r = cab_route_find(x, &t);
+    log_request(s, x, r ? cab_slice_of(r->path) : CAB_SLICE("none"), r ? t.model : (cab_slice){ NULL, 0 });
+    if (!r)
+        cab_exchange_answer(x);
+    else if (!belongs_here(s, x, r))
+        cab_exchange_refuse(x, 404, "this port is for health and metrics");
+    else if (!allowed(s, x, r->role, t.model))
+        return;                        /* and that was the answer */
+    else if (is_replaced(s, r))
+        cab_exchange_refuse(x, 503, "the server is being replaced: ask again");
+    else
+        r->handler(s, x, &t);
+}
+
+static void work(cab_exchange *x)
+{
+    cab_service *s = cab_service_of(x);
+    if (!x->grpc) {
+        route(s, x);
+        return;
+    }
+    log_request(s, x, CAB_SLICE("gRPC"), (cab_slice){ NULL, 0 });
+    if (x->loop == &s->health)
+        cab_exchange_refuse(x, 501, "this port is for health and metrics");
+    else
+        cab_grpc_handle(s, x);
+}
+
+/* Text takes a nanosecond a byte to read, raw tensors a tenth: from here on another thread is worth its waking. */
+static bool is_large(const cab_exchange *x)
+{
+    enum { TEXT = 64 << 10, RAW = 1 << 20 };
+    bool raw = x->grpc || (x->body.n > TEXT && cab_exchange_field(x, "inference-header-content-length").p);
+    return x->body.n > (raw ? RAW : TEXT);
+}
+
 static void handle(cab_server *server, cab_exchange *x)
 {
     cab_service *s = server->user;
-    cab_target t;
-    if (s->o.log_requests)
-        log_request(s, x);
-    if (x->grpc) {
-        cab_grpc_handle(s, x);
-        return;
-    }
-    const cab_route *r = cab_route_find(x, &t);
-    if (!r)
-        cab_exchange_answer(x);
-    else if (allowed(s, x, r->role, t.model))
-        r->handler(s, x, &t);
+    if (is_large(x))
+        cab_workers_give(s->workers, x);
+    else
+        work(x);
 }
 
 /* ---- starting ---- */
@@ -117,9 +167,31 @@ cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d)
     const cab_sched_options k = { .executors = (int)s->o.threads, .memory = (uint64_t)s->o.memory };
     s->sched = cab_sched_create(&k);
     s->catalog = cab_catalog_create(buried, s);
-    if (!s->sched || !s->catalog || !cab_openapi_write(&s->openapi))
+    int readers = s->o.read_threads ? (int)s->o.read_threads : cab_pool_threads() / 2;
+    s->workers = cab_workers_create(readers, work);
+    if (!s->sched || !s->catalog || !s->workers || !cab_openapi_write(&s->openapi))
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     return cab_control_create(s, &s->control, d);
+}
+
+static cab_status start_threads(cab_service *s, cab_diag *d)
+{
+    for (int i = 0; i < s->server.n_loops; i++)
+        CAB_TRY(cab_loop_start(&s->server.loops[i], d));
+    return s->has_health ? cab_loop_start(&s->health, d) : CAB_OK;
+}
+
+/* A successor takes connections when it can answer; until then its predecessor has them. */
+static bool succeed(cab_service *s)
+{
+    cab_diag d;
+    cab_diag_init(&d);
+    bool fine = start_threads(s, &d) == CAB_OK;
+    cab_journal_diag(s->journal, "hand-over failed", &d);
+    cab_diag_fini(&d);
+    if (!fine)
+        kill(getpid(), SIGTERM);
+    return fine;
 }
 
 static void load_task(cab_service *s, cab_task *t)
@@ -128,6 +200,11 @@ static void load_task(cab_service *s, cab_task *t)
     cab_repository_start(s);
     cab_listen_describe(s, &where);
     atomic_store(&s->ready, true);
+    if (s->root.inherited && !succeed(s)) {
+        cab_bytes_fini(&where);
+        free(t);
+        return;
+    }
     cab_journal_say(s->journal, "info", "ready", "%s, %.1f ms after the start", cab_bytes_cstr(&where),
                     (double)(cab_now_ns() - s->started_ns) / 1e6);
     cab_bytes_fini(&where);
@@ -144,9 +221,7 @@ static cab_status start_loops(cab_service *s, cab_diag *d)
     for (; s->server.n_loops < n; s->server.n_loops++)
         CAB_TRY(cab_loop_init(&s->server.loops[s->server.n_loops], &s->server, d));
     CAB_TRY(cab_listen_all(s, d));
-    for (int i = 0; i < n; i++)
-        CAB_TRY(cab_loop_start(&s->server.loops[i], d));
-    return s->has_health ? cab_loop_start(&s->health, d) : CAB_OK;
+    return s->root.inherited ? CAB_OK : start_threads(s, d);
 }
 
 cab_status cab_service_start(cab_service *s, cab_diag *d)
@@ -194,17 +269,44 @@ static bool told_again(int ms)
     return sigtimedwait(&set, NULL, &(struct timespec){ ms / 1000, ms % 1000 * 1000000L }) > 0;
 }
 
-void cab_service_drain(cab_service *s)
+/* Connections of clients: those for health stay until the end. */
+static int clients(const cab_service *s)
 {
-    cab_journal_say(s->journal, "info", "draining", "unready; new connections for %lld ms", (long long)s->o.drain_ms);
-    atomic_store(&s->server.draining, true);
-    wish(s, CAB_LOOP_DRAIN);
-    bool hurry = told_again((int)s->o.drain_ms);
-    wish(s, CAB_LOOP_CLOSE);
-    int64_t until = cab_now_ns() + s->o.finish_ms * 1000000;
-    while (!hurry && atomic_load(&s->server.conns) > 0 && cab_now_ns() < until)
+    int n = 0;
+    for (int i = 0; i < s->server.n_loops; i++)
+        n += atomic_load(&s->server.loops[i].n_conns);
+    return n;
+}
+
+/* Until all clients have gone, or the time is over; true: a second signal came. */
+static bool wait_for_clients(const cab_service *s, int64_t ms)
+{
+    int64_t until = cab_now_ns() + ms * 1000000;
+    bool hurry = false;
+    while (!hurry && clients(s) > 0 && cab_now_ns() < until)
         hurry = told_again(5);
-    cab_journal_say(s->journal, "info", "drained", "%d connections were left", atomic_load(&s->server.conns));
+    return hurry;
+}
+
+void cab_service_drain(cab_service *s, bool succeeded)
+{
+    bool hurry;
+    if (succeeded) {
+        cab_journal_say(s->journal, "info", "draining", "process %d serves", atomic_load(&s->successor));
+        wish(s, CAB_LOOP_DRAIN | CAB_LOOP_DEAF);
+        if (s->has_health)
+            cab_loop_wish(&s->health, CAB_LOOP_DRAIN | CAB_LOOP_DEAF);
+        hurry = wait_for_clients(s, s->o.drain_ms);
+    } else {
+        cab_journal_say(s->journal, "info", "draining", "unready; new connections for %lld ms", (long long)s->o.drain_ms);
+        atomic_store(&s->server.draining, true);
+        wish(s, CAB_LOOP_DRAIN);
+        hurry = told_again((int)s->o.drain_ms);
+    }
+    wish(s, CAB_LOOP_CLOSE);
+    if (!hurry)
+        wait_for_clients(s, s->o.finish_ms);
+    cab_journal_say(s->journal, "info", "drained", "%d connections were left", clients(s));
 }
 
 void cab_service_fini(cab_service *s)
@@ -221,6 +323,7 @@ void cab_service_fini(cab_service *s)
         cab_loop_fini(&s->health);
     if (s->catalog)
         cab_repository_stop(s);
+    cab_workers_destroy(s->workers);   /* have nothing to do any more */
     cab_control_destroy(s->control);   /* its last tasks destroy what was loaded */
     free(s->server.loops);
     cab_listen_close(s);

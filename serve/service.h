@@ -13,9 +13,10 @@
 #include "serve/route.h"
 #include "serve/sched.h"
 #include "serve/serve_int.h"
+#include "serve/workers.h"
 
-/* A listening socket, the option's text that it was opened by, and what is spoken there. */
-typedef struct cab_socket { const char *where, *scheme; int fd; } cab_socket;
+/* A listening socket, the text and the option that it was opened by, and what is spoken there. */
+typedef struct cab_socket { const char *where, *option, *scheme; int fd; } cab_socket;
 enum { CAB_SOCKETS_MAX = 64 };
 
 typedef struct cab_service {
@@ -33,6 +34,8 @@ typedef struct cab_service {
     cab_sched *sched;
     cab_catalog *catalog;
     cab_control *control;
+    cab_workers *workers;      /* read large requests */
+    atomic_int successor;      /* process that takes over; 0: none */
     cab_bytes openapi;         /* the document */
     atomic_bool ready;         /* what the registry wants is loaded */
     int64_t started_ns;
@@ -42,8 +45,9 @@ typedef struct cab_service {
 cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d);
 /* Opens the ports, starts the threads, loads what is wanted. */
 cab_status cab_service_start(cab_service *s, cab_diag *d);
-/* Unready, then no new connections, then what was begun is finished, or cut off after its time. */
-void cab_service_drain(cab_service *s);
+/* Unready, then no new connections, then what was begun is finished, or cut off after its time.  With a
+ * successor that serves: no new connections at once, and never unready. */
+void cab_service_drain(cab_service *s, bool succeeded);
 void cab_service_fini(cab_service *s);
 /* Certificates, tokens and the log file again; what fails stays as it was, and is said in the log. */
 void cab_service_reload(cab_service *s);

@@ -19,6 +19,12 @@ check_PROGRAMS += tests/serve/carry
 tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)
 EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py
+EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py
+EXTRA_DIST += tests/serve/restart.py tests/serve/swap.py tests/serve/leak.py tests/serve/canary.py tests/serve/large.py
+# Memory over 10,000 loads and 50,000 requests; minutes.
+serve-leak: cab-serve
+	python3 $(srcdir)/tests/serve/leak.py . 10000 50000
+.PHONY: serve-leak
 tests_test_http1_LDADD = $(serve_ldadd)
 tests_test_http1_table_SOURCES = tests/test_http1_table.c tests/test.h tests/serve/http1_drive.c tests/serve/http1_drive.h
 tests_test_http1_table_LDADD = $(serve_ldadd)

@@ -66,6 +66,7 @@ int main(int argc, char **argv)
     cab_diag_init(&d);
     s.limits.head_ms = s.limits.body_ms = 1500;
     s.limits.idle_ms = 3000;
+    s.limits.write_ms = 1500;
     s.limits.body_bytes = 8 << 20;
     s.limits.conns = 2000;
     if (argc == 3 && cab_tls_create(argv[1], argv[2], NULL, &s.tls, &d))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of the server share: a server of their own, requests, counting, small models."""
-import base64, http.client, json, os, shutil, signal, socket, ssl, subprocess, sys, tempfile, time
+import atexit, base64, http.client, json, os, shutil, signal, socket, ssl, subprocess, sys, tempfile, time
 
 passed = failed = 0
 
@@ -85,6 +85,11 @@ def slow(steps=24, width=512):
                  [constant("w", [width, width], w)])
 
 
+def patience(build):
+    """By how much times are longer in a build with sanitizers."""
+    return 10 if "san" in os.path.basename(os.path.abspath(build)) else 1
+
+
 # ---- a server ----
 
 class Server:
@@ -103,6 +108,7 @@ class Server:
             args.append("--listen=127.0.0.1:0")
         self.p = subprocess.Popen(args + list(flags), stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})))
         self.pid = self.p.pid
+        atexit.register(self.end)
         if wait:
             self.wait_ready()
 
@@ -151,6 +157,12 @@ class Server:
         flat = [v for row in x for v in row]
         return self.ask("POST", "/v2/models/%s/infer" % name,
                         dict(inputs=[dict(name="x", datatype="FP32", shape=[len(x), len(x[0])], data=flat)], **more))
+
+    def end(self):
+        """However the test ended."""
+        if self.p.poll() is None:
+            self.p.kill()
+            self.p.wait()
 
     def stop(self, sig=signal.SIGTERM, seconds=20):
         """-> exit status"""

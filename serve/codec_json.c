@@ -244,7 +244,8 @@ static bool read_output(reader *r)
     cab_wanted *w = name.p ? cab_infer_want(r->q, name) : NULL;
     if (!w)
         return name.p ? false : cab_infer_fault(r->q, "an output has no 'name'");
-    w->binary = said ? binary : w->binary;
+    w->said = said;
+    w->binary = binary;
     return true;
 }
 

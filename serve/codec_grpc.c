@@ -92,6 +92,14 @@ static bool take_parameters(cab_infer *q, const Inference__ModelInferRequest *r)
     return true;
 }
 
+static bool take_output(cab_infer *q, const Inference__ModelInferRequest__InferRequestedOutputTensor *t)
+{
+    for (size_t i = 0; i < t->n_parameters; i++)
+        if (!strcmp(t->parameters[i]->key, "classification") || !strcmp(t->parameters[i]->key, "shared_memory_region"))
+            return cab_infer_fault(q, "output '%.100s': the extension of '%s' is not supported", t->name, t->parameters[i]->key);
+    return cab_infer_want(q, cab_slice_of(t->name)) != NULL;
+}
+
 bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r)
 {
     q->id = cab_slice_of(r->id);
@@ -103,7 +111,7 @@ bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r)
         if (!take_input(q, r, i))
             return false;
     for (size_t i = 0; i < r->n_outputs; i++)
-        if (!cab_infer_want(q, cab_slice_of(r->outputs[i]->name)))
+        if (!take_output(q, r->outputs[i]))
             return false;
     return true;
 }

@@ -84,6 +84,8 @@ static json_t *operation(const cab_route *r)
         json_object_set_new(all, "202", response("It is registered, and being built", r->answer));
     }
     add_responses(all, r);
+    if (!strcmp(r->id, "ready"))
+        json_object_set_new(all, "503", response("Not yet, or not any more", r->answer));
     json_object_set_new(o, "responses", all);
     if (*r->body)
         json_object_set_new(o, "requestBody", json_pack("{s:b,s:o}", "required", r->role != CAB_ROLE_READ && strcmp(r->body, "LoadRequest") != 0,

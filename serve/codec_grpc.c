@@ -62,6 +62,8 @@ static bool take_input(cab_infer *q, const Inference__ModelInferRequest *r, size
     cab_tensor_view *v = cab_infer_input(q, cab_slice_of(t->name), dtype, (int)t->n_shape, t->shape);
     if (!v)
         return false;
+    if (r->n_raw_input_contents && t->contents)
+        return cab_infer_fault(q, "input '%.100s' has contents beside raw_input_contents", t->name);
     if (r->n_raw_input_contents)
         return cab_infer_raw(q, v, r->raw_input_contents[i].data, r->raw_input_contents[i].len);
     if (!t->contents)

@@ -18,7 +18,13 @@ tests_test_bytes_LDADD = $(serve_ldadd)
 check_PROGRAMS += tests/serve/carry
 tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)
-EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py
+EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py tests/serve/clients.py tests/serve/check-clients.sh \
+	tests/serve/openapi.py tests/serve/peer.py
+# Against tritonserver: wants an environment with nvidia-pytriton and tritonclient[all].
+serve_peer_python = $${XDG_CACHE_HOME:-$$HOME/.cache}/cabochon/serve/triton/bin/python
+serve-peer: cab-serve
+	$(serve_peer_python) $(srcdir)/tests/serve/peer.py .
+.PHONY: serve-peer
 tests_test_http1_LDADD = $(serve_ldadd)
 tests_test_http1_table_SOURCES = tests/test_http1_table.c tests/test.h tests/serve/http1_drive.c tests/serve/http1_drive.h
 tests_test_http1_table_LDADD = $(serve_ldadd)

@@ -251,7 +251,7 @@ def typed_contents(url):
         r = stub.ModelInfer(q)
         y = np.frombuffer(r.raw_output_contents[0], values(t).dtype).reshape(ROWS, WIDTH)
         check(same(y, values(t)) and r.outputs[0].datatype == t, ("typed contents", t, y))
-    for what, change in (("raw and typed", lambda q: q.raw_input_contents.append(b"1234")),
+    for what, change in (("raw beside typed", lambda q: q.raw_input_contents.append(b"1234")),
                          ("no data", lambda q: q.inputs[0].ClearField("contents")),
                          ("a negative extent", lambda q: q.inputs[0].shape.__setitem__(0, -1)),
                          ("BYTES", lambda q: setattr(q.inputs[0], "datatype", "BYTES")),

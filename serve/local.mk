@@ -129,3 +129,11 @@ bin_PROGRAMS += cab-serve
 cab_serve_SOURCES = serve/main.c
 cab_serve_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(JANSSON_CFLAGS)
 cab_serve_LDADD = $(serve_ldadd)
+# The unit is installed where systemd looks below the prefix; it names this bindir.
+unitdir = $(prefix)/lib/systemd/system
+unit_DATA = serve/cabochon.service
+EXTRA_DIST += serve/cabochon.service.in
+CLEANFILES += serve/cabochon.service
+serve/cabochon.service: serve/cabochon.service.in
+	@$(MKDIR_P) serve
+	$(AM_V_GEN)sed 's|@bindir@|$(bindir)|' $(srcdir)/serve/cabochon.service.in >$@

@@ -19,7 +19,7 @@ check_PROGRAMS += tests/serve/carry
 tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)
 EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py tests/serve/clients.py tests/serve/check-clients.sh \
-	tests/serve/openapi.py tests/serve/peer.py
+	tests/serve/openapi.py tests/serve/peer.py tests/serve/doc.py
 # Against tritonserver: wants an environment with nvidia-pytriton and tritonclient[all].
 serve_peer_python = $${XDG_CACHE_HOME:-$$HOME/.cache}/cabochon/serve/triton/bin/python
 serve-peer: cab-serve

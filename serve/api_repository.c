@@ -88,7 +88,10 @@ static void put_index(cab_exchange *x, const cab_index_row *rows, size_t n)
     cab_bytes_char(b, ']');
     x->status = 200;
     x->type = "application/json";
-    cab_exchange_answer(x);
+    if (b->failed)
+        cab_exchange_refuse(x, 503, "out of memory");
+    else
+        cab_exchange_answer(x);
 }
 
 /* Page by page: the registry hands out so many at a time. */

@@ -358,6 +358,25 @@ def policies(s):
     check(st == 201 and v["version"] == "1" and y() == [[9.0]], ("its name is free again", st, v))
 
 
+def mended(s):
+    """What was wrong once."""
+    st, _, v = s.ask("POST", "/call", b'{"name": "t\\u0077o", "inputs": {"\\u0061": [[1,2,3,4,5]], "b": [[1,1,1,1,1]]}}')
+    check(st == 200 and v["outputs"]["sum"] == [[2, 3, 4, 5, 6]], ("names with escapes", st, v))
+    last = {"outputs": [{"name": "y"}], "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, WIDTH], "data": [1.0] * WIDTH}]}
+    for body in (dict(last, parameters={"binary_data_output": True}), dict({"parameters": {"binary_data_output": True}}, **last)):
+        st, h, v = s.ask("POST", "/v2/models/one-fp32/infer", body)
+        check(st == 200 and h["Content-Type"] == "application/octet-stream", ("the order of members says nothing", st, v))
+    for i in range(1001):
+        st, _, v = s.register("many", b"none", wait=False, tags=["t%d" % i])
+        if st != 202:
+            check(False, ("registered only", i, st, v))
+            break
+    rows = s.ask("POST", "/v2/repository/index")[2]
+    check(len([r for r in rows if r["name"] == "many"]) == 1001, ("the index has every version", len(rows)))
+    check(s.register("many", b"none", wait=True, tags=["t1000"])[0] in (202, 422), "registered again while it is built")
+    check(s.ask("DELETE", "/v2/models/many")[0] == 200, "a model goes while it is built")
+
+
 def few_tokens(build):
     """A token for some models is one for those models by gRPC and /register too."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
@@ -409,6 +428,7 @@ def main():
     check(out.returncode == 0 and "0 failed" in out.stdout, ("kserve's clients", out.stdout, out.stderr[-2000:]))
     curl(s)
     policies(s)
+    mended(s)
     http_client.close()
     grpc_client.close()
     text = s.ask("GET", "/metrics")[2].decode()

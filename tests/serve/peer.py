@@ -141,6 +141,8 @@ def rest_requests():
         post("binary, bytes too few", *binary(cut=4)), post("binary, bytes too many", *binary(tail=b"1234")), post("binary, another size", *binary(size=60, cut=4)),
         post("header length beyond the body", binary()[0], {"Inference-Header-Content-Length": "9999"}), post("header length 0", binary()[0], {"Inference-Header-Content-Length": "0"}),
         post("header length no number", binary()[0], {"Inference-Header-Content-Length": "abc"}),
+        post("raw alone", RAW, {"Inference-Header-Content-Length": "0"}), post("raw alone, two rows", RAW * 2, {"Inference-Header-Content-Length": "0"}),
+        post("raw alone, half a row", RAW[:32], {"Inference-Header-Content-Length": "0"}),
         post("broken JSON", b"{"), post("no JSON at all", b""), post("JSON of another form", b"[1]"), post("no inputs", {}), post("inputs empty", {"inputs": []}),
         post("inputs no array", {"inputs": 5}), post("input twice", {"inputs": [X, X]}), post("unknown input", {"inputs": [dict(X, name="z")]}),
         post("another type", {"inputs": [dict(X, datatype="INT32")]}), post("a type that is none", {"inputs": [dict(X, datatype="FP33")]}),

@@ -20,6 +20,8 @@ EXTRA_DIST += \
 	docs/dynamic-length.svg \
 	docs/dynamic-long.svg \
 	docs/embedding.md \
+	docs/serving.md \
+	docs/design/serving.md \
 	docs/errors.md \
 	docs/conformance.md \
 	docs/conformance-misses.txt \

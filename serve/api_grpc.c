@@ -139,11 +139,49 @@ static Inference__ModelOutput **config_outputs(cab_exchange *x, const cab_loaded
     return m ? at : NULL;
 }
 
+/* Parts of a configuration's message. */
+typedef struct serving {
+    Inference__ModelInstanceGroup group, *groups[1];
+    Inference__ModelDynamicBatching batching;
+    Inference__ModelQueuePolicy policy;
+    int32_t preferred[CAB_BATCH_PREFERRED];
+} serving;
+
+static void put_serving(Inference__ModelConfig *c, const cab_loaded *l, serving *p)
+{
+    const cab_served_config *k = cab_served_get_config(l->served);
+    const cab_batch_config *q = &k->queue;
+    inference__model_instance_group__init(&p->group);
+    p->group.name = c->name;
+    p->group.kind = INFERENCE__MODEL_INSTANCE_GROUP__KIND__KIND_CPU;
+    p->group.count = k->instances;
+    p->groups[0] = &p->group;
+    c->instance_group = p->groups;
+    c->n_instance_group = 1;
+    if (!q->max_batch)
+        return;
+    inference__model_dynamic_batching__init(&p->batching);
+    inference__model_queue_policy__init(&p->policy);
+    for (int i = 0; i < q->n_preferred; i++)
+        p->preferred[i] = (int32_t)q->preferred[i];
+    p->batching.n_preferred_batch_size = (size_t)q->n_preferred;
+    p->batching.preferred_batch_size = p->preferred;
+    p->batching.max_queue_delay_microseconds = (uint64_t)q->max_delay_ns / 1000;
+    p->batching.priority_levels = (uint64_t)q->levels;
+    p->batching.default_priority_level = (uint64_t)q->default_level;
+    p->policy.max_queue_size = (uint32_t)q->max_queue;
+    p->policy.default_timeout_microseconds = (uint64_t)q->default_timeout_ns / 1000;
+    p->batching.default_queue_policy = &p->policy;
+    c->dynamic_batching = &p->batching;
+    c->scheduling_choice_case = INFERENCE__MODEL_CONFIG__SCHEDULING_CHOICE_DYNAMIC_BATCHING;
+}
+
 void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelConfigRequest *q = request;
     Inference__ModelConfigResponse r = INFERENCE__MODEL_CONFIG_RESPONSE__INIT;
     Inference__ModelConfig c = INFERENCE__MODEL_CONFIG__INIT;
+    serving more;
     cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
     if (!l)
         return;
@@ -154,6 +192,7 @@ void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
     c.output = config_outputs(x, l, l->max_batch > 0);
     c.n_input = c.input ? (size_t)l->n_inputs : 0;
     c.n_output = c.output ? (size_t)l->n_outputs : 0;
+    put_serving(&c, l, &more);
     r.config = &c;
     if (c.input && c.output)
         cab_grpc_answer(x, &r.base);
@@ -227,18 +266,6 @@ void cab_rpc_repository_index(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__RepositoryIndexRequest *q = request;
     cab_index_repository(s, x, q->ready);
-}
-
-void cab_rpc_repository_model_load(cab_service *s, cab_exchange *x, void *request)
-{
-    const Inference__RepositoryModelLoadRequest *q = request;
-    cab_api_repository_load(s, x, &(cab_target){ .model = cab_slice_of(q->model_name) });
-}
-
-void cab_rpc_repository_model_unload(cab_service *s, cab_exchange *x, void *request)
-{
-    const Inference__RepositoryModelUnloadRequest *q = request;
-    cab_api_repository_unload(s, x, &(cab_target){ .model = cab_slice_of(q->model_name) });
 }
 
 /* The index as a message: a row per version, texts in x's memory. */

@@ -32,13 +32,16 @@ void cab_api_health_live(cab_service *s, cab_exchange *x, const cab_target *t)
 {
     (void)s;
     (void)t;
-    answer(x, 200, NULL);
+    cab_bytes_str(&x->out, "{\"live\":true}");
+    answer(x, 200, "application/json");
 }
 
 void cab_api_health_ready(cab_service *s, cab_exchange *x, const cab_target *t)
 {
     (void)t;
-    answer(x, cab_service_is_ready(s) ? 200 : 503, NULL);
+    bool ready = cab_service_is_ready(s);
+    cab_bytes_str(&x->out, ready ? "{\"ready\":true}" : "{\"ready\":false}");
+    answer(x, ready ? 200 : 503, "application/json");
 }
 
 /* ---- the server ---- */
@@ -100,8 +103,9 @@ void cab_api_model_ready(cab_service *s, cab_exchange *x, const cab_target *t)
 {
     cab_loaded *l;
     if (cab_catalog_get(s->catalog, t->model, t->version, &l) == CAB_FOUND) {
+        cab_bytes_printf(&x->out, "{\"name\":\"%s\",\"ready\":true}", l->name);
         cab_loaded_unref(l);
-        answer(x, 200, NULL);
+        answer(x, 200, "application/json");
     } else {
         cab_exchange_refuse(x, 404, "the model or version is not loaded");
     }

@@ -4,7 +4,7 @@
  *
  *   POST /register {"name": "m", "version": 2, "model": BASE64 | "ref": "folder/model.onnx" | "sha256:HEX",
  *                   "inputs": [...], "outputs": [...], "resources": {...}, "config": {...}, "tags": [...],
- *                   "labels": [...], "wait": true}
+ *                   "wait": true}
  *
  * The answer comes when the version serves (201), or could not be built (422, with the compiler's story); with
  * "wait": false when it is durable (202).  A client that lost the answer may ask again: the same content is the
@@ -18,27 +18,17 @@
 #include "serve/service.h"
 #include <errno.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* ---- the model's bytes ---- */
 
-static cab_status from_base64(cab_service *s, const json_t *v, cab_digest *out, cab_diag *d)
+static cab_status from_base64(cab_service *s, cab_exchange *x, const json_t *v, cab_digest *out, cab_diag *d)
 {
-    size_t n = json_string_length(v);
-    const char *p = json_string_value(v);
-    if (!n || n % 4 || n > INT32_MAX)
-        return cab_fail(d, CAB_EINVAL, NULL, "'model' must be base64, padded, of less than 2 GB");
-    unsigned char *to = malloc(n / 4 * 3);
-    if (!to)
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    int k = EVP_DecodeBlock(to, (const unsigned char *)p, (int)n);
-    cab_status st = k < 0 ? cab_fail(d, CAB_EINVAL, NULL, "'model' is no base64") : CAB_OK;
-    if (st == CAB_OK)
-        st = cab_blobs_add(s->blobs, to, (size_t)k - (p[n - 1] == '=') - (p[n - 2] == '='), out, d);
-    free(to);
-    return st;
+    void *p;
+    size_t n;
+    CAB_TRY(cab_base64_read(&x->mem, v, &p, &n, d));
+    return cab_blobs_add(s->blobs, p, n, out, d);
 }
 
 static cab_status from_file(cab_service *s, const char *ref, cab_digest *out, cab_diag *d)
@@ -57,11 +47,11 @@ static cab_status from_file(cab_service *s, const char *ref, cab_digest *out, ca
     return k;
 }
 
-static cab_status take_model(cab_service *s, const json_t *o, cab_digest *out, cab_diag *d)
+static cab_status take_model(cab_service *s, cab_exchange *x, const json_t *o, cab_digest *out, cab_diag *d)
 {
     const json_t *model = json_object_get(o, "model"), *ref = json_object_get(o, "ref");
     if (json_is_string(model) && !ref)
-        return from_base64(s, model, out, d);
+        return from_base64(s, x, model, out, d);
     if (!json_is_string(ref) || model)
         return cab_fail(d, CAB_EINVAL, NULL, "exactly one of 'model' (base64) and 'ref' (text) is needed");
     const char *text = json_string_value(ref);
@@ -90,18 +80,6 @@ static void free_asked(asked *a)
     free(a->config);
     free(a->promise);
     free(a->tags);
-}
-
-static cab_status read_version(const json_t *v, int64_t *out, cab_diag *d)
-{
-    char *end = NULL;
-    *out = 0;
-    if (json_is_string(v))
-        *out = strtoll(json_string_value(v), &end, 10);
-    else if (json_is_integer(v))
-        *out = json_integer_value(v);
-    bool fine = !v || ((json_is_integer(v) || (end && !*end)) && *out >= 1 && *out <= CAB_VERSION_MOST);
-    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "'version' must be a whole number from 1 on; without it the next one is taken");
 }
 
 static cab_status text_of(const json_t *o, const char *key, char **out, cab_diag *d)
@@ -148,7 +126,7 @@ static cab_status read_asked(const json_t *o, asked *a, cab_diag *d)
     a->wait = !wait || json_is_true(wait);
     if (!a->name || !cab_name_valid(a->name))
         return cab_fail(d, CAB_EINVAL, NULL, "'name' must be a text of 1 to 128 letters, digits, '.', '_', '-', not starting with '.'");
-    CAB_TRY(read_version(json_object_get(o, "version"), &a->version, d));
+    CAB_TRY(cab_version_read(json_object_get(o, "version"), &a->version, d));
     CAB_TRY(text_of(o, "resources", &a->resources, d));
     CAB_TRY(text_of(o, "config", &a->config, d));
     CAB_TRY(read_promise(o, a, d));
@@ -170,7 +148,7 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
     CAB_TRY(cab_registry_put_version(s->registry, a->name, &a->version, &c, &added, d));
     cab_version_list l = { 0 };
     CAB_TRY(cab_registry_find(s->registry, a->name, a->version, &l, d));
-    bool build = l.v[0].state == CAB_REGISTERED || l.v[0].state == CAB_FAILED;
+    bool build = l.v[0].state == CAB_REGISTERED || l.v[0].state == CAB_FAILED, ready = l.v[0].state == CAB_READY;
     cab_version_list_fini(&l);
     cab_journal_say(s->journal, "info", added ? "registered" : "registered before", "%s version %lld", a->name, (long long)a->version);
     if (build) {
@@ -179,7 +157,7 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
             return CAB_OK;
     }
     CAB_TRY(cab_repository_describe(s, a->name, a->version, &x->out, d));
-    x->status = build ? 202 : 200;
+    x->status = ready ? 200 : 202;
     x->type = "application/json";
     cab_exchange_answer(x);
     return CAB_OK;
@@ -188,17 +166,21 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
 static void register_task(cab_service *s, cab_task *t)
 {
     cab_exchange *x = t->x;
-    json_error_t e;
+    json_t *o;
     asked a = { 0 };
     cab_digest model;
+    bool refused = false;
     cab_diag d;
     cab_diag_init(&d);
-    json_t *o = json_loadb(x->body.p ? x->body.p : "", x->body.n, JSON_REJECT_DUPLICATES, &e);
-    cab_status k = json_is_object(o) ? read_asked(o, &a, &d)
-                 : cab_fail(&d, CAB_EPARSE, NULL, "failed to parse the request JSON: %s", o ? "not an object" : e.text);
-    k = k == CAB_OK ? check_config(s, a.config, &d) : k;
-    k = k == CAB_OK ? take_model(s, o, &model, &d) : k;
-    k = k == CAB_OK ? put(s, x, &a, &model, &d) : k;
+    cab_status k = cab_body_read(x, false, &o, &d);
+    k = k == CAB_OK ? read_asked(o, &a, &d) : k;
+    if (k == CAB_OK)
+        refused = !cab_service_allows(x, CAB_ROLE_ADMIN, cab_slice_of(a.name));
+    if (!refused) {
+        k = k == CAB_OK ? check_config(s, a.config, &d) : k;
+        k = k == CAB_OK ? take_model(s, x, o, &model, &d) : k;
+        k = k == CAB_OK ? put(s, x, &a, &model, &d) : k;
+    }
     if (k != CAB_OK)
         cab_exchange_fail(x, &d);
     free_asked(&a);
@@ -247,7 +229,7 @@ static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
                        "state", &state, "io", &q->io_name, "datatype", &q->dtype, "shape", &dims, "tag", &q->tag,
                        "limit", &limit, "after", &after))
         return cab_fail(d, CAB_EINVAL, NULL, "%s (known are name, version, state, io, datatype, shape, tag, limit, after)", e.text);
-    CAB_TRY(read_version(version, &q->version, d));
+    CAB_TRY(cab_version_read(version, &q->version, d));
     for (int i = 0; state && i < CAB_VERSION_STATES; i++)
         if (!strcmp(state, cab_version_state_text((cab_version_state)i)))
             q->state = 1 + i;
@@ -261,7 +243,7 @@ static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
         json_t *v = NULL;
         if (json_unpack_ex(after, &e, JSON_STRICT, "{s:s,s:o}", "name", &after_name, "version", &v))
             return cab_fail(d, CAB_EINVAL, NULL, "'after' must be {\"name\", \"version\"}: %s", e.text);
-        CAB_TRY(read_version(v, &q->after_version, d));
+        CAB_TRY(cab_version_read(v, &q->after_version, d));
         q->after_name = after_name;
     }
     return CAB_OK;
@@ -270,15 +252,14 @@ static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
 static void discover_task(cab_service *s, cab_task *t)
 {
     cab_exchange *x = t->x;
-    json_error_t e;
+    json_t *o;
     cab_query q = { 0 };
     cab_version_list l = { 0 };
     char *shape = NULL;
     cab_diag d;
     cab_diag_init(&d);
-    json_t *o = x->body.n ? json_loadb(x->body.p, x->body.n, JSON_REJECT_DUPLICATES, &e) : json_object();
-    cab_status k = json_is_object(o) ? read_query(o, &q, &shape, &d)
-                 : cab_fail(&d, CAB_EPARSE, NULL, "failed to parse the request JSON: %s", o ? "not an object" : e.text);
+    cab_status k = cab_body_read(x, true, &o, &d);
+    k = k == CAB_OK ? read_query(o, &q, &shape, &d) : k;
     k = k == CAB_OK ? cab_registry_discover(s->registry, &q, &l, &d) : k;
     cab_bytes_str(&x->out, "{\"models\":[");
     for (size_t i = 0; i < l.n; i++) {
@@ -287,9 +268,11 @@ static void discover_task(cab_service *s, cab_task *t)
         cab_version_put(&x->out, &l.v[i]);
     }
     cab_bytes_str(&x->out, "]}");
+    if (k == CAB_OK && x->out.failed)
+        k = cab_fail(&d, CAB_ENOMEM, NULL, "out of memory");
     x->status = 200;
     x->type = "application/json";
-    if (k == CAB_OK && !x->out.failed)
+    if (k == CAB_OK)
         cab_exchange_answer(x);
     else
         cab_exchange_fail(x, &d);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * api_repository.c - the model repository extension: index, load, unload.
+ * api_repository.c - the index of the model repository extension; what failed, as an answer.
  */
 #include "serve/io_json.h"
 #include "serve/json_pull.h"
@@ -26,26 +26,6 @@ void cab_exchange_fail(cab_exchange *x, const cab_diag *d)
         cab_bytes_printf(&b, "; %s", e->notes[i]);
     cab_exchange_refuse(x, status, "%s", cab_bytes_cstr(&b));
     cab_bytes_fini(&b);
-}
-
-/* The segment of the path that a task is about; its exchange has it. */
-static const char *model_of(cab_exchange *x, cab_slice model)
-{
-    return x->user = cab_pieces_text(&x->mem, model);
-}
-
-static void answer(cab_exchange *x, cab_status k, const cab_diag *d)
-{
-    if (k != CAB_OK) {
-        cab_exchange_fail(x, d);
-        return;
-    }
-    x->status = 200;
-    if (x->grpc) {                     /* an empty message */
-        x->type = "application/grpc";
-        cab_bytes_put(&x->out, "\0\0\0\0", 5);
-    }
-    cab_exchange_answer(x);
 }
 
 /* ---- index ---- */
@@ -108,17 +88,43 @@ static void put_index(cab_exchange *x, const cab_index_row *rows, size_t n)
     cab_bytes_char(b, ']');
     x->status = 200;
     x->type = "application/json";
-    cab_exchange_answer(x);
+    if (b->failed)
+        cab_exchange_refuse(x, 503, "out of memory");
+    else
+        cab_exchange_answer(x);
+}
+
+/* Page by page: the registry hands out so many at a time. */
+static cab_status every_version(cab_service *s, cab_version_list *all, cab_diag *d)
+{
+    for (;;) {
+        cab_version_list page = { 0 };
+        const cab_version_info *last = all->n ? &all->v[all->n - 1] : NULL;
+        const cab_query q = { .after_name = last ? last->name : NULL, .after_version = last ? last->version : 0 };
+        CAB_TRY(cab_registry_discover(s->registry, &q, &page, d));
+        if (!page.n) {
+            cab_version_list_fini(&page);
+            return CAB_OK;
+        }
+        cab_version_info *grown = realloc(all->v, (all->n + page.n) * sizeof *grown);
+        if (!grown) {
+            cab_version_list_fini(&page);
+            return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+        }
+        all->v = grown;
+        memcpy(grown + all->n, page.v, page.n * sizeof *grown);
+        all->n += page.n;
+        free(page.v);                  /* what its rows hold is all's now */
+    }
 }
 
 static void index_task(cab_service *s, cab_task *t)
 {
     cab_exchange *x = t->x;
     cab_version_list l = { 0 };
-    cab_query q = { 0 };
     cab_diag d;
     cab_diag_init(&d);
-    cab_status k = cab_registry_discover(s->registry, &q, &l, &d);
+    cab_status k = every_version(s, &l, &d);
     cab_index_row *rows = k == CAB_OK ? cab_pieces_zero(&x->mem, l.n + 1, sizeof *rows) : NULL;
     size_t n = rows ? index_rows(s, x, &l, x->user != NULL, rows) : 0;
     cab_version_list_fini(&l);
@@ -143,44 +149,4 @@ void cab_api_repository_index(cab_service *s, cab_exchange *x, const cab_target 
 {
     (void)t;
     cab_index_repository(s, x, only_ready(x->body));
-}
-
-/* ---- load, unload ---- */
-
-static void load_task(cab_service *s, cab_task *t)
-{
-    cab_exchange *x = t->x;
-    cab_diag d;
-    cab_diag_init(&d);
-    cab_status k = cab_registry_set_wanted(s->registry, x->user, true, &d);
-    k = k == CAB_OK ? cab_repository_apply(s, x->user, true, &d) : k;
-    answer(x, k, &d);
-    cab_diag_fini(&d);
-}
-
-void cab_api_repository_load(cab_service *s, cab_exchange *x, const cab_target *t)
-{
-    if (model_of(x, t->model))
-        cab_control_do(s, x, load_task);
-    else
-        cab_exchange_refuse(x, 503, "out of memory");
-}
-
-static void unload_task(cab_service *s, cab_task *t)
-{
-    cab_exchange *x = t->x;
-    cab_diag d;
-    cab_diag_init(&d);
-    cab_status k = cab_registry_set_wanted(s->registry, x->user, false, &d);
-    k = k == CAB_OK ? cab_repository_apply(s, x->user, false, &d) : k;
-    answer(x, k, &d);
-    cab_diag_fini(&d);
-}
-
-void cab_api_repository_unload(cab_service *s, cab_exchange *x, const cab_target *t)
-{
-    if (model_of(x, t->model))
-        cab_control_do(s, x, unload_task);
-    else
-        cab_exchange_refuse(x, 503, "out of memory");
 }

@@ -90,8 +90,10 @@ static bool find_names(cab_exchange *x, const char *model_key, named *out, const
         cab_slice *to = cab_json_is(&j, model_key) ? &out->model : cab_json_is(&j, "version") ? &out->version : NULL;
         if (!to ? !cab_json_skip(&j) : (t = cab_json_next(&j)) != CAB_JSON_STRING && t != CAB_JSON_NUMBER)
             break;
+        if (to && !(to->p = cab_pieces_take(&x->mem, j.text.n + 1)))
+            break;
         if (to)
-            *to = j.text;
+            to->n = cab_json_unescape_to(j.text, (char *)(uintptr_t)to->p, j.text.n);
     }
     if (t == CAB_JSON_OBJECT_END && cab_json_next(&j) == CAB_JSON_END)
         return true;

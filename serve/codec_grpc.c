@@ -62,6 +62,8 @@ static bool take_input(cab_infer *q, const Inference__ModelInferRequest *r, size
     cab_tensor_view *v = cab_infer_input(q, cab_slice_of(t->name), dtype, (int)t->n_shape, t->shape);
     if (!v)
         return false;
+    if (r->n_raw_input_contents && t->contents)
+        return cab_infer_fault(q, "input '%.100s' has contents beside raw_input_contents", t->name);
     if (r->n_raw_input_contents)
         return cab_infer_raw(q, v, r->raw_input_contents[i].data, r->raw_input_contents[i].len);
     if (!t->contents)
@@ -92,6 +94,14 @@ static bool take_parameters(cab_infer *q, const Inference__ModelInferRequest *r)
     return true;
 }
 
+static bool take_output(cab_infer *q, const Inference__ModelInferRequest__InferRequestedOutputTensor *t)
+{
+    for (size_t i = 0; i < t->n_parameters; i++)
+        if (!strcmp(t->parameters[i]->key, "classification") || !strcmp(t->parameters[i]->key, "shared_memory_region"))
+            return cab_infer_fault(q, "output '%.100s': the extension of '%s' is not supported", t->name, t->parameters[i]->key);
+    return cab_infer_want(q, cab_slice_of(t->name)) != NULL;
+}
+
 bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r)
 {
     q->id = cab_slice_of(r->id);
@@ -103,7 +113,7 @@ bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r)
         if (!take_input(q, r, i))
             return false;
     for (size_t i = 0; i < r->n_outputs; i++)
-        if (!cab_infer_want(q, cab_slice_of(r->outputs[i]->name)))
+        if (!take_output(q, r->outputs[i]))
             return false;
     return true;
 }
@@ -158,10 +168,7 @@ bool cab_grpc_encode(cab_infer *q)
 void cab_rpc_model_infer(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelInferRequest *r = request;
-    const cab_slice model = cab_slice_of(r->model_name);
-    if (!cab_service_allows(x, CAB_ROLE_CALL, model))
-        return;
-    cab_loaded *l = cab_find_loaded(s, x, model, cab_slice_of(r->model_version));
+    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(r->model_name), cab_slice_of(r->model_version));
     cab_infer *q = l ? cab_infer_begin(x, l, cab_grpc_encode) : NULL;
     if (!q)
         return;

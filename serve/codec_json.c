@@ -229,8 +229,8 @@ static bool read_output(reader *r)
                 return false;
             while ((k2 = next_key(r)) > 0) {
                 bool is = cab_json_is(&r->j, "binary_data");
-                if (cab_json_is(&r->j, "classification"))
-                    return cab_infer_fault(r->q, "the classification extension is not supported");
+                if (cab_json_is(&r->j, "classification") || cab_json_is(&r->j, "shared_memory_region"))
+                    return cab_infer_fault(r->q, "the extension of '%.*s' is not supported", (int)r->j.text.n, r->j.text.p);
                 if (is ? !read_bool(r, "binary_data", &binary) : !skip(r))
                     return false;
                 said = said || is;
@@ -244,7 +244,8 @@ static bool read_output(reader *r)
     cab_wanted *w = name.p ? cab_infer_want(r->q, name) : NULL;
     if (!w)
         return name.p ? false : cab_infer_fault(r->q, "an output has no 'name'");
-    w->binary = said ? binary : w->binary;
+    w->said = said;
+    w->binary = binary;
     return true;
 }
 

@@ -120,12 +120,22 @@ char *cab_grpc_text(cab_exchange *x, cab_slice s)
     return text ? text : none;
 }
 
+/* The model that a request names, as every message of the protocol spells it; empty when it names none. */
+static cab_slice model_of(const ProtobufCMessage *m)
+{
+    const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "model_name");
+    if (!f)
+        f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "name");
+    return f ? cab_slice_of(*(char *const *)(const void *)((const char *)m + f->offset)) : (cab_slice){ NULL, 0 };
+}
+
 void cab_grpc_handle(cab_service *s, cab_exchange *x)
 {
     const rpc *r = find(x->path);
     ProtobufCMessage *m;
     if (!r)
         cab_exchange_refuse(x, 501, "no such call");
-    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }) && (m = unpack(x, r)))
+    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }) && (m = unpack(x, r)) &&
+             cab_service_allows(x, r->role, model_of(m)))
         r->handler(s, x, m);
 }

@@ -162,7 +162,7 @@ cab_wanted *cab_infer_want(cab_infer *q, cab_slice name)
             return NULL;
         }
     cab_wanted *w = &q->wanted[q->n_wanted++];
-    *w = (cab_wanted){ .output = i, .binary = q->binary_outputs };
+    *w = (cab_wanted){ .output = i };
     return w;
 }
 
@@ -171,7 +171,7 @@ int cab_infer_output(const cab_infer *q, int i, bool *binary)
     if (q->n_wanted) {
         if (i >= q->n_wanted)
             return -1;
-        *binary = q->wanted[i].binary;
+        *binary = q->wanted[i].said ? q->wanted[i].binary : q->binary_outputs;
         return q->wanted[i].output;
     }
     *binary = q->binary_outputs;

@@ -14,7 +14,7 @@
 /* An output that the client asked for. */
 typedef struct cab_wanted {
     int output;
-    bool binary;               /* REST: as raw bytes after the JSON */
+    bool said, binary;         /* REST: whether as raw bytes after the JSON; unless said, as binary_outputs says */
 } cab_wanted;
 
 typedef struct cab_infer cab_infer;

@@ -2,7 +2,9 @@
 libserve_a_CPPFLAGS = $(AM_CPPFLAGS) -DCAB_BUILD='"$(pkglibexecdir)/cab-build"' $(SERVE_CFLAGS) $(SECCOMP_CFLAGS) $(JANSSON_CFLAGS)
 libserve_a_SOURCES += \
 	serve/api_infer.c \
+	serve/api_load.c \
 	serve/api_meta.c \
+	serve/api_policy.c \
 	serve/api_register.c \
 	serve/api_repository.c \
 	serve/api_verbs.c \
@@ -117,7 +119,7 @@ serve/oip.pb-c.h: serve/oip.pb-c.c
 serve/oip.pb-c.c: serve/oip.proto
 	@$(MKDIR_P) serve
 	$(AM_V_GEN)$(PROTOC_C) --c_out=. -I$(top_srcdir) $(top_srcdir)/serve/oip.proto
-serve/libserve_a-grpc.$(OBJEXT) serve/libserve_a-codec_grpc.$(OBJEXT) serve/libserve_a-api_grpc.$(OBJEXT): serve/oip.pb-c.h
+serve/libserve_a-grpc.$(OBJEXT) serve/libserve_a-codec_grpc.$(OBJEXT) serve/libserve_a-api_grpc.$(OBJEXT) serve/libserve_a-api_load.$(OBJEXT): serve/oip.pb-c.h
 EXTRA_DIST += serve/schemas.json serve/README.md serve/oip.proto
 serve/libserve_a-openapi.$(OBJEXT): serve/schemas.inc
 serve/schemas.inc: serve/schemas.json
@@ -129,3 +131,11 @@ bin_PROGRAMS += cab-serve
 cab_serve_SOURCES = serve/main.c
 cab_serve_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(JANSSON_CFLAGS)
 cab_serve_LDADD = $(serve_ldadd)
+# The unit is installed where systemd looks below the prefix; it names this bindir.
+unitdir = $(prefix)/lib/systemd/system
+unit_DATA = serve/cabochon.service
+EXTRA_DIST += serve/cabochon.service.in
+CLEANFILES += serve/cabochon.service
+serve/cabochon.service: serve/cabochon.service.in
+	@$(MKDIR_P) serve
+	$(AM_V_GEN)sed 's|@bindir@|$(bindir)|' $(srcdir)/serve/cabochon.service.in >$@

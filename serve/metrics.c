@@ -60,6 +60,26 @@ static void put_one(cab_bytes *b, const char *name, const char *type, const char
     cab_bytes_printf(b, "%s %.17g\n", name, v);
 }
 
+/* One model's lines of the histogram: classes add up. */
+static void put_latency(cab_bytes *b, const cab_loaded *l, const cab_served_stats *v)
+{
+    static const char name[] = "cabochon_request_duration_seconds";
+    uint64_t n = 0;
+    for (int k = 0; k <= CAB_LATENCIES; k++) {
+        n += v->latency[k];
+        cab_bytes_printf(b, "%s_bucket{model=\"%s\",version=\"%s\",le=\"", name, l->name, l->version_text);
+        if (k < CAB_LATENCIES)
+            cab_bytes_printf(b, "%g", (double)cab_latency_bounds[k] / 1e9);
+        else
+            cab_bytes_str(b, "+Inf");
+        cab_bytes_printf(b, "\"} %llu\n", (unsigned long long)n);
+    }
+    cab_bytes_printf(b, "%s_sum{model=\"%s\",version=\"%s\"} %.9f\n", name, l->name, l->version_text,
+                     (double)v->success.ns / 1e9);
+    cab_bytes_printf(b, "%s_count{model=\"%s\",version=\"%s\"} %llu\n", name, l->name, l->version_text,
+                     (unsigned long long)n);
+}
+
 static uint64_t resident_bytes(void)
 {
     unsigned long long size, resident = 0;
@@ -93,6 +113,9 @@ bool cab_metrics_write(cab_service *s, cab_bytes *b)
             cab_bytes_printf(b, "%s{model=\"%s\",version=\"%s\"} %llu\n", metrics[k].name, all[i]->name,
                              all[i]->version_text, (unsigned long long)metrics[k].value(&v[i]));
     }
+    head(b, "cabochon_request_duration_seconds", "histogram", "Time of successful requests, from queue to result");
+    for (int i = 0; v && i < n; i++)
+        put_latency(b, all[i], &v[i]);
     bool fine = v != NULL;
     free(v);
     cab_catalog_let_go(all, n);

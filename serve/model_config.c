@@ -13,7 +13,8 @@ typedef struct field { const char *name; int64_t *to, lo, hi; } field;
 
 /* Fields that the other side writes and that say nothing here. */
 static const char *const passed[] = { "name", "platform", "backend", "runtime", "input", "output", "version_policy",
-                                      "kind", "preserve_ordering", "allow_timeout_override", NULL };
+                                      "kind", "preserve_ordering", "allow_timeout_override", "optimization",
+                                      "default_model_filename", "model_transaction_policy", NULL };
 
 static bool is_passed(const char *name)
 {
@@ -21,6 +22,13 @@ static bool is_passed(const char *name)
         if (!strcmp(name, passed[i]))
             return true;
     return false;
+}
+
+/* What writers put where nothing was set. */
+static bool says_nothing(const json_t *v)
+{
+    return json_is_null(v) || json_is_false(v) || (json_is_string(v) && !json_string_length(v)) ||
+           (json_is_array(v) && !json_array_size(v)) || (json_is_object(v) && !json_object_size(v));
 }
 
 static cab_status read_field(const field *f, const json_t *v, const char *where, cab_diag *d)
@@ -42,7 +50,7 @@ static cab_status read_fields(const json_t *o, const char *where, const field *r
         return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %s must be an object", *where ? where : "it");
     json_object_foreach((json_t *)(uintptr_t)o, name, v) {
         size_t i = 0;
-        bool other = is_passed(name);
+        bool other = is_passed(name) || says_nothing(v);
         while (i < n && strcmp(rows[i].name, name))
             i++;
         for (int k = 0; rest && rest[k]; k++)

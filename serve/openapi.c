@@ -16,18 +16,29 @@ static json_t *reference(const char *schema)
     return o;
 }
 
-static json_t *content(const char *schema)
+static const char *const raw = "application/octet-stream";
+
+/* binary: tensors may stand as raw bytes behind the JSON. */
+static json_t *content(const char *schema, bool binary)
 {
     if (!strcmp(schema, "text"))
         return json_pack("{s:{s:{s:s}}}", "text/plain", "schema", "type", "string");
-    return json_pack("{s:{s:o}}", "application/json", "schema", reference(schema));
+    json_t *all = json_pack("{s:{s:o}}", "application/json", "schema", reference(schema));
+    if (binary)
+        json_object_set_new(all, raw, json_pack("{s:{s:s,s:s}}", "schema", "type", "string", "format", "binary"));
+    return all;
+}
+
+static bool is_binary(const char *schema)
+{
+    return !strcmp(schema, "InferRequest") || !strcmp(schema, "InferAnswer");
 }
 
 static json_t *response(const char *doc, const char *schema)
 {
     json_t *o = json_pack("{s:s}", "description", doc);
     if (*schema)
-        json_object_set_new(o, "content", content(schema));
+        json_object_set_new(o, "content", content(schema, is_binary(schema)));
     return o;
 }
 
@@ -73,17 +84,20 @@ static json_t *operation(const cab_route *r)
         json_object_set_new(all, "202", response("It is registered, and being built", r->answer));
     }
     add_responses(all, r);
+    if (!strcmp(r->id, "ready"))
+        json_object_set_new(all, "503", response("Not yet, or not any more", r->answer));
     json_object_set_new(o, "responses", all);
     if (*r->body)
         json_object_set_new(o, "requestBody", json_pack("{s:b,s:o}", "required", r->role != CAB_ROLE_READ && strcmp(r->body, "LoadRequest") != 0,
-                                                        "content", content(r->body)));
+                                                        "content", content(r->body, is_binary(r->body))));
     json_object_set_new(o, "security", r->role == CAB_ROLE_PUBLIC ? json_array() : json_pack("[{},{s:[]}]", "bearer"));
     return o;
 }
 
 bool cab_openapi_write(cab_bytes *out)
 {
-    static const char *const methods[CAB_METHOD_COUNT] = { [CAB_METHOD_GET] = "get", [CAB_METHOD_POST] = "post" };
+    static const char *const methods[CAB_METHOD_COUNT] = { [CAB_METHOD_GET] = "get", [CAB_METHOD_POST] = "post",
+                                                          [CAB_METHOD_DELETE] = "delete" };
     json_t *paths = json_object(), *schemas = json_loads(schemas_json, 0, NULL);
     for (int i = 0; i < cab_n_routes; i++) {
         const cab_route *r = &cab_routes[i];

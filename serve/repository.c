@@ -64,11 +64,11 @@ static cab_status open_model(cab_service *s, const cab_version_info *v, cab_load
     return code ? runtime_story(d, v->name, v->version, &e) : CAB_OK;
 }
 
-static cab_status serve_model(cab_service *s, const cab_version_info *v, cab_loaded *l, cab_diag *d)
+static cab_status serve_model(cab_service *s, const cab_version_info *v, const char *config, cab_loaded *l, cab_diag *d)
 {
     cab_model_config c;
     cab_error e = { 0 };
-    CAB_TRY(cab_model_config_read(v->config, s->o.max_queue, &c, d));
+    CAB_TRY(cab_model_config_read(config && *config ? config : v->config, s->o.max_queue, &c, d));
     c.served.inline_ns = s->o.inline_us ? s->o.inline_us * 1000 : -1;
     l->max_batch = c.max_batch_size;
     if (!cab_model_config_write(l, &c))
@@ -77,7 +77,8 @@ static cab_status serve_model(cab_service *s, const cab_version_info *v, cab_loa
                                                                             : CAB_OK;
 }
 
-static cab_status load(cab_service *s, const cab_version_info *v, cab_loaded **out, cab_diag *d)
+/* config: instead of the version's own; NULL or "": that. */
+static cab_status load(cab_service *s, const cab_version_info *v, const char *config, cab_loaded **out, cab_diag *d)
 {
     cab_loaded *l = calloc(1, sizeof *l);
     *out = NULL;
@@ -90,7 +91,7 @@ static cab_status load(cab_service *s, const cab_version_info *v, cab_loaded **o
     snprintf(l->version_text, sizeof l->version_text, "%lld", (long long)v->version);
     cab_status k = open_model(s, v, l, d);
     k = k == CAB_OK ? read_interface(l, d) : k;
-    k = k == CAB_OK ? serve_model(s, v, l, d) : k;
+    k = k == CAB_OK ? serve_model(s, v, config, l, d) : k;
     if (k == CAB_OK)
         *out = l;
     else
@@ -98,11 +99,11 @@ static cab_status load(cab_service *s, const cab_version_info *v, cab_loaded **o
     return k;
 }
 
-static cab_status load_number(cab_service *s, const char *model, int64_t version, cab_loaded **out, cab_diag *d)
+static cab_status load_number(cab_service *s, const char *model, int64_t version, const char *config, cab_loaded **out, cab_diag *d)
 {
     cab_version_list l = { 0 };
     cab_status k = cab_registry_find(s->registry, model, version, &l, d);
-    k = k == CAB_OK ? load(s, &l.v[0], out, d) : k;
+    k = k == CAB_OK ? load(s, &l.v[0], config, out, d) : k;
     cab_version_list_fini(&l);
     return k;
 }
@@ -120,7 +121,7 @@ static cab_loaded *keep(cab_loaded **all, int n, int64_t version)
     return NULL;
 }
 
-static cab_status gather(cab_service *s, const char *model, const int64_t *chosen, size_t n, bool afresh,
+static cab_status gather(cab_service *s, const char *model, const int64_t *chosen, size_t n, const char *afresh,
                          cab_loaded **out, cab_diag *d)
 {
     cab_loaded **all;
@@ -129,7 +130,7 @@ static cab_status gather(cab_service *s, const char *model, const int64_t *chose
     for (size_t i = 0; k == CAB_OK && i < n; i++) {
         out[i] = afresh ? NULL : keep(all, n_all, chosen[i]);
         if (!out[i])
-            k = load_number(s, model, chosen[i], &out[i], d);
+            k = load_number(s, model, chosen[i], afresh, &out[i], d);
     }
     cab_catalog_let_go(all, n_all);
     return k;
@@ -154,7 +155,7 @@ static cab_status publish(cab_service *s, const cab_model_info *m, cab_loaded **
     return done ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
 }
 
-static cab_status apply(cab_service *s, const cab_model_info *m, bool afresh, cab_diag *d)
+static cab_status apply(cab_service *s, const cab_model_info *m, const char *afresh, cab_diag *d)
 {
     int64_t *chosen = NULL;
     size_t n = 0;
@@ -171,7 +172,7 @@ static cab_status apply(cab_service *s, const cab_model_info *m, bool afresh, ca
     return k;
 }
 
-cab_status cab_repository_apply(cab_service *s, const char *model, bool afresh, cab_diag *d)
+cab_status cab_repository_apply(cab_service *s, const char *model, const char *afresh, cab_diag *d)
 {
     cab_model_list l = { 0 };
     cab_status k = cab_registry_models(s->registry, model, &l, d);
@@ -232,7 +233,7 @@ static void finish_build(cab_service *s, cab_building *b)
     if (k == CAB_OK)
         k = cab_registry_set_built(s->registry, b->name, b->version, &b->result.artifact, cab_bytes_cstr(&b->result.io), d);
     if (k == CAB_OK)
-        k = cab_repository_apply(s, b->name, false, d);
+        k = cab_repository_apply(s, b->name, NULL, d);
     if (k != CAB_OK && k != CAB_ECANCELLED) {
         const cab_diag_entry *e = cab_diag_first(d);
         cab_registry_set_state(s->registry, b->name, b->version, CAB_FAILED, e ? e->text : cab_status_text(k), NULL);
@@ -242,6 +243,10 @@ static void finish_build(cab_service *s, cab_building *b)
                         b->result.seconds);
     }
     cab_exchange *x = b->task.x;
+    if (x && k == CAB_OK && x->user) { /* a load, which says nothing */
+        cab_exchange_done(x);
+        x = NULL;
+    }
     if (x && k == CAB_OK)
         k = cab_repository_describe(s, b->name, b->version, &x->out, d);
     if (x && k == CAB_OK) {
@@ -308,7 +313,7 @@ void cab_repository_start(cab_service *s)
     cab_diag_init(&d);
     if (cab_registry_models(s->registry, NULL, &l, &d) == CAB_OK)
         for (size_t i = 0; i < l.n; i++)
-            apply(s, &l.m[i], false, &d);
+            apply(s, &l.m[i], NULL, &d);
     cab_model_list_fini(&l);
     build_what_is_left(s, &d);
     cab_journal_diag(s->journal, "load failed", &d);

@@ -14,14 +14,15 @@
 struct cab_service;
 
 /* Loads what the model's policy chooses and is not loaded, takes out what is not chosen any more, in one step
- * for those who call.  afresh: loads everything again (another configuration).  A version that cannot be
+ * for those who call.  afresh: NULL keeps what is loaded; else everything is loaded again, with this model
+ * configuration, or with "" its own.  A version that cannot be
  * loaded leaves all as it was. */
-cab_status cab_repository_apply(struct cab_service *s, const char *model, bool afresh, cab_diag *d);
+cab_status cab_repository_apply(struct cab_service *s, const char *model, const char *afresh, cab_diag *d);
 /* Every model of the registry; what fails is said in the log.  Versions that have no artifact are built. */
 void cab_repository_start(struct cab_service *s);
 /* Takes everything out. */
 void cab_repository_stop(struct cab_service *s);
-/* Builds a registered version, then loads it and answers x (NULL: nobody waits) with its description.
+/* Builds a registered version, then loads it and answers x (NULL: nobody waits) with its description; x->user set: with nothing.
  * promise: {"inputs", "outputs"} that it must have, JSON; NULL: none. */
 cab_status cab_repository_build(struct cab_service *s, const char *model, int64_t version, const char *promise,
                                 cab_exchange *x, cab_diag *d);

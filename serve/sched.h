@@ -58,6 +58,8 @@ void cab_served_drain(cab_served *s, void (*drained)(void *user), void *user);
  * Its calls may be cancelled and released later.  NULL is allowed. */
 void cab_served_destroy(cab_served *s);
 cab_model *cab_served_model(const cab_served *s);
+/* As it was created with, zeros replaced by what they stand for. */
+const cab_served_config *cab_served_get_config(const cab_served *s);
 
 /* ---- calls ---- */
 /* Codes of answers beside those of cab_rt.h. */
@@ -110,6 +112,9 @@ void cab_call_release(cab_call *c);
 
 /* ---- figures ---- */
 typedef struct cab_tally { uint64_t count, ns; } cab_tally;
+/* Upper bounds of the classes of a request's time, in ns, ascending; a last class has what is slower. */
+enum { CAB_LATENCIES = 17 };
+extern const uint64_t cab_latency_bounds[CAB_LATENCIES];
 /* As Triton's statistics extension has them; times of a batch count for each of
  * its calls. */
 typedef struct cab_served_stats {
@@ -122,6 +127,7 @@ typedef struct cab_served_stats {
     int64_t last_ns;           /* when a run ended last; 0: none did */
     int64_t run_ns;            /* moving average of runs; 0: none ended */
     int64_t waiting, running;  /* calls, now */
+    uint64_t latency[CAB_LATENCIES + 1];      /* successes by time, each in the first class that holds it */
 } cab_served_stats;
 void cab_served_get_stats(cab_served *s, cab_served_stats *out);
 

@@ -19,6 +19,12 @@ static void count_failure(cab_served_stats *t, int code, uint64_t ns)
     t->draining += code == CAB_CALL_DRAINING;
 }
 
+#define US(n) ((uint64_t)(n) * 1000)
+const uint64_t cab_latency_bounds[CAB_LATENCIES] = {
+    US(50), US(100), US(250), US(500), US(1000), US(2500), US(5000), US(10000), US(25000), US(50000), US(100000),
+    US(250000), US(500000), US(1000000), US(2500000), US(5000000), US(10000000),
+};
+
 static void count_success(cab_served_stats *t, const cab_call *c, uint64_t ns)
 {
     const struct { cab_tally *t; uint64_t ns; } all[] = {
@@ -33,6 +39,10 @@ static void count_success(cab_served_stats *t, const cab_call *c, uint64_t ns)
         all[i].t->ns += all[i].ns;
     }
     t->inferences += (uint64_t)c->wait.rows;
+    int k = 0;
+    while (k < CAB_LATENCIES && ns > cab_latency_bounds[k])
+        k++;
+    t->latency[k]++;
 }
 
 void cab_call_answer(cab_call *c, int code, const char *text, int64_t now, cab_answers *a)

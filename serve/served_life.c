@@ -112,6 +112,8 @@ int cab_served_create(cab_sched *k, cab_model *m, const cab_served_config *c, ca
 
 cab_model *cab_served_model(const cab_served *s) { return s->model; }
 
+const cab_served_config *cab_served_get_config(const cab_served *s) { return &s->config; }
+
 void cab_served_drain(cab_served *s, void (*drained)(void *user), void *user)
 {
     pthread_mutex_lock(&s->lock);

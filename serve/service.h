@@ -56,6 +56,15 @@ void cab_service_reload(cab_service *s);
 static inline cab_service *cab_service_of(const cab_exchange *x) { return x->server->user; }
 /* An answer for a failed control operation: its first story, and the notes. */
 void cab_exchange_fail(cab_exchange *x, const cab_diag *d);
+/* The answer of what has nothing to say: 200, or an empty message. */
+void cab_exchange_done(cab_exchange *x);
+/* The body as an object (json_decref it); may_be_empty: none is {}. */
+struct json_t;
+cab_status cab_body_read(const cab_exchange *x, bool may_be_empty, struct json_t **out, cab_diag *d);
+/* A version as number or text; NULL: 0. */
+cab_status cab_version_read(const struct json_t *v, int64_t *out, cab_diag *d);
+/* A base64 text's bytes, in mem. */
+cab_status cab_base64_read(cab_pieces *mem, const struct json_t *v, void **out, size_t *n, cab_diag *d);
 
 #define ROUTE(id, method, path, handler, role, body, answer, doc) \
     void cab_api_##handler(cab_service *s, cab_exchange *x, const cab_target *t);

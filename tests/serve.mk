@@ -25,6 +25,13 @@ EXTRA_DIST += tests/serve/restart.py tests/serve/swap.py tests/serve/leak.py tes
 serve-leak: cab-serve
 	python3 $(srcdir)/tests/serve/leak.py . 10000 50000
 .PHONY: serve-leak
+EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py tests/serve/clients.py tests/serve/check-clients.sh \
+	tests/serve/openapi.py tests/serve/peer.py tests/serve/doc.py
+# Against tritonserver: wants an environment with nvidia-pytriton and tritonclient[all].
+serve_peer_python = $${XDG_CACHE_HOME:-$$HOME/.cache}/cabochon/serve/triton/bin/python
+serve-peer: cab-serve
+	$(serve_peer_python) $(srcdir)/tests/serve/peer.py .
+.PHONY: serve-peer
 tests_test_http1_LDADD = $(serve_ldadd)
 tests_test_http1_table_SOURCES = tests/test_http1_table.c tests/test.h tests/serve/http1_drive.c tests/serve/http1_drive.h
 tests_test_http1_table_LDADD = $(serve_ldadd)

@@ -146,7 +146,7 @@ class Server:
         r = c.getresponse()
         raw = r.read()
         c.close()
-        if r.headers.get("Content-Type") == "application/json":
+        if raw and r.headers.get("Content-Type") == "application/json":
             raw = json.loads(raw)
         return r.status, r.headers, raw
 

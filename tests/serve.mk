@@ -11,6 +11,7 @@ serve_tests = \
 	tests/test_registry \
 	tests/test_sandbox \
 	tests/test_build \
+	tests/test_client \
 	tests/test_durable
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
@@ -61,3 +62,6 @@ tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap
 registry-kill-long: tests/serve/register_loop
 	python3 $(srcdir)/tests/serve/kill-registry.py tests/serve/register_loop 200
 .PHONY: registry-kill-long
+tests_test_client_SOURCES = tests/test_client.c tests/test.h serve/histogram.c serve/histogram.h serve/client_answer.c serve/client_answer.h
+tests_test_client_LDADD = libcabrt.a
+EXTRA_DIST += tests/serve/client.py

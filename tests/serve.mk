@@ -64,4 +64,8 @@ registry-kill-long: tests/serve/register_loop
 .PHONY: registry-kill-long
 tests_test_client_SOURCES = tests/test_client.c tests/test.h serve/histogram.c serve/histogram.h serve/client_answer.c serve/client_answer.h
 tests_test_client_LDADD = libcabrt.a
-EXTRA_DIST += tests/serve/client.py
+EXTRA_DIST += tests/serve/client.py tests/serve/overload.py
+# What an overloaded model still does, 20 s a row (./check takes 1.5): about five minutes.
+serve-overload: cab-serve cab-client cab-build
+	python3 $(srcdir)/tests/serve/overload.py . --seconds 20 --json overload.json
+.PHONY: serve-overload

@@ -69,3 +69,8 @@ EXTRA_DIST += tests/serve/client.py tests/serve/overload.py
 serve-overload: cab-serve cab-client cab-build
 	python3 $(srcdir)/tests/serve/overload.py . --seconds 20 --json overload.json
 .PHONY: serve-overload
+# What a request costs, beside tritonserver (docs/benchmarks.md); needs wrk, h2load and, the first time, PyPI.
+bench-serve: cab-serve cab-client cab-build
+	python3 $(srcdir)/tests/bench/serve.py . --rounds 3
+.PHONY: bench-serve
+EXTRA_DIST += tests/bench/serve.py tests/bench/triton_echo.c

@@ -217,13 +217,18 @@ static void chain_remove(const cab_batcher *b, level *l, request *r)
 
 /* ---- in and out ---- */
 
+bool cab_batcher_full(const cab_batcher *b)
+{
+    return b->c.max_queue && b->waiting >= b->c.max_queue;
+}
+
 enum cab_batch_push cab_batcher_push(cab_batcher *b, request *r, int64_t now)
 {
     int n = r->level ? r->level : b->c.default_level;
     r->waiting = false;
     if (n < 1 || n > b->c.levels || (b->c.max_batch && (r->rows < 1 || r->rows > b->c.max_batch)))
         return CAB_PUSH_IMPOSSIBLE;
-    if (b->c.max_queue && b->waiting >= b->c.max_queue)
+    if (cab_batcher_full(b))
         return CAB_PUSH_FULL;
     level *l = &b->levels[n - 1];
     if (!r->deadline && b->c.default_timeout_ns)

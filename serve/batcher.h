@@ -81,6 +81,8 @@ enum cab_batch_push {
     CAB_PUSH_IMPOSSIBLE        /* no rows, more than max_batch, or no such level */
 };
 enum cab_batch_push cab_batcher_push(cab_batcher *b, cab_batch_request *r, int64_t now);
+/* Whether a push now would find it full. */
+bool cab_batcher_full(const cab_batcher *b);
 /* Takes one back; false when it does not wait (any more). */
 bool cab_batcher_remove(cab_batcher *b, cab_batch_request *r);
 /* Takes out those whose deadline is now or earlier, earliest first; NULL: none. */

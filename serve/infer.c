@@ -25,8 +25,20 @@ static void release(cab_exchange *x)
     cab_loaded_unref(q->loaded);
 }
 
+static void say_full(cab_exchange *x)
+{
+    cab_exchange_say(x, 429, "the model's queue is full");
+    cab_exchange_put_field(x, "retry-after", CAB_SLICE("1"));
+}
+
 cab_infer *cab_infer_begin(cab_exchange *x, cab_loaded *l, bool (*encode)(cab_infer *q))
 {
+    if (cab_served_turns_away(l->served)) {
+        cab_loaded_unref(l);
+        say_full(x);
+        cab_exchange_answer(x);
+        return NULL;
+    }
     cab_infer *q = cab_pieces_zero(&x->mem, 1, sizeof *q);
     size_t in = (size_t)l->n_inputs, out = (size_t)l->n_outputs;
     if (q) {
@@ -201,10 +213,10 @@ static void done(cab_call *c)
         x->status = 200;
         if (!q->encode(q))
             cab_exchange_say(x, 500, q->why);
+    } else if (c->code == CAB_CALL_FULL) {
+        say_full(x);
     } else {
         cab_exchange_say(x, status_of(c->code), c->error.text);
-        if (c->code == CAB_CALL_FULL)
-            cab_exchange_put_field(x, "retry-after", CAB_SLICE("1"));
     }
     cab_exchange_answer(x);
 }

@@ -36,7 +36,7 @@ struct cab_infer {
     char why[300];             /* of a failure */
 };
 
-/* NULL (with an answer set): out of memory.  Takes over the reference. */
+/* NULL (with an answer set): the queue is full, before anything is read; or out of memory.  Takes over the reference. */
 cab_infer *cab_infer_begin(cab_exchange *x, cab_loaded *l, bool (*encode)(cab_infer *q));
 /* Says what is wrong with the request, for why: returns false. */
 bool cab_infer_fault(cab_infer *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -139,3 +139,22 @@ CLEANFILES += serve/cabochon.service
 serve/cabochon.service: serve/cabochon.service.in
 	@$(MKDIR_P) serve
 	$(AM_V_GEN)sed 's|@bindir@|$(bindir)|' $(srcdir)/serve/cabochon.service.in >$@
+# Its client, which cab client starts.
+bin_PROGRAMS += cab-client
+cab_client_SOURCES = \
+	serve/client.c \
+	serve/client.h \
+	serve/client_answer.c \
+	serve/client_answer.h \
+	serve/client_http.c \
+	serve/client_infer.c \
+	serve/client_load.c \
+	serve/client_load.h \
+	serve/client_options.def \
+	serve/client_tensor.c \
+	serve/histogram.c \
+	serve/histogram.h \
+	tools/rt_tensor.c \
+	tools/rt_tensor.h
+cab_client_CPPFLAGS = $(AM_CPPFLAGS) $(CLIENT_CFLAGS) $(JANSSON_CFLAGS)
+cab_client_LDADD = libserve.a libcabrt.a $(CLIENT_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) -lpthread -lm

@@ -103,6 +103,9 @@ void cab_call_submit(cab_served *s, cab_call *c);
  * this thread when that is short (inline_ns, by a moving average of runs of the
  * same shape), an instance is free and nothing waits. */
 void cab_call_submit_inline(cab_served *s, cab_call *c);
+/* Whether a call would be refused now because the queue is full; then it counts as one that was.  Spares whoever asks
+ * the reading of a request that would not run. */
+bool cab_served_turns_away(cab_served *s);
 /* Ends a call that was submitted: at once when it waits or runs in a batch,
  * before its next launch when it runs alone.  Does nothing when it is answered. */
 void cab_call_cancel(cab_call *c);

@@ -352,6 +352,16 @@ static void submit(cab_served *s, cab_call *c, bool in_line)
 void cab_call_submit(cab_served *s, cab_call *c) { submit(s, c, false); }
 void cab_call_submit_inline(cab_served *s, cab_call *c) { submit(s, c, true); }
 
+bool cab_served_turns_away(cab_served *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool full = !s->draining && cab_batcher_full(s->batcher);
+    if (full)
+        count_failure(&s->stats, CAB_CALL_FULL, 0);
+    pthread_mutex_unlock(&s->lock);
+    return full;
+}
+
 static void cancel_running(cab_call *c, int64_t now, cab_answers *a)
 {
     cab_instance *i = c->instance;

@@ -11,6 +11,7 @@ serve_tests = \
 	tests/test_registry \
 	tests/test_sandbox \
 	tests/test_build \
+	tests/test_client \
 	tests/test_durable
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
@@ -18,7 +19,7 @@ tests_test_bytes_LDADD = $(serve_ldadd)
 check_PROGRAMS += tests/serve/carry
 tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)
-EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py
+
 EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py
 EXTRA_DIST += tests/serve/restart.py tests/serve/swap.py tests/serve/leak.py tests/serve/canary.py tests/serve/large.py
 # Memory over 10,000 loads and 50,000 requests; minutes.
@@ -74,3 +75,15 @@ tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap
 registry-kill-long: tests/serve/register_loop
 	python3 $(srcdir)/tests/serve/kill-registry.py tests/serve/register_loop 200
 .PHONY: registry-kill-long
+tests_test_client_SOURCES = tests/test_client.c tests/test.h serve/histogram.c serve/histogram.h serve/client_answer.c serve/client_answer.h
+tests_test_client_LDADD = libcabrt.a
+EXTRA_DIST += tests/serve/client.py tests/serve/overload.py
+# What an overloaded model still does, 20 s a row (./check takes 1.5): about five minutes.
+serve-overload: cab-serve cab-client cab-build
+	python3 $(srcdir)/tests/serve/overload.py . --seconds 20 --json overload.json
+.PHONY: serve-overload
+# What a request costs, beside tritonserver (docs/benchmarks.md); needs wrk, h2load and, the first time, PyPI.
+bench-serve: cab-serve cab-client cab-build
+	python3 $(srcdir)/tests/bench/serve.py . --rounds 3
+.PHONY: bench-serve
+EXTRA_DIST += tests/bench/serve.py tests/bench/triton_echo.c

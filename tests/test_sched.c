@@ -383,6 +383,10 @@ static void check_cap(void)
         cab_served_get_stats(s, &st);
         CHECK_EQ(st.running, 1);
         CHECK_EQ(st.waiting, CAP);
+        CHECK(cab_served_turns_away(s));
+        cab_served_stats after;
+        cab_served_get_stats(s, &after);
+        CHECK_EQ(after.full, st.full + 1);
         nap(1 * MS);
         atomic_store(&nap_ns, 0);
         for (int i = 0; i < N; i++) {
@@ -391,6 +395,7 @@ static void check_cap(void)
             settle(&a[i], a[i].c.code == CAB_RT_OK ? CAB_RT_OK : CAB_CALL_FULL);
         }
         CHECK_EQ(accepted, CAP + 1);
+        CHECK(!cab_served_turns_away(s));
     }
     cab_served_destroy(s);
 }

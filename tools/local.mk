@@ -16,6 +16,7 @@ cab_SOURCES = \
 	tools/cmd_inspect.c \
 	tools/cmd_bench.c \
 	tools/cmd_tune.c \
+	tools/cmd_serve.c \
 	tools/bench.c \
 	tools/peak.c \
 	tools/peak.h \

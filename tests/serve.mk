@@ -73,7 +73,7 @@ tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 
 registry-kill-long: tests/serve/register_loop
-	python3 $(srcdir)/tests/serve/kill-registry.py tests/serve/register_loop 200
+	python3 $(srcdir)/tests/serve/kill-registry.py . 200
 .PHONY: registry-kill-long
 tests_test_client_SOURCES = tests/test_client.c tests/test.h serve/histogram.c serve/histogram.h serve/client_answer.c serve/client_answer.h
 tests_test_client_LDADD = libcabrt.a

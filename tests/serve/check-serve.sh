@@ -8,10 +8,12 @@ passed=0
 failed=0
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:exitcode=99" TSAN_OPTIONS="${TSAN_OPTIONS:-}:exitcode=99"
 
-# run SECONDS SCRIPT ARGUMENTS...
-run() {
-    seconds=$1; script=$2; shift 2
-    out=$(timeout -k 5 "$seconds" python3 "$here/$script" "$build" "$@" 2>&1 </dev/null)
+# run SECONDS SCRIPT.py ARGUMENTS...; script: one of the shell
+run() { count python3 "$@"; }
+script() { count sh "$@"; }
+count() {
+    with=$1; seconds=$2; script=$3; shift 3
+    out=$(timeout -k 5 "$seconds" "$with" "$here/$script" "$build" "$@" 2>&1 </dev/null)
     status=$?
     printf '%s\n' "$out" | tail -30
     p=$(printf '%s\n' "$out" | sed -n 's/.*: \([0-9][0-9]*\) passed, [0-9][0-9]* failed$/\1/p' | tail -1)
@@ -36,6 +38,8 @@ if [ "$2" = short ]; then
     run 120 large.py 4
 else
     run 120 rest.py
+    run 60 doc.py
+    run 120 client.py
     run 120 smuggling.py
     run 120 slow.py
     run 150 limits.py
@@ -44,6 +48,10 @@ else
     run 120 leak.py
     run 120 canary.py
     run 120 large.py
+    run 120 overload.py
+    run 120 kill-registry.py 30
+    script 300 check-clients.sh
+    script 60 ../../samples/serve/run.sh
 fi
 echo "the server: $passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

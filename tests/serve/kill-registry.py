@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 
-loop, times = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40
+build = sys.argv[1]
+loop, times = os.path.join(build, "tests/serve/register_loop"), int(sys.argv[2]) if len(sys.argv) > 2 else 40
 seed = int(os.environ.get("CAB_SEED", int(time.time())))
 rng = random.Random(seed)
 root = tempfile.mkdtemp(prefix="cab-kill-")

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,6 +84,14 @@ static void close_listeners(cab_loop *l)
     l->n_listeners = 0;
 }
 
+/* Who got through before the port closes is served. */
+static void accept_pending(cab_loop *l)
+{
+    for (int i = 0, fd; i < l->n_listeners; i++)
+        while ((fd = accept4(evconnlistener_get_fd(l->listeners[i]), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+            cab_conn_accept(l, fd, l->secure[i]);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     cab_loop *l = arg;
@@ -102,10 +111,12 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         next = x->next;
         cab_conn_answered(x);
     }
-    if (wishes & (CAB_LOOP_CLOSE | CAB_LOOP_DEAF))
-        close_listeners(l);
     if (wishes & (CAB_LOOP_DRAIN | CAB_LOOP_CLOSE))
         drain_conns(l, wishes & CAB_LOOP_CLOSE);
+    if (wishes & CAB_LOOP_CLOSE)
+        accept_pending(l);
+    if (wishes & (CAB_LOOP_CLOSE | CAB_LOOP_DEAF))
+        close_listeners(l);
     if (wishes & CAB_LOOP_STOP)
         event_base_loopbreak(l->base);
 }

@@ -24,7 +24,7 @@ typedef struct cab_loop {
     bool running;
     struct evconnlistener *listeners[CAB_LISTENERS_MAX];
     bool secure[CAB_LISTENERS_MAX];
-    int n_listeners;
+    atomic_int n_listeners;            /* written by the loop */
     int64_t now_ns;                    /* monotonic, of the last sweep or event */
     char date[40];                     /* text of the Date field, made anew each second */
     int64_t date_s;

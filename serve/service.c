@@ -278,6 +278,21 @@ static int clients(const cab_service *s)
     return n;
 }
 
+/* The ports go when the loops have let them go: who comes now is told at once that nobody is here. */
+static void close_ports(cab_service *s)
+{
+    int open = 1;
+    for (int k = 0; open && k < 20000; k++) {
+        open = 0;
+        for (int i = 0; i < s->server.n_loops; i++)
+            open += atomic_load(&s->server.loops[i].n_listeners);
+        if (open)
+            usleep(50);
+    }
+    if (!open)
+        cab_listen_close(s, false);
+}
+
 /* Until all clients have gone, or the time is over; true: a second signal came. */
 static bool wait_for_clients(const cab_service *s, int64_t ms)
 {
@@ -304,6 +319,7 @@ void cab_service_drain(cab_service *s, bool succeeded)
         hurry = told_again((int)s->o.drain_ms);
     }
     wish(s, CAB_LOOP_CLOSE);
+    close_ports(s);
     if (!hurry)
         wait_for_clients(s, s->o.finish_ms);
     cab_journal_say(s->journal, "info", "drained", "%d connections were left", clients(s));
@@ -326,7 +342,7 @@ void cab_service_fini(cab_service *s)
     cab_workers_destroy(s->workers);   /* have nothing to do any more */
     cab_control_destroy(s->control);   /* its last tasks destroy what was loaded */
     free(s->server.loops);
-    cab_listen_close(s);
+    cab_listen_close(s, true);
     cab_catalog_destroy(s->catalog);
     if (s->sched)
         cab_sched_destroy(s->sched);

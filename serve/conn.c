@@ -256,6 +256,12 @@ static void on_read(struct bufferevent *bev, void *arg)
     settle(c, c->carrier->readable(c));
 }
 
+void cab_conn_again(cab_conn *c)
+{
+    c->again = false;
+    on_read(c->bev, c);
+}
+
 static void on_written(struct bufferevent *bev, void *arg)
 {
     cab_conn *c = arg;

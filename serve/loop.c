@@ -139,6 +139,23 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
         evconnlistener_enable(l->listeners[i]);
 }
 
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+    cab_loop *l = arg;
+    (void)fd;
+    (void)what;
+    for (cab_conn *c = l->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->again)
+            cab_conn_again(c);
+    }
+}
+
+void cab_loop_again(cab_loop *l)
+{
+    event_add(l->later, &(struct timeval){ 0, 0 });
+}
+
 static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *a, int n, void *arg)
 {
     cab_loop *l = arg;
@@ -218,8 +235,9 @@ cab_status cab_loop_init(cab_loop *l, struct cab_server *s, cab_diag *d)
     if (l->base && l->wake_fd >= 0) {
         l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
         l->sweep = event_new(l->base, -1, EV_PERSIST, on_sweep, l);
+        l->later = event_new(l->base, -1, 0, on_later, l);
     }
-    if (!l->wake || !l->sweep || event_add(l->wake, NULL) ||
+    if (!l->wake || !l->sweep || !l->later || event_add(l->wake, NULL) ||
         event_add(l->sweep, &(struct timeval){ 0, SWEEP_US }))
         return cab_fail(d, CAB_ENOMEM, NULL, "cannot make an event loop");
     tell_time(l);
@@ -268,6 +286,8 @@ void cab_loop_fini(cab_loop *l)
         event_free(l->wake);
     if (l->sweep)
         event_free(l->sweep);
+    if (l->later)
+        event_free(l->later);
     if (l->base)
         event_base_free(l->base);
     if (l->wake_fd >= 0)

@@ -1,9 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""large.py BUILD [MEGABYTES]: health is answered in time while four clients send large JSON bodies on the same port."""
+"""large.py BUILD [MEGABYTES]: health is answered in time while four clients send large JSON bodies on the same port,
+and while one sends thousands of requests at once."""
 import os, sys, threading, time
 sys.path.insert(0, os.path.dirname(__file__))
 from kit import *
 from wire import *
+
+
+def flood(build):
+    """20,000 small requests in one go on one connection: each is answered, and the others have their turn."""
+    s = Server(build, "--drain-ms=0")
+    s.register("linear", linear())
+    n, got = 20000 // patience(build), 0
+    c = dial(s.port)
+    probe = Probe(s.port, request("GET", "/v2/health/live"))
+    sender = threading.Thread(target=c.sendall, args=(request("POST", "/predict", b'{"X":1}') * n,))
+    probe.start()
+    sender.start()
+    rest = b""
+    while got < n:
+        piece = c.recv(1 << 18)
+        if not piece:
+            break
+        whole = rest + piece
+        got += whole.count(b'{"Y":[[5.0]]}')
+        rest = whole[whole.rfind(b"}") + 1:]
+    sender.join(30)
+    probe.stop()
+    c.close()
+    check(got == n, ("answers", got, n))
+    check(not probe.bad and quantile(probe.times, 0.99) < 0.025 * patience(build), ("p99 beside them", quantile(probe.times, 0.99)))
+    s.stop()
 
 
 def main():
@@ -59,6 +86,7 @@ def main():
         st = s.ask("POST", path, text + pad)[0]
         check(st == want, ("padded", path, text, st, want))
     check(s.stop() == 0, "ends with 0")
+    flood(build)
     verdict("large.py")
 
 

@@ -157,7 +157,7 @@ static cab_status open_store(cab_service *s, cab_diag *d)
 
 cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d)
 {
-    *s = (cab_service){ .started_ns = cab_now_ns(), .root = { .dir = -1, .tmp = -1, .lock = -1 } };
+    *s = (cab_service){ .started_ns = cab_now_ns(), .life = PTHREAD_MUTEX_INITIALIZER, .root = { .dir = -1, .tmp = -1, .lock = -1 } };
     CAB_TRY(cab_options_read(&s->o, argc, argv, d));
     take_limits(s);
     CAB_TRY(cab_journal_create(s->o.log, &s->journal, d));
@@ -186,7 +186,9 @@ static bool succeed(cab_service *s)
 {
     cab_diag d;
     cab_diag_init(&d);
-    bool fine = start_threads(s, &d) == CAB_OK;
+    pthread_mutex_lock(&s->life);
+    bool fine = !s->ending && start_threads(s, &d) == CAB_OK;
+    pthread_mutex_unlock(&s->life);
     cab_journal_diag(s->journal, "hand-over failed", &d);
     cab_diag_fini(&d);
     if (!fine)
@@ -210,6 +212,21 @@ static void load_task(cab_service *s, cab_task *t)
     cab_bytes_fini(&where);
     cab_tell_predecessor();
     free(t);
+}
+
+static void inherit_task(cab_service *s, cab_task *t)
+{
+    cab_repository_start(s);           /* what is loaded or being built stays as it is */
+    free(t);
+}
+
+void cab_service_inherit(cab_service *s)
+{
+    cab_task *t = s->root.inherited ? calloc(1, sizeof *t) : NULL;
+    if (!t)
+        return;
+    t->run = inherit_task;
+    cab_control_post(s->control, t);
 }
 
 static cab_status start_loops(cab_service *s, cab_diag *d)
@@ -327,6 +344,9 @@ void cab_service_drain(cab_service *s, bool succeeded)
 
 void cab_service_fini(cab_service *s)
 {
+    pthread_mutex_lock(&s->life);
+    s->ending = true;
+    pthread_mutex_unlock(&s->life);
     wish(s, CAB_LOOP_STOP);
     if (s->has_health)
         cab_loop_wish(&s->health, CAB_LOOP_STOP);

@@ -256,6 +256,12 @@ static void on_read(struct bufferevent *bev, void *arg)
     settle(c, c->carrier->readable(c));
 }
 
+void cab_conn_again(cab_conn *c)
+{
+    c->again = false;
+    on_read(c->bev, c);
+}
+
 static void on_written(struct bufferevent *bev, void *arg)
 {
     cab_conn *c = arg;
@@ -340,6 +346,8 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
     atomic_fetch_add(&s->conns, 1);
     link_conn(c);
     cab_conn_wait(c, secure ? CAB_WAIT_HEAD : CAB_WAIT_FIRST);
+    if (c->draining && !secure)        /* not for long */
+        c->deadline_ns = l->now_ns + LINGER_NS;
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_set_max_single_read(bev, INPUT_MAX);

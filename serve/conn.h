@@ -46,6 +46,7 @@ struct cab_conn {
     int fd;
     bool secure, draining;
     bool closing;                      /* finished: goes when the socket has taken everything */
+    bool again;                        /* its input waits for the others' turn */
     bool lingers;                      /* ... and the client has stopped sending, else it would lose the answer */
     cab_waiting waiting;
     int64_t deadline_ns;               /* monotonic; INT64_MAX: none */
@@ -66,6 +67,8 @@ struct cab_conn {
 
 /* Takes over an accepted socket; closes it when it cannot. */
 void cab_conn_accept(cab_loop *l, int fd, bool secure);
+/* It is its turn again. */
+void cab_conn_again(cab_conn *c);
 /* Its deadline has passed. */
 void cab_conn_late(cab_conn *c);
 /* Ends it now; what is under way is cancelled. */

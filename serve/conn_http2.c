@@ -7,8 +7,7 @@
  * Connections that reset streams faster than they let them be answered are
  * closed (CVE-2023-44487).
  */
-#include "serve/serve_int.h"
-#include "serve/service.h"
+#include "serve/conn_http2_int.h"
 #include <event2/buffer.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
@@ -16,7 +15,6 @@
 
 enum {
     STREAM_WINDOW = 1 << 20, CONN_WINDOW = 16 << 20,
-    UNSENT_MAX = 1 << 20,      /* more waits in the streams */
     RESETS_MAX = 200,          /* streams reset by the client above those answered */
     NOTICE_MS = 500            /* between "about to go" and "gone" */
 };
@@ -40,27 +38,17 @@ static void set_deadline(cab_conn *c)
     }
 }
 
-/* The client of stream x has so long; more for bytes that move (late). */
-static void give_time(cab_exchange *x, int ms)
-{
-    x->since_ns = x->loop->now_ns;
-    x->moved = 0;
-    x->deadline_ns = x->since_ns + (int64_t)ms * 1000000;
-}
-
 /* ---- sending ---- */
-
-static bool pump_stalled(cab_conn *c);
 
 /* Gives frames to the socket until it has enough of them; false: broken. */
 static bool send_frames(cab_conn *c)
 {
     cab_bytes *b = &c->loop->frames;
-    while (cab_conn_unsent(c) < UNSENT_MAX) {
+    while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX) {
         cab_bytes_clear(b);
         const uint8_t *p;
         ssize_t k;
-        while (b->n < UNSENT_MAX && (k = nghttp2_session_mem_send(c->session, &p)) > 0)
+        while (b->n < CAB_HTTP2_UNSENT_MAX && (k = nghttp2_session_mem_send(c->session, &p)) > 0)
             cab_bytes_put(b, p, (size_t)k);
         if (b->failed)
             return false;
@@ -78,7 +66,7 @@ static bool flush(cab_conn *c)
     do
         if (!send_frames(c))
             return false;
-    while (cab_conn_unsent(c) < UNSENT_MAX && pump_stalled(c));
+    while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX && cab_stream_pump_stalled(c));
     set_deadline(c);
     return nghttp2_session_want_read(c->session) || nghttp2_session_want_write(c->session) ||
            cab_conn_unsent(c);
@@ -98,17 +86,6 @@ static size_t trailers(const cab_exchange *x, nghttp2_nv *nv, char code[12])
     return x->grpc_message.n ? 2 : 1;
 }
 
-/* Bytes of the first whole message that waits, with its prefix; 0: none yet. */
-static size_t message_bytes(const cab_exchange *x)
-{
-    enum { PREFIX = 5 };
-    const unsigned char *p = (const unsigned char *)x->body_bytes.p;
-    if (x->body_bytes.n < PREFIX)
-        return 0;
-    size_t n = PREFIX + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
-    return n <= x->body_bytes.n ? n : 0;
-}
-
 static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, size_t n, uint32_t *flags,
                                  nghttp2_data_source *source, void *user)
 {
@@ -122,7 +99,7 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, si
     x->moved += n;
     if (x->sent < x->out.n)
         return (ssize_t)n;
-    if (x->streamed && (!x->whole || x->part || message_bytes(x))) {
+    if (x->streamed && (!x->whole || x->part || cab_stream_waiting(x))) {
         cab_bytes_clear(&x->out);
         x->sent = 0;
         return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
@@ -157,14 +134,14 @@ static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12]
     return n;
 }
 
-static bool submit_answer(cab_conn *c, cab_exchange *x)
+bool cab_http2_submit(cab_conn *c, cab_exchange *x)
 {
     nghttp2_nv nv[4 + CAB_ANSWER_FIELDS + 2];
     char status[12], length[24], code[12];
     nghttp2_data_provider body = { .source.ptr = x, .read_callback = read_answer };
     x->answering = true;
     x->sent = 0;
-    give_time(x, x->server->limits.write_ms);
+    cab_stream_time(x, x->server->limits.write_ms);
     bool empty = (!x->out.n && !x->streamed) || x->method == CAB_METHOD_HEAD;
     int rc = nghttp2_submit_response(c->session, x->stream, nv, answer_head(x, nv, status, length, code),
                                      empty ? NULL : &body);
@@ -205,7 +182,7 @@ static int on_begin(nghttp2_session *session, const nghttp2_frame *f, void *user
     x->conn = c;
     x->http2 = true;
     x->stream = f->hd.stream_id;
-    give_time(x, x->server->limits.head_ms);
+    cab_stream_time(x, x->server->limits.head_ms);
     x->next_stream = c->streams;
     c->streams = x;
     c->n_streams++;
@@ -274,18 +251,11 @@ static void settle_head(cab_exchange *x)
     x->streamed = x->grpc && x->path.n > n && !memcmp(x->path.p + x->path.n - n, streaming, n);
 }
 
-/* The stream ends here; what was begun with it cannot be finished. */
-static void cut(cab_conn *c, cab_exchange *x, uint32_t code)
-{
-    nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, x->stream, code);
-    x->deadline_ns = INT64_MAX;
-}
-
 /* A request that cannot be taken is answered before its end. */
 static void refuse(cab_conn *c, cab_exchange *x, int status)
 {
     if (x->answering) {
-        cut(c, x, NGHTTP2_ENHANCE_YOUR_CALM);
+        cab_stream_cut(c, x, NGHTTP2_ENHANCE_YOUR_CALM);
         return;
     }
     x->streamed = false;
@@ -295,95 +265,16 @@ static void refuse(cab_conn *c, cab_exchange *x, int status)
     if (x->grpc)
         x->type = "application/grpc";
     x->given = true;
-    submit_answer(c, x);
+    cab_http2_submit(c, x);
 }
 
-/* ---- streams of messages (ModelStreamInfer) ---- */
-
-static void send_part(cab_conn *c, cab_exchange *x)
-{
-    cab_exchange *p = x->part;
-    cab_grpc_part(p);
-    cab_bytes_put(&x->out, p->out.p, p->out.n);
-    x->part = NULL;
-    cab_loop_recycle(c->loop, p);
-}
-
-/* Takes the message out of the stream, as an exchange of its own. */
-static cab_exchange *make_part(cab_conn *c, cab_exchange *x, size_t n)
-{
-    cab_exchange *p = cab_loop_exchange(c->loop);
-    if (!p)
-        return NULL;
-    size_t held = n < x->reserved ? n : x->reserved;
-    p->reserved = held;                /* of the budget: goes with the message */
-    x->reserved -= held;
-    cab_bytes_put(&p->body_bytes, x->body_bytes.p, n);
-    x->body_bytes.n -= n;
-    memmove(x->body_bytes.p, x->body_bytes.p + n, x->body_bytes.n);
-    p->conn = c;
-    p->parent = x;
-    p->http2 = p->grpc = p->is_part = true;
-    p->stream = x->stream;
-    p->path = x->path;
-    p->fields = x->fields;
-    p->n_fields = x->n_fields;
-    p->body = (cab_slice){ p->body_bytes.p, p->body_bytes.n };
-    p->arrived_ns = c->loop->now_ns;
-    return p;
-}
-
-/* What a stream of messages waits for now. */
-static void set_pace(cab_exchange *x)
-{
-    const cab_limits *m = &x->server->limits;
-    if (x->part)
-        x->deadline_ns = INT64_MAX;
-    else
-        give_time(x, x->sent < x->out.n ? m->write_ms : x->body_bytes.n ? m->body_ms : m->idle_ms);
-}
-
-/* One message after the other, in order; the answers are in the same order.  More of them wait while the client
- * does not take what is there. */
-static void pump(cab_conn *c, cab_exchange *x)
-{
-    bool fine = true;
-    for (size_t n; fine && !x->part && x->out.n < UNSENT_MAX && (n = message_bytes(x));) {
-        x->part = make_part(c, x, n);
-        fine = x->part != NULL;
-        if (fine && cab_exchange_handle(x->part))
-            send_part(c, x);
-    }
-    if (!x->answering) {
-        x->type = "application/grpc";
-        x->given = true;
-        submit_answer(c, x);
-    } else {
-        nghttp2_session_resume_data(c->session, x->stream);
-    }
-    if (fine && !x->out.failed)
-        set_pace(x);
-    else
-        cut(c, x, NGHTTP2_INTERNAL_ERROR);
-}
-
-/* Messages that waited for the client to take answers. */
-static bool pump_stalled(cab_conn *c)
-{
-    bool any = false;
-    for (cab_exchange *x = c->streams; x; x = x->next_stream)
-        if (x->streamed && x->answering && !x->part && !x->out.n && message_bytes(x)) {
-            pump(c, x);
-            any = true;
-        }
-    return any;
-}
+/* ---- whole requests ---- */
 
 static void request_whole(cab_conn *c, cab_exchange *x)
 {
     x->whole = true;
     if (x->streamed) {
-        pump(c, x);
+        cab_stream_pump(c, x);
         return;
     }
     if (x->given)                      /* it was refused before its end */
@@ -394,7 +285,7 @@ static void request_whole(cab_conn *c, cab_exchange *x)
     if (x->body_bytes.failed)
         refuse(c, x, 503);
     else if (cab_exchange_handle(x))
-        submit_answer(c, x);
+        cab_http2_submit(c, x);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user)
@@ -407,7 +298,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
         return 0;
     if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST) {
         settle_head(x);
-        give_time(x, x->server->limits.body_ms);
+        cab_stream_time(x, x->server->limits.body_ms);
         if (x->head.failed || x->status)
             refuse(c, x, x->status ? x->status : 503);
     }
@@ -431,7 +322,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         cab_bytes_put(&x->body_bytes, p, n);
     x->moved += n;
     if (x->streamed)
-        pump(c, x);
+        cab_stream_pump(c, x);
     return 0;
 }
 
@@ -504,11 +395,11 @@ static bool answer(cab_conn *c, cab_exchange *x)
 {
     if (x->is_part) {
         cab_exchange *stream = x->parent;
-        send_part(c, stream);
-        pump(c, stream);
+        cab_stream_answer(c, stream);
+        cab_stream_pump(c, stream);
         return flush(c);
     }
-    return submit_answer(c, x) && flush(c);
+    return cab_http2_submit(c, x) && flush(c);
 }
 
 /* First a notice, so that requests on their way are not lost; then the last word. */
@@ -528,8 +419,10 @@ static bool earned(const cab_conn *c, cab_exchange *x)
 {
     const cab_limits *m = &x->server->limits;
     size_t moved = x->moved;
-    if (!x->fields || (x->streamed && !moved))
+    if (!x->fields)
         return false;
+    if (x->streamed && cab_stream_rests(x))
+        return cab_stream_idle(x);
     x->moved = 0;
     return cab_conn_earned(c, x->answering ? m->write_ms : m->body_ms, moved, &x->since_ns, &x->deadline_ns);
 }
@@ -546,7 +439,7 @@ static bool late(cab_conn *c)
     for (cab_exchange *x = c->streams; x; x = x->next_stream)
         if (x->deadline_ns <= c->loop->now_ns) {
             if (!earned(c, x))
-                cut(c, x, NGHTTP2_CANCEL);
+                cab_stream_cut(c, x, NGHTTP2_CANCEL);
             any = true;
         }
     if (any)

@@ -194,11 +194,15 @@ cab_status cab_listen_all(cab_service *s, cab_diag *d)
     return CAB_OK;
 }
 
-void cab_listen_close(cab_service *s)
+void cab_listen_close(cab_service *s, bool health)
 {
+    int kept = 0;
     for (int i = 0; i < s->n_sockets; i++)
-        close(s->sockets[i].fd);
-    s->n_sockets = 0;
+        if (health || strcmp(s->sockets[i].option, "health"))
+            close(s->sockets[i].fd);
+        else
+            s->sockets[kept++] = s->sockets[i];
+    s->n_sockets = kept;
 }
 
 void cab_listen_describe(const cab_service *s, cab_bytes *b)

@@ -28,6 +28,8 @@ libserve_a_SOURCES += \
 	serve/conn.h \
 	serve/conn_http1.c \
 	serve/conn_http2.c \
+	serve/conn_http2_int.h \
+	serve/conn_stream.c \
 	serve/control.c \
 	serve/control.h \
 	serve/api_grpc.c \

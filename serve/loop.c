@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -85,6 +86,14 @@ static void close_listeners(cab_loop *l)
     l->n_listeners = 0;
 }
 
+/* Who got through before the port closes is served. */
+static void accept_pending(cab_loop *l)
+{
+    for (int i = 0, fd; i < l->n_listeners; i++)
+        while ((fd = accept4(evconnlistener_get_fd(l->listeners[i]), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+            cab_conn_accept(l, fd, l->secure[i]);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     cab_loop *l = arg;
@@ -104,10 +113,12 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         next = x->next;
         cab_conn_answered(x);
     }
-    if (wishes & (CAB_LOOP_CLOSE | CAB_LOOP_DEAF))
-        close_listeners(l);
     if (wishes & (CAB_LOOP_DRAIN | CAB_LOOP_CLOSE))
         drain_conns(l, wishes & CAB_LOOP_CLOSE);
+    if (wishes & CAB_LOOP_CLOSE)
+        accept_pending(l);
+    if (wishes & (CAB_LOOP_CLOSE | CAB_LOOP_DEAF))
+        close_listeners(l);
     if (wishes & CAB_LOOP_STOP)
         event_base_loopbreak(l->base);
 }
@@ -128,6 +139,23 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     }
     for (int i = 0; i < l->n_listeners; i++)
         evconnlistener_enable(l->listeners[i]);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+    cab_loop *l = arg;
+    (void)fd;
+    (void)what;
+    for (cab_conn *c = l->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->again)
+            cab_conn_again(c);
+    }
+}
+
+void cab_loop_again(cab_loop *l)
+{
+    event_add(l->later, &(struct timeval){ 0, 0 });
 }
 
 static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *a, int n, void *arg)
@@ -221,8 +249,9 @@ cab_status cab_loop_init(cab_loop *l, struct cab_server *s, cab_diag *d)
     if (l->base && l->wake_fd >= 0) {
         l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
         l->sweep = event_new(l->base, -1, EV_PERSIST, on_sweep, l);
+        l->later = event_new(l->base, -1, 0, on_later, l);
     }
-    if (!l->wake || !l->sweep || event_add(l->wake, NULL) ||
+    if (!l->wake || !l->sweep || !l->later || event_add(l->wake, NULL) ||
         event_add(l->sweep, &(struct timeval){ 0, SWEEP_US }))
         return cab_fail(d, CAB_ENOMEM, NULL, "cannot make an event loop");
     tell_time(l);
@@ -271,6 +300,8 @@ void cab_loop_fini(cab_loop *l)
         event_free(l->wake);
     if (l->sweep)
         event_free(l->sweep);
+    if (l->later)
+        event_free(l->later);
     if (l->base)
         event_base_free(l->base);
     if (l->wake_fd >= 0)

@@ -18,13 +18,13 @@ enum { CAB_LISTENERS_MAX = 8 };
 typedef struct cab_loop {
     struct cab_server *server;
     struct event_base *base;
-    struct event *wake, *sweep;
+    struct event *wake, *sweep, *later;
     int wake_fd;                       /* eventfd */
     pthread_t thread;
     bool running;
     struct evconnlistener *listeners[CAB_LISTENERS_MAX];
     bool secure[CAB_LISTENERS_MAX];
-    int n_listeners;
+    atomic_int n_listeners;            /* written by the loop */
     int64_t now_ns;                    /* monotonic, of the last sweep or event */
     char date[40];                     /* text of the Date field, made anew each second */
     int64_t date_s;
@@ -52,6 +52,8 @@ void cab_loop_wish(cab_loop *l, unsigned wish);
 void cab_loop_fini(cab_loop *l);
 /* An exchange without a request in it; NULL when out of memory.  [the loop's thread] */
 cab_exchange *cab_loop_exchange(cab_loop *l);
+/* Some connection has input that waits for the others' turn (its `again` is set). */
+void cab_loop_again(cab_loop *l);
 void cab_loop_recycle(cab_loop *l, cab_exchange *x);
 /* Hands over an exchange that was answered on another thread.  [any thread] */
 void cab_loop_post(cab_loop *l, cab_exchange *x);

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,6 +68,8 @@ static void serve(cab_service *s, const sigset_t *signals, char **argv, cab_diag
             cab_service_reload(s);
         } else if (n == SIGUSR2) {
             hand_over(s, argv, d);
+        } else if (n == SIGUSR1) {
+            cab_service_inherit(s);
         } else if (n == SIGCHLD) {
             look_after_successor(s);
         } else if (n > 0) {
@@ -107,8 +110,11 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR2);
     sigaddset(&signals, SIGCHLD);
+    sigaddset(&signals, SIGUSR1);      /* of a successor: its predecessor has ended */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     int rc = 0;
+    if (cab_inherited_lock() >= 0)
+        prctl(PR_SET_PDEATHSIG, SIGUSR1);
     if (cab_service_init(&s, argc, argv, &d) == CAB_OK && cab_service_start(&s, &d) == CAB_OK)
         serve(&s, &signals, argv, &d);
     else

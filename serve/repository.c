@@ -234,6 +234,8 @@ static void finish_build(cab_service *s, cab_building *b)
         k = cab_registry_set_built(s->registry, b->name, b->version, &b->result.artifact, cab_bytes_cstr(&b->result.io), d);
     if (k == CAB_OK)
         k = cab_repository_apply(s, b->name, NULL, d);
+    if (k == CAB_ECANCELLED)           /* the next server, or a successor, builds it */
+        cab_registry_set_state(s->registry, b->name, b->version, CAB_REGISTERED, NULL, NULL);
     if (k != CAB_OK && k != CAB_ECANCELLED) {
         const cab_diag_entry *e = cab_diag_first(d);
         cab_registry_set_state(s->registry, b->name, b->version, CAB_FAILED, e ? e->text : cab_status_text(k), NULL);

@@ -157,7 +157,7 @@ static cab_status open_store(cab_service *s, cab_diag *d)
 
 cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d)
 {
-    *s = (cab_service){ .started_ns = cab_now_ns(), .root = { .dir = -1, .tmp = -1, .lock = -1 } };
+    *s = (cab_service){ .started_ns = cab_now_ns(), .life = PTHREAD_MUTEX_INITIALIZER, .root = { .dir = -1, .tmp = -1, .lock = -1 } };
     CAB_TRY(cab_options_read(&s->o, argc, argv, d));
     take_limits(s);
     CAB_TRY(cab_journal_create(s->o.log, &s->journal, d));
@@ -186,7 +186,9 @@ static bool succeed(cab_service *s)
 {
     cab_diag d;
     cab_diag_init(&d);
-    bool fine = start_threads(s, &d) == CAB_OK;
+    pthread_mutex_lock(&s->life);
+    bool fine = !s->ending && start_threads(s, &d) == CAB_OK;
+    pthread_mutex_unlock(&s->life);
     cab_journal_diag(s->journal, "hand-over failed", &d);
     cab_diag_fini(&d);
     if (!fine)
@@ -210,6 +212,21 @@ static void load_task(cab_service *s, cab_task *t)
     cab_bytes_fini(&where);
     cab_tell_predecessor();
     free(t);
+}
+
+static void inherit_task(cab_service *s, cab_task *t)
+{
+    cab_repository_start(s);           /* what is loaded or being built stays as it is */
+    free(t);
+}
+
+void cab_service_inherit(cab_service *s)
+{
+    cab_task *t = s->root.inherited ? calloc(1, sizeof *t) : NULL;
+    if (!t)
+        return;
+    t->run = inherit_task;
+    cab_control_post(s->control, t);
 }
 
 static cab_status start_loops(cab_service *s, cab_diag *d)
@@ -278,6 +295,21 @@ static int clients(const cab_service *s)
     return n;
 }
 
+/* The ports go when the loops have let them go: who comes now is told at once that nobody is here. */
+static void close_ports(cab_service *s)
+{
+    int open = 1;
+    for (int k = 0; open && k < 20000; k++) {
+        open = 0;
+        for (int i = 0; i < s->server.n_loops; i++)
+            open += atomic_load(&s->server.loops[i].n_listeners);
+        if (open)
+            usleep(50);
+    }
+    if (!open)
+        cab_listen_close(s, false);
+}
+
 /* Until all clients have gone, or the time is over; true: a second signal came. */
 static bool wait_for_clients(const cab_service *s, int64_t ms)
 {
@@ -304,6 +336,7 @@ void cab_service_drain(cab_service *s, bool succeeded)
         hurry = told_again((int)s->o.drain_ms);
     }
     wish(s, CAB_LOOP_CLOSE);
+    close_ports(s);
     if (!hurry)
         wait_for_clients(s, s->o.finish_ms);
     cab_journal_say(s->journal, "info", "drained", "%d connections were left", clients(s));
@@ -311,6 +344,9 @@ void cab_service_drain(cab_service *s, bool succeeded)
 
 void cab_service_fini(cab_service *s)
 {
+    pthread_mutex_lock(&s->life);
+    s->ending = true;
+    pthread_mutex_unlock(&s->life);
     wish(s, CAB_LOOP_STOP);
     if (s->has_health)
         cab_loop_wish(&s->health, CAB_LOOP_STOP);
@@ -326,7 +362,7 @@ void cab_service_fini(cab_service *s)
     cab_workers_destroy(s->workers);   /* have nothing to do any more */
     cab_control_destroy(s->control);   /* its last tasks destroy what was loaded */
     free(s->server.loops);
-    cab_listen_close(s);
+    cab_listen_close(s, true);
     cab_catalog_destroy(s->catalog);
     if (s->sched)
         cab_sched_destroy(s->sched);

@@ -38,6 +38,8 @@ typedef struct cab_service {
     atomic_int successor;      /* process that takes over; 0: none */
     cab_bytes openapi;         /* the document */
     atomic_bool ready;         /* what the registry wants is loaded */
+    pthread_mutex_t life;      /* of ending: a successor starts its loops late, or not at all */
+    bool ending;
     int64_t started_ns;
 } cab_service;
 
@@ -49,6 +51,8 @@ cab_status cab_service_start(cab_service *s, cab_diag *d);
  * successor that serves: no new connections at once, and never unready. */
 void cab_service_drain(cab_service *s, bool succeeded);
 void cab_service_fini(cab_service *s);
+/* Of a successor: its predecessor has ended; what that still changed is taken over. */
+void cab_service_inherit(cab_service *s);
 /* Certificates, tokens and the log file again; what fails stays as it was, and is said in the log. */
 void cab_service_reload(cab_service *s);
 

@@ -5,8 +5,13 @@
 #include "serve/workers.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
-enum { THREADS_MAX = 16 };
+enum {
+    THREADS_MAX = 16,
+    NICER = 5                  /* a processor's next turn is an I/O thread's, not a worker's */
+};
 
 struct cab_workers {
     void (*work)(cab_exchange *x);
@@ -34,6 +39,7 @@ static cab_exchange *take(cab_workers *w)
 static void *run(void *arg)
 {
     cab_workers *w = arg;
+    setpriority(PRIO_PROCESS, (id_t)gettid(), NICER);
     for (cab_exchange *x; (x = take(w));)
         cab_exchange_work(x, w->work);
     return NULL;

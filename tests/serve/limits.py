@@ -2,6 +2,7 @@
 """limits.py BUILD: clients that go away, deadlines, full queues, bodies over their limits, streams reset in haste."""
 import concurrent.futures, os, sys, threading, time
 sys.path.insert(0, os.path.dirname(__file__))
+import kit
 from kit import *
 from wire import *
 
@@ -256,9 +257,53 @@ def later(build):
     check(rc == 0 and last == "0 connections, 0 bytes left", ("what is left", last, rc))
 
 
+def message(value):
+    """A ModelInferRequest for x of [1, 1], with its prefix."""
+    x = kit._field(1, "x") + kit._field(2, "FP32") + kit._field(3, b"\1\1")
+    m = kit._field(1, "wide") + kit._field(5, x) + kit._field(7, struct.pack("<f", value))
+    return b"\0" + struct.pack(">I", len(m)) + m
+
+
+def messages(build):
+    """A stream whose client asks much before it reads: every message is answered, in order, and the budget is whole after."""
+    width, n = 50000, 40
+    s = Server(build, "--drain-ms=0")
+    s.register("wide", model([node("MatMul", ["x", "w"], ["y"])], [value_info("x", ["n", 1])], [value_info("y", ["n", width])],
+                             [constant("w", [1, width], [1.0] * width)]))
+    for reads in (True, False):
+        h = H2(s.port)
+        h.open(1, "POST", "/inference.GRPCInferenceService/ModelStreamInfer", ("content-type", "application/grpc"), end=False)
+        for i in range(n):
+            h.send(frame(DATA, END_STREAM if i == n - 1 else 0, 1, message(float(i))))
+        time.sleep(0.3)                # answers of 8 MB for a window of 64 KB
+        check(rss(s.pid) < (200 << 20) * patience(build), ("memory", rss(s.pid) >> 20))
+        got, trailers = b"", None
+        while reads:
+            f = h.read()
+            if f is None or f[0] == RST:
+                break
+            if f[0] == DATA and f[3]:
+                got += f[3]
+                h.send(frame(WINDOW, 0, 0, struct.pack(">I", len(f[3]))), frame(WINDOW, 0, 1, struct.pack(">I", len(f[3]))))
+            if f[0] == HEADERS and f[1] & END_STREAM:
+                trailers = f[3]
+                break
+        at, values = 0, []
+        while at + 5 <= len(got):
+            size = int.from_bytes(got[at + 1:at + 5], "big")
+            values.append(struct.unpack("<f", got[at + 5 + size - 4:at + 5 + size])[0])
+            at += 5 + size
+        if reads:
+            check(values == [float(i) for i in range(n)] and trailers and b"0" in trailers, ("messages", len(values), values[:5], trailers))
+        h.close()
+    check(wait_for(lambda: "cabochon_request_body_bytes 0\n" in s.ask("GET", "/metrics")[2].decode()), "the budget is whole again")
+    s.stop()
+
+
 def main():
     build = sys.argv[1]
     later(build)
+    messages(build)
     bodies(build)
     resets(build)
     s = Server(build, "--drain-ms=0", "--threads=1", "--log-requests=1")

@@ -87,6 +87,28 @@ def hand_over(build, rounds):
     shutil.rmtree(s.root, ignore_errors=True)
 
 
+def unfinished(build):
+    """A version that is being built when the server is replaced is built and served by the successor."""
+    s = Server(build, "--drain-ms=200", "--finish-ms=400")
+    s.register("linear", linear())
+    st, _, v = s.register("late", slow(1500, 64), wait=False)
+    check(st == 202, ("durable", st, v))
+    st, _, v = s.register("later", slow(600, 64), wait=False)
+    check(st == 202, ("durable", st, v))
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30)
+    s.p.wait(30)
+    end = time.time() + 60
+    while time.time() < end and not all(s.ask("GET", "/v2/models/%s/ready" % m)[0] == 200 for m in ("late", "later")):
+        time.sleep(0.05)
+    check(s.ask("GET", "/v2/models/late/ready")[0] == 200 and s.ask("GET", "/v2/models/later/ready")[0] == 200,
+          ("built by the successor", s.ask("POST", "/v2/repository/index")[2]))
+    for pid in processes(s):
+        os.kill(pid, signal.SIGTERM)
+        check(gone(pid, 10), "ends")
+    shutil.rmtree(s.root, ignore_errors=True)
+
+
 def failed_successor(build):
     """A successor that cannot start: the old one serves on, and says so."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
@@ -195,6 +217,7 @@ def main():
     drains(build)
     told_twice(build)
     failed_successor(build)
+    unfinished(build)
     hand_over(build, rounds)
     cold(build, max(2, rounds // 4))
     verdict("restart.py")

@@ -183,6 +183,12 @@ def statistics(c, m, name):
     c.infer("two", [tensor(m, k, "INT32", values("INT32")) for k in "ab"])
     after = stats_of(c, m)
     check(after == before + 1, (name, "statistics", before, after))
+    x = np.zeros((ROWS, 16), np.float32)
+    c.infer("batched", [tensor(m, "x", "FP32", x)])
+    r = c.get_inference_statistics("batched")
+    row = (r if m is th else c_json(r))["model_stats"][0]
+    check([int(b["batch_size"]) for b in row["batch_stats"]] == [ROWS] and int(row["batch_stats"][0]["compute_infer"]["count"]) >= 1,
+          (name, "statistics by batch size", row))
     everything = c.get_inference_statistics()
     rows = everything["model_stats"] if m is th else c_json(everything)["model_stats"]
     check({r["name"] for r in rows} >= {"two", "types"}, (name, "statistics of all", rows))

@@ -372,6 +372,10 @@ def mended(s):
     for body in (dict(last, parameters={"binary_data_output": True}), dict({"parameters": {"binary_data_output": True}}, **last)):
         st, h, v = s.ask("POST", "/v2/models/one-fp32/infer", body)
         check(st == 200 and h["Content-Type"] == "application/octet-stream", ("the order of members says nothing", st, v))
+    for config in ({"max_batch_size": 4, "dynamic_batching": {"preferred_batch_size": [9]}}, {"dynamic_batching": {}}, {"anything": 1},
+                   {"max_batch_size": 4, "dynamic_batching": {"priority_levels": 2, "default_priority_level": 3}}):
+        check(s.register("config", linear(), config=config)[0] == 400, ("a configuration that cannot be", config))
+    check(s.register("config", linear(), config={"parameters": {}, "batch_input": []})[2].get("version") == "1", "no number was lost to them")
     for i in range(1001):
         st, _, v = s.register("many", b"none", wait=False, tags=["t%d" % i])
         if st != 202:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """clients.py BUILD: the server through other people's clients - tritonclient (http, grpc), KServe's, curl - every
 verb that they have; what comes back is held against what is computed here."""
-import asyncio, atexit, os, queue, shutil, subprocess, sys, tempfile
+import asyncio, os, queue, shutil, subprocess, sys, tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from kit import *
 import ml_dtypes
@@ -394,7 +394,6 @@ def few_tokens(build):
     with open(os.path.join(root, "tokens"), "w") as f:
         f.write("%s admin all\n%s admin some mine*\n" % (hash_of("all-canary"), hash_of("some-canary")))
     s = Server(build, "--drain-ms=0", "--tokens=" + os.path.join(root, "tokens"), root=root)
-    atexit.register(s.stop)
     b64 = base64.b64encode(linear()).decode()
     put = lambda token, name: s.ask("POST", "/register", {"name": name, "model": b64}, {"Authorization": "Bearer " + token})[0]
     check([put("some-canary", "mine1"), put("some-canary", "other"), put("all-canary", "other")] == [201, 403, 201], "/register")
@@ -417,7 +416,6 @@ def few_tokens(build):
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
-    atexit.register(s.stop)
     for name, onnx, config in (("types", every_type(), {}), ("two", two(), {}),
                                ("batched", identity(), {"max_batch_size": 8, "instance_group": [{"count": 2}],
                                                         "dynamic_batching": {"max_queue_delay_microseconds": 500}})):

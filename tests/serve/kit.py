@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of the server share: a server of their own, requests, counting, small models."""
-import base64, http.client, json, os, shutil, signal, socket, ssl, subprocess, sys, tempfile, time
+import atexit, base64, http.client, json, os, shutil, signal, socket, ssl, subprocess, sys, tempfile, time
 
 passed = failed = 0
 
@@ -103,6 +103,7 @@ class Server:
             args.append("--listen=127.0.0.1:0")
         self.p = subprocess.Popen(args + list(flags), stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})))
         self.pid = self.p.pid
+        atexit.register(self.stop)     # a test that fails in the middle leaves no server behind
         if wait:
             self.wait_ready()
 

@@ -113,6 +113,18 @@ static cab_status read_instances(const json_t *a, int *out, cab_diag *d)
     return CAB_OK;
 }
 
+/* What the batcher would refuse later, when the version has its number already. */
+static cab_status check_batching(const cab_batch_config *q, cab_diag *d)
+{
+    for (int i = 0; i < q->n_preferred; i++)
+        if (q->preferred[i] > q->max_batch)
+            return cab_fail(d, CAB_EINVAL, NULL, "model configuration: preferred_batch_size %lld is more than max_batch_size",
+                            (long long)q->preferred[i]);
+    if (q->default_level > (q->levels ? q->levels : 1))
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: default_priority_level is beyond priority_levels");
+    return CAB_OK;
+}
+
 static cab_status read_config(const json_t *o, cab_model_config *c, cab_diag *d)
 {
     static const char *const rest[] = { "dynamic_batching", "instance_group", NULL };
@@ -129,7 +141,7 @@ static cab_status read_config(const json_t *o, cab_model_config *c, cab_diag *d)
     c->served.queue.max_batch = b ? c->max_batch_size : 0;
     if (b && !c->max_batch_size)
         return cab_fail(d, CAB_EINVAL, NULL, "model configuration: dynamic_batching needs a max_batch_size");
-    return CAB_OK;
+    return b ? check_batching(&c->served.queue, d) : CAB_OK;
 }
 
 cab_status cab_model_config_read(const char *text, int64_t max_queue, cab_model_config *out, cab_diag *d)

@@ -24,5 +24,6 @@ fuzz fuzz_graphs
 mkdir -p http1 && python3 "$top/tests/serve/http1_table.py" http1
 fuzz fuzz_http1 http1/row*
 fuzz fuzz_json "$top"/tests/fuzz/json/*.json
+fuzz fuzz_infer "$top"/tests/fuzz/infer/*
 echo "fuzz targets: $passed passed, $failed failed"
 [ $failed = 0 ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """clients.py BUILD: the server through other people's clients - tritonclient (http, grpc), KServe's, curl - every
 verb that they have; what comes back is held against what is computed here."""
-import asyncio, atexit, os, queue, shutil, subprocess, sys, tempfile
+import asyncio, os, queue, shutil, subprocess, sys, tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from kit import *
 import ml_dtypes
@@ -183,6 +183,12 @@ def statistics(c, m, name):
     c.infer("two", [tensor(m, k, "INT32", values("INT32")) for k in "ab"])
     after = stats_of(c, m)
     check(after == before + 1, (name, "statistics", before, after))
+    x = np.zeros((ROWS, 16), np.float32)
+    c.infer("batched", [tensor(m, "x", "FP32", x)])
+    r = c.get_inference_statistics("batched")
+    row = (r if m is th else c_json(r))["model_stats"][0]
+    check([int(b["batch_size"]) for b in row["batch_stats"]] == [ROWS] and int(row["batch_stats"][0]["compute_infer"]["count"]) >= 1,
+          (name, "statistics by batch size", row))
     everything = c.get_inference_statistics()
     rows = everything["model_stats"] if m is th else c_json(everything)["model_stats"]
     check({r["name"] for r in rows} >= {"two", "types"}, (name, "statistics of all", rows))
@@ -366,6 +372,10 @@ def mended(s):
     for body in (dict(last, parameters={"binary_data_output": True}), dict({"parameters": {"binary_data_output": True}}, **last)):
         st, h, v = s.ask("POST", "/v2/models/one-fp32/infer", body)
         check(st == 200 and h["Content-Type"] == "application/octet-stream", ("the order of members says nothing", st, v))
+    for config in ({"max_batch_size": 4, "dynamic_batching": {"preferred_batch_size": [9]}}, {"dynamic_batching": {}}, {"anything": 1},
+                   {"max_batch_size": 4, "dynamic_batching": {"priority_levels": 2, "default_priority_level": 3}}):
+        check(s.register("config", linear(), config=config)[0] == 400, ("a configuration that cannot be", config))
+    check(s.register("config", linear(), config={"parameters": {}, "batch_input": []})[2].get("version") == "1", "no number was lost to them")
     for i in range(1001):
         st, _, v = s.register("many", b"none", wait=False, tags=["t%d" % i])
         if st != 202:
@@ -384,7 +394,6 @@ def few_tokens(build):
     with open(os.path.join(root, "tokens"), "w") as f:
         f.write("%s admin all\n%s admin some mine*\n" % (hash_of("all-canary"), hash_of("some-canary")))
     s = Server(build, "--drain-ms=0", "--tokens=" + os.path.join(root, "tokens"), root=root)
-    atexit.register(s.stop)
     b64 = base64.b64encode(linear()).decode()
     put = lambda token, name: s.ask("POST", "/register", {"name": name, "model": b64}, {"Authorization": "Bearer " + token})[0]
     check([put("some-canary", "mine1"), put("some-canary", "other"), put("all-canary", "other")] == [201, 403, 201], "/register")
@@ -407,7 +416,6 @@ def few_tokens(build):
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
-    atexit.register(s.stop)
     for name, onnx, config in (("types", every_type(), {}), ("two", two(), {}),
                                ("batched", identity(), {"max_batch_size": 8, "instance_group": [{"count": 2}],
                                                         "dynamic_batching": {"max_queue_delay_microseconds": 500}})):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """doc.py BUILD: docs/serving.md is true: its examples give the answers it shows, its table of flags is options.def's."""
-import atexit, os, re, subprocess, sys, tempfile
+import os, re, subprocess, sys, tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from kit import *
@@ -34,7 +34,6 @@ def main():
         row = "| `--%s` | %s | %s |" % (field.replace("_", "-"), "`%s`" % default if default else "", doc.replace("|", "\\|"))
         check(row in text, ("docs/serving.md has no row", row))
     s = Server(sys.argv[1], "--drain-ms=0")
-    atexit.register(s.stop)
     folder = tempfile.mkdtemp()
     for name, onnx in (("linear.onnx", linear()), ("linear2.onnx", linear(10.0, 0.0))):
         with open(os.path.join(folder, name), "wb") as f:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""overload.py BUILD [--seconds S] [--json FILE]: what a model that is asked for more than it can do still does.
+"""overload.py BUILD [--seconds S] [--models NAME,NAME] [--json FILE]: what a model that is asked for more than it can do still does.
 
 Peak is what it does when asked in a closed loop.  Then requests come at fixed times, two and five times as many, and
 of what the queue admits as much must come out as before (95 %), no later than the queue is long, refusals must come at
@@ -71,10 +71,12 @@ def main():
     p.add_argument("build")
     p.add_argument("--seconds", type=float, default=1.5)
     p.add_argument("--json")
+    p.add_argument("--models", default=",".join(MODELS))
     a = p.parse_args()
     table = []
     s = kit.Server(a.build, "--drain-ms=0", "--listen-health=127.0.0.1:0", "--threads=1")
-    for name, config in MODELS.items():
+    for name in a.models.split(","):
+        config = MODELS[name]
         st, _, v = s.register(name, kit.slow(STEPS), config=config)
         check(st == 201, ("register", st, v))
         for factor in (2, 5):

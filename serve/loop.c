@@ -230,7 +230,11 @@ static void *run(void *arg)
 {
     cab_loop *l = arg;
     ask_for_short_slices();
-    event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    /* To be woken costs more than to answer; so it looks a while before it sleeps, unless others compute. */
+    do {
+        bool look = !l->given && cab_now_ns() - l->now_ns < l->server->poll_ns;
+        event_base_loop(l->base, look ? EVLOOP_NONBLOCK : EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+    } while (!event_base_got_break(l->base));
     return NULL;
 }
 

@@ -32,6 +32,7 @@ struct cab_server {
     cab_tls *tls;              /* NULL: plain only */
     cab_loop *loops;
     int n_loops;
+    int64_t poll_ns;           /* so long after an event I/O threads look for the next before they sleep */
     atomic_bool draining;      /* unready, still serving */
     atomic_int conns;
     atomic_size_t bodies;      /* bytes of request bodies held */

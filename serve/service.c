@@ -232,6 +232,7 @@ void cab_service_inherit(cab_service *s)
 static cab_status start_loops(cab_service *s, cab_diag *d)
 {
     int n = s->o.io_threads < 1 ? 1 : (int)s->o.io_threads;
+    s->server.poll_ns = cab_pool_threads() > 1 ? s->o.poll_us * 1000 : 0;     /* one processor: clients need it */
     s->server.loops = calloc((size_t)n, sizeof *s->server.loops);
     if (!s->server.loops)
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""overload.py BUILD [--seconds S] [--json FILE]: what a model that is asked for more than it can do still does.
+"""overload.py BUILD [--seconds S] [--models NAME,NAME] [--json FILE]: what a model that is asked for more than it can do still does.
 
 Peak is what it does when asked in a closed loop.  Then requests come at fixed times, two and five times as many, and
 of what the queue admits as much must come out as before (95 %), no later than the queue is long, refusals must come at
-once, and so must word of the server's health.  The server has the first processor, clients the last.  A machine that
-does something else meanwhile spoils figures, not the server: a row that fails is measured again, three times at most."""
+once, and so must word of the server's health.  The server has one executor and both of the processors, clients the last.  A
+machine that does something else meanwhile spoils figures, not the server: a row that fails is measured again, three times at most."""
 import argparse, os, sys, tempfile, time
 sys.path.insert(0, os.path.dirname(__file__))
 import kit
@@ -17,9 +17,9 @@ STEPS = 240                                  # products of a run: 3 or 4 ms a ro
 CPUS = sorted(os.sched_getaffinity(0))
 
 
-def start(build, *args, cpu=None, **more):
+def start(build, *args):
     return kit.subprocess.Popen([os.path.join(build, "cab-client"), *args, "--json"], stdout=kit.subprocess.PIPE, text=True,
-                                preexec_fn=lambda: os.sched_setaffinity(0, {CPUS[-1] if cpu is None else cpu}), **more)
+                                preexec_fn=lambda: os.sched_setaffinity(0, {CPUS[-1]}))
 
 
 def result(p):
@@ -71,12 +71,12 @@ def main():
     p.add_argument("build")
     p.add_argument("--seconds", type=float, default=1.5)
     p.add_argument("--json")
+    p.add_argument("--models", default=",".join(MODELS))
     a = p.parse_args()
     table = []
     s = kit.Server(a.build, "--drain-ms=0", "--listen-health=127.0.0.1:0", "--threads=1")
-    for task in os.listdir("/proc/%d/task" % s.pid):
-        os.sched_setaffinity(int(task), {CPUS[0]})
-    for name, config in MODELS.items():
+    for name in a.models.split(","):
+        config = MODELS[name]
         st, _, v = s.register(name, kit.slow(STEPS), config=config)
         check(st == 201, ("register", st, v))
         for factor in (2, 5):

@@ -16,7 +16,7 @@ def stats(s, name):
     out = {}
     for line in text.splitlines():
         if '{model="%s",' % name in line:
-            out[line.split("{")[0]] = int(line.rsplit(" ", 1)[1])
+            out[line.split("{")[0]] = int(float(line.rsplit(" ", 1)[1]))
     return out
 
 

@@ -87,3 +87,7 @@ bench-serve: cab-serve cab-client cab-build
 	python3 $(srcdir)/tests/bench/serve.py . --rounds 3
 .PHONY: bench-serve
 EXTRA_DIST += tests/bench/serve.py tests/bench/triton_echo.c
+# The server's tests with the bounds of time as they are meant; wants a quiet machine.
+serve-strict: cab-serve cab-client cab-build
+	CAB_SERVE_SLACK=1 sh $(srcdir)/tests/serve/check-serve.sh .
+.PHONY: serve-strict

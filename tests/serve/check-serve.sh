@@ -6,6 +6,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$1
 passed=0
 failed=0
+# Beside other work: kit.py.
+export CAB_SERVE_SLACK="${CAB_SERVE_SLACK:-5}"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:exitcode=99" TSAN_OPTIONS="${TSAN_OPTIONS:-}:exitcode=99"
 
 # run SECONDS SCRIPT.py ARGUMENTS...; script: one of the shell

@@ -98,7 +98,7 @@ def main():
     check(not bad, ("failed requests", len(bad), "of", total, bad[:3]))
     seen = set().union(*(c.seen for c in clients))
     check(len(seen) > swaps * 0.8, ("versions that were seen", len(seen)))
-    check(during < max(5 * before, 0.05 * patience(build)), ("p99 of another model before, meanwhile (ms)", before * 1e3, during * 1e3))
+    check(during < max(5 * before, 0.05 * patience(build) * SLACK), ("p99 of another model before, meanwhile (ms)", before * 1e3, during * 1e3))
     print("swap.py: %d swaps, %d requests; another model's p99 %.2f ms before, %.2f ms meanwhile" %
           (swaps, total, before * 1e3, during * 1e3))
     check(s.stop() == 0, "ends with 0")

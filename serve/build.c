@@ -392,7 +392,7 @@ static cab_status run(build *b, cab_blobs *store, cab_build_result *r)
     return cab_blob_commit(w, NULL, &r->artifact, b->d);
 }
 
-cab_status cab_build(cab_blobs *store, const cab_build_order *o, cab_build_result *r, cab_diag *d)
+cab_status cab_build_artifact(cab_blobs *store, const cab_build_order *o, cab_build_result *r, cab_diag *d)
 {
     build b = { .o = o, .model = -1, .artifact = -1, .pipe = { -1, -1 }, .d = d,
                 .began = cab_now_ns(), .report = { .limit = MAX_REPORT } };

@@ -39,6 +39,6 @@ void cab_build_result_fini(cab_build_result *r);
  * says how the child ended (killed, too slow: CAB_EDEADLINE, cancelled:
  * CAB_ECANCELLED).  Nothing stays behind then.  r is filled in on success; fini it
  * in any case. */
-cab_status cab_build(cab_blobs *b, const cab_build_order *o, cab_build_result *r, cab_diag *d);
+cab_status cab_build_artifact(cab_blobs *b, const cab_build_order *o, cab_build_result *r, cab_diag *d);
 
 #endif

@@ -104,7 +104,7 @@ static void build(cab_control *c, cab_task *t)
         .model = b->model, .name = b->name, .target = o->build_target, .threads = (int)o->build_threads,
         .max_memory = (uint64_t)o->build_memory, .seconds = (int)o->build_seconds, .cancel_fd = c->cancel_fd,
     };
-    b->status = cab_build(c->service->blobs, &order, &b->result, &b->diag);
+    b->status = cab_build_artifact(c->service->blobs, &order, &b->result, &b->diag);
     b->task.run = come_back;
     cab_control_post(c, &b->task);
 }

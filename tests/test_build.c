@@ -148,12 +148,12 @@ static void check_sound(void)
     cab_build_order o = { .model = digits, .name = "digits", .seconds = 60 };
     cab_build_result r, again;
     int64_t v = 0;
-    CHECK_EQ(cab_build(blobs, &o, &r, &diag), CAB_OK);
+    CHECK_EQ(cab_build_artifact(blobs, &o, &r, &diag), CAB_OK);
     CHECK(strstr(cab_bytes_cstr(&r.io), "\"datatype\":\"FP32\"") != NULL);
     CHECK(r.bytes > 10000 && r.seconds > 0);
     CHECK_EQ(cab_blobs_verify(blobs, &r.artifact, &diag), CAB_OK);
     o.threads = 2;
-    CHECK_EQ(cab_build(blobs, &o, &again, &diag), CAB_OK);
+    CHECK_EQ(cab_build_artifact(blobs, &o, &again, &diag), CAB_OK);
     CHECK(cab_digest_equal(&r.artifact, &again.artifact));
     cab_build_result_fini(&again);
     CHECK_EQ(cab_registry_put_version(reg, "digits", &v, &(cab_version_content){ .model = &digits },
@@ -168,7 +168,7 @@ static void refuse(cab_build_order o, cab_status status, const char *story)
 {
     cab_build_result r;
     int before = traces();
-    cab_status s = cab_build(blobs, &o, &r, &diag);
+    cab_status s = cab_build_artifact(blobs, &o, &r, &diag);
     cab_build_result_fini(&r);
     if (s != status)
         fprintf(stderr, "%s:\n", o.name ? o.name : story);
@@ -245,7 +245,7 @@ static void check_killed(void)
     if (access(path, R_OK))                /* a kernel that does not tell */
         return;
     CHECK(!pthread_create(&t, NULL, kill_child, path));
-    CHECK_EQ(cab_build(blobs, &(cab_build_order){ .model = digits }, &r, &diag), CAB_EINTERNAL);
+    CHECK_EQ(cab_build_artifact(blobs, &(cab_build_order){ .model = digits }, &r, &diag), CAB_EINTERNAL);
     cab_build_result_fini(&r);
     CHECK(!pthread_join(t, NULL));
     CHECK(says("was killed by signal 9"));
@@ -277,7 +277,7 @@ static void check_external(const char *location, cab_status status, const char *
         refuse(o, status, story);
         return;
     }
-    CHECK_EQ(cab_build(blobs, &o, &r, &diag), CAB_OK);
+    CHECK_EQ(cab_build_artifact(blobs, &o, &r, &diag), CAB_OK);
     cab_build_result_fini(&r);
     o.external = NULL;
     refuse(o, CAB_EMODEL, "of a file without a folder");

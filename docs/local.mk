@@ -20,6 +20,8 @@ EXTRA_DIST += \
 	docs/dynamic-length.svg \
 	docs/dynamic-long.svg \
 	docs/embedding.md \
+	docs/serving.md \
+	docs/design/serving.md \
 	docs/errors.md \
 	docs/conformance.md \
 	docs/conformance-misses.txt \
@@ -27,6 +29,7 @@ EXTRA_DIST += \
 	tests/core_share.py \
 	docs/design/decisions.md \
 	docs/design/dynamic.md \
+	docs/design/registry.md \
 	docs/math.md \
 	docs/ops.md \
 	docs/writing-rules.md

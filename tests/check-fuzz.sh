@@ -21,5 +21,9 @@ fuzz fuzz_cir "$top"/tests/ir/*.cir "$top"/tests/lower/*.cir "$top"/tests/passes
 fuzz fuzz_rules "$top"/passes/*.rules
 fuzz fuzz_artifact
 fuzz fuzz_graphs
+mkdir -p http1 && python3 "$top/tests/serve/http1_table.py" http1
+fuzz fuzz_http1 http1/row*
+fuzz fuzz_json "$top"/tests/fuzz/json/*.json
+fuzz fuzz_infer "$top"/tests/fuzz/infer/*
 echo "fuzz targets: $passed passed, $failed failed"
 [ $failed = 0 ]

@@ -107,6 +107,10 @@ models "artifact, x86-64-v2" "env CAB_COMPILE_FLAGS=--target=x86-64-v2 $rt"
 add "wrong models and wrong calls" "$tmp/bad" $?
 sh "$tests/check-hostile.sh" "$build" "$shared" "$cache" 300 >"$tmp/hostile" 2>&1
 add "hostile models and mutations" "$tmp/hostile" $?
+python3 "$shared/conformance/hostile_models.py" "$tmp/hostile-models" &&
+    python3 "$tests/serve/hostile-build.py" "$build/cab-build" "$tmp/hostile-models" >"$tmp/hostile-build" 2>&1
+add "hostile models through the compile child" "$tmp/hostile-build" $?
+rm -rf "$tmp/hostile-models"
 "$python" "$tests/seq_models.py" "$build" >"$tmp/seq" 2>&1
 add "sequences and optionals" "$tmp/seq" $?
 "$python" "$tests/flow_models.py" "$build" >"$tmp/flow" 2>&1

@@ -51,7 +51,10 @@ tests_test_tiles_SOURCES = tests/test_tiles.c tests/bench/layer.c tests/bench/la
 
 # Measurements: built by hand, `make tests/bench/bench_kernels`.
 EXTRA_PROGRAMS = tests/bench/bench_nest tests/bench/import_model tests/eval_suite \
-	tests/bench/bench_kernels tests/bench/rt_figures tests/bench/bench_dynamic tests/bench/decode_state
+	tests/bench/bench_kernels tests/bench/rt_figures tests/bench/bench_dynamic tests/bench/decode_state \
+	tests/bench/bench_http1 \
+	tests/bench/bench_json \
+	tests/bench/sched_cost
 tests_bench_bench_kernels_SOURCES = tests/bench/bench_kernels.c tests/bench/layer.c tests/bench/layer.h \
 	tests/bench/peers.c tests/bench/peers.h tools/peak.c tools/peak.h
 tests_bench_bench_kernels_LDADD = $(compiler_ldadd) -ldl
@@ -60,6 +63,7 @@ tests_bench_rt_figures_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/include
 tests_bench_rt_figures_LDADD = libcabrt.a -lpthread -lm
 tests_bench_decode_state_CPPFLAGS = $(tests_bench_rt_figures_CPPFLAGS)
 tests_bench_decode_state_LDADD = $(tests_bench_rt_figures_LDADD)
+tests_bench_sched_cost_LDADD = libserve.a libcabrt.a -lpthread -lm
 CLEANFILES += $(EXTRA_PROGRAMS)
 
 EXTRA_DIST += \

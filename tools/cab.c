@@ -16,6 +16,8 @@ static const struct command {
     { "tune", "measure what the cost model cannot tell apart; write it down, or compile with it", cmd_tune },
     { "check", "say whether every node of a model is supported", cmd_check },
     { "inspect", "show what a .cab file holds and whether it loads here", cmd_inspect },
+    { "serve", "serve models over HTTP and gRPC (cab serve --help)", cmd_serve },
+    { "client", "call a server, register models there, measure it (cab client --help)", cmd_client },
 };
 
 static void usage(FILE *f)

@@ -31,6 +31,8 @@ out=$(
     law libcab 'libcab/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h' 'runtime/plan.h'
     law include 'cab_rt.h'
+    # The client reads and writes tensor files, as cab-rt does.
+    law serve 'serve/*' 'base/*' 'include/cab_rt.h' 'tools/rt_tensor.h'
     # Programs see one public header of each directory.
     law tools 'tools/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h' 'libcab/libcab.h'

@@ -16,6 +16,7 @@ cab_SOURCES = \
 	tools/cmd_inspect.c \
 	tools/cmd_bench.c \
 	tools/cmd_tune.c \
+	tools/cmd_serve.c \
 	tools/bench.c \
 	tools/peak.c \
 	tools/peak.h \
@@ -41,6 +42,11 @@ cab_rt_SOURCES = \
 	tools/numbers.c \
 	tools/numbers.h
 cab_rt_LDADD = libcabrt.a -lpthread
+# The child of the server: one compilation in a sandbox.
+pkglibexec_PROGRAMS += cab-build
+cab_build_SOURCES = tools/cab-build.c tools/sandbox.c tools/sandbox.h
+cab_build_CPPFLAGS = $(AM_CPPFLAGS) $(SECCOMP_CFLAGS) $(JANSSON_CFLAGS)
+cab_build_LDADD = $(compiler_ldadd) $(SECCOMP_LIBS) $(JANSSON_LIBS)
 EXTRA_DIST += tools/README.md tools/gen_schema.py tools/embed-rules.sh tools/check-layers.sh
 noinst_PROGRAMS += tools/gen-doc
 tools_gen_doc_SOURCES = tools/gen-doc.c

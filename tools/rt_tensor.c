@@ -350,3 +350,31 @@ int rt_value_write(const char *path, const char *name, int kind, const cab_tenso
     int bad = ferror(f);
     return fclose(f) || bad ? fail(why, "cannot write the file") : 0;
 }
+
+int rt_npy_write(const char *path, const cab_tensor_view *v, const char **why)
+{
+    const char *descr = v->dtype == CAB_TYPE_BF16 ? "<u2" : NULL;
+    char head[320];            /* begins with 10 bytes, ends at a multiple of 64 with a newline */
+    for (size_t i = 0; i < sizeof npy_types / sizeof *npy_types && !descr; i++)
+        if (cab_dtype_onnx(npy_types[i].dt) == v->dtype)
+            descr = npy_types[i].descr;
+    if (!descr)
+        return fail(why, "a type that .npy files do not have");
+    int n = snprintf(head, sizeof head, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
+    for (int i = 0; i < v->rank; i++)
+        n += snprintf(head + n, sizeof head - (size_t)n, "%lld,", (long long)v->dims[i]);
+    n += snprintf(head + n, sizeof head - (size_t)n, "), }");
+    int all = (10 + n + 1 + 63) / 64 * 64 - 10;
+    FILE *f = fopen(path, "wb");
+    if (!f)
+        return fail(why, "cannot create the file");
+    fprintf(f, "\x93NUMPY");
+    fputc(1, f);
+    fputc(0, f);
+    fputc(all & 255, f);
+    fputc(all >> 8, f);
+    fprintf(f, "%s%*s\n", head, all - n - 1, "");
+    fwrite(v->data, 1, data_bytes(v), f);
+    int bad = ferror(f);
+    return fclose(f) || bad ? fail(why, "cannot write the file") : 0;
+}

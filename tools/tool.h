@@ -85,6 +85,9 @@ int cmd_bench(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
+/* cmd_serve.c: start cab-serve and cab-client, the programs beside this one. */
+int cmd_serve(int argc, char **argv);
+int cmd_client(int argc, char **argv);
 /* bench_worker.c: the JSON-line protocol of the peers' benchmark. */
 int bench_worker(const tool_args *args);
 

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_grpc.c - the calls of gRPC but inference: what api_meta.c and api_repository.c answer, as messages.
+ */
+#include "serve/grpc.h"
+#include "serve/json_tensor.h"
+#include "serve/model_config.h"
+
+void cab_rpc_server_live(cab_service *s, cab_exchange *x, void *request)
+{
+    Inference__ServerLiveResponse r = INFERENCE__SERVER_LIVE_RESPONSE__INIT;
+    (void)s;
+    (void)request;
+    r.live = true;
+    cab_grpc_answer(x, &r.base);
+}
+
+void cab_rpc_server_ready(cab_service *s, cab_exchange *x, void *request)
+{
+    Inference__ServerReadyResponse r = INFERENCE__SERVER_READY_RESPONSE__INIT;
+    (void)request;
+    r.ready = cab_service_is_ready(s);
+    cab_grpc_answer(x, &r.base);
+}
+
+void cab_rpc_model_ready(cab_service *s, cab_exchange *x, void *request)
+{
+    const Inference__ModelReadyRequest *q = request;
+    Inference__ModelReadyResponse r = INFERENCE__MODEL_READY_RESPONSE__INIT;
+    cab_loaded *l;
+    r.ready = cab_catalog_get(s->catalog, cab_slice_of(q->name), cab_slice_of(q->version), &l) == CAB_FOUND;
+    cab_loaded_unref(l);
+    cab_grpc_answer(x, &r.base);
+}
+
+void cab_rpc_server_metadata(cab_service *s, cab_exchange *x, void *request)
+{
+    Inference__ServerMetadataResponse r = INFERENCE__SERVER_METADATA_RESPONSE__INIT;
+    (void)s;
+    (void)request;
+    r.name = (char *)(uintptr_t)"cabochon";
+    r.version = (char *)(uintptr_t)CAB_VERSION;
+    while (cab_extensions[r.n_extensions])
+        r.n_extensions++;
+    r.extensions = (char **)(uintptr_t)cab_extensions;
+    cab_grpc_answer(x, &r.base);
+}
+
+/* ---- a model ---- */
+
+typedef Inference__ModelMetadataResponse__TensorMetadata tensor;
+
+static tensor **tensors(cab_exchange *x, cab_tensor_info *t, int n)
+{
+    tensor *m = cab_pieces_zero(&x->mem, (size_t)n, sizeof *m), **at = cab_pieces_zero(&x->mem, (size_t)n, sizeof *at);
+    for (int i = 0; m && at && i < n; i++) {
+        inference__model_metadata_response__tensor_metadata__init(&m[i]);
+        m[i].name = (char *)(uintptr_t)t[i].name;
+        m[i].datatype = (char *)(uintptr_t)cab_json_type_name(t[i].dtype);
+        m[i].n_shape = (size_t)t[i].rank;
+        m[i].shape = t[i].dims;
+        at[i] = &m[i];
+    }
+    return m ? at : NULL;
+}
+
+/* Numbers of the loaded versions. */
+static char **versions(cab_service *s, cab_exchange *x, const char *model, size_t *n)
+{
+    cab_loaded **all;
+    int k = cab_catalog_list(s->catalog, model, &all);
+    char **at = k < 0 ? NULL : cab_pieces_zero(&x->mem, (size_t)k, sizeof *at);
+    for (int i = 0; at && i < k; i++)
+        at[i] = cab_grpc_text(x, cab_slice_of(all[i]->version_text));
+    cab_catalog_let_go(all, k);
+    *n = at ? (size_t)k : 0;
+    return at;
+}
+
+void cab_rpc_model_metadata(cab_service *s, cab_exchange *x, void *request)
+{
+    const Inference__ModelMetadataRequest *q = request;
+    Inference__ModelMetadataResponse r = INFERENCE__MODEL_METADATA_RESPONSE__INIT;
+    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
+    if (!l)
+        return;
+    r.name = l->name;
+    r.platform = (char *)(uintptr_t)"cabochon";
+    r.versions = versions(s, x, l->name, &r.n_versions);
+    r.inputs = tensors(x, l->inputs, l->n_inputs);
+    r.outputs = tensors(x, l->outputs, l->n_outputs);
+    r.n_inputs = r.inputs ? (size_t)l->n_inputs : 0;
+    r.n_outputs = r.outputs ? (size_t)l->n_outputs : 0;
+    if (r.inputs && r.outputs && r.versions)
+        cab_grpc_answer(x, &r.base);
+    else
+        cab_exchange_refuse(x, 503, "out of memory");
+    cab_loaded_unref(l);
+}
+
+/* ---- its configuration ---- */
+
+static Inference__DataType type_of(int dtype)
+{
+    cab_bytes b = { 0 };
+    cab_bytes_printf(&b, "TYPE_%s", cab_json_type_name(dtype));
+    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value_by_name(&inference__data_type__descriptor, cab_bytes_cstr(&b));
+    cab_bytes_fini(&b);
+    return v ? (Inference__DataType)v->value : INFERENCE__DATA_TYPE__TYPE_INVALID;
+}
+
+static Inference__ModelInput **config_inputs(cab_exchange *x, const cab_loaded *l, int skip)
+{
+    size_t n = (size_t)l->n_inputs;
+    Inference__ModelInput *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
+    for (size_t i = 0; m && at && i < n; i++) {
+        inference__model_input__init(&m[i]);
+        m[i].name = (char *)(uintptr_t)l->inputs[i].name;
+        m[i].data_type = type_of(l->inputs[i].dtype);
+        m[i].n_dims = (size_t)(l->inputs[i].rank - skip);
+        m[i].dims = l->inputs[i].dims + skip;
+        at[i] = &m[i];
+    }
+    return m ? at : NULL;
+}
+
+static Inference__ModelOutput **config_outputs(cab_exchange *x, const cab_loaded *l, int skip)
+{
+    size_t n = (size_t)l->n_outputs;
+    Inference__ModelOutput *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
+    for (size_t i = 0; m && at && i < n; i++) {
+        inference__model_output__init(&m[i]);
+        m[i].name = (char *)(uintptr_t)l->outputs[i].name;
+        m[i].data_type = type_of(l->outputs[i].dtype);
+        m[i].n_dims = (size_t)(l->outputs[i].rank - skip);
+        m[i].dims = l->outputs[i].dims + skip;
+        at[i] = &m[i];
+    }
+    return m ? at : NULL;
+}
+
+/* Parts of a configuration's message. */
+typedef struct serving {
+    Inference__ModelInstanceGroup group, *groups[1];
+    Inference__ModelDynamicBatching batching;
+    Inference__ModelQueuePolicy policy;
+    int32_t preferred[CAB_BATCH_PREFERRED];
+} serving;
+
+static void put_serving(Inference__ModelConfig *c, const cab_loaded *l, serving *p)
+{
+    const cab_served_config *k = cab_served_get_config(l->served);
+    const cab_batch_config *q = &k->queue;
+    inference__model_instance_group__init(&p->group);
+    p->group.name = c->name;
+    p->group.kind = INFERENCE__MODEL_INSTANCE_GROUP__KIND__KIND_CPU;
+    p->group.count = k->instances;
+    p->groups[0] = &p->group;
+    c->instance_group = p->groups;
+    c->n_instance_group = 1;
+    if (!q->max_batch)
+        return;
+    inference__model_dynamic_batching__init(&p->batching);
+    inference__model_queue_policy__init(&p->policy);
+    for (int i = 0; i < q->n_preferred; i++)
+        p->preferred[i] = (int32_t)q->preferred[i];
+    p->batching.n_preferred_batch_size = (size_t)q->n_preferred;
+    p->batching.preferred_batch_size = p->preferred;
+    p->batching.max_queue_delay_microseconds = (uint64_t)q->max_delay_ns / 1000;
+    p->batching.priority_levels = (uint64_t)q->levels;
+    p->batching.default_priority_level = (uint64_t)q->default_level;
+    p->policy.max_queue_size = (uint32_t)q->max_queue;
+    p->policy.default_timeout_microseconds = (uint64_t)q->default_timeout_ns / 1000;
+    p->batching.default_queue_policy = &p->policy;
+    c->dynamic_batching = &p->batching;
+    c->scheduling_choice_case = INFERENCE__MODEL_CONFIG__SCHEDULING_CHOICE_DYNAMIC_BATCHING;
+}
+
+void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
+{
+    const Inference__ModelConfigRequest *q = request;
+    Inference__ModelConfigResponse r = INFERENCE__MODEL_CONFIG_RESPONSE__INIT;
+    Inference__ModelConfig c = INFERENCE__MODEL_CONFIG__INIT;
+    serving more;
+    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
+    if (!l)
+        return;
+    c.name = l->name;
+    c.platform = c.backend = (char *)(uintptr_t)"cabochon";
+    c.max_batch_size = (int32_t)l->max_batch;
+    c.input = config_inputs(x, l, l->max_batch > 0);
+    c.output = config_outputs(x, l, l->max_batch > 0);
+    c.n_input = c.input ? (size_t)l->n_inputs : 0;
+    c.n_output = c.output ? (size_t)l->n_outputs : 0;
+    put_serving(&c, l, &more);
+    r.config = &c;
+    if (c.input && c.output)
+        cab_grpc_answer(x, &r.base);
+    else
+        cab_exchange_refuse(x, 503, "out of memory");
+    cab_loaded_unref(l);
+}
+
+/* ---- statistics ---- */
+
+static Inference__StatisticDuration *duration(cab_exchange *x, cab_tally t)
+{
+    Inference__StatisticDuration *d = cab_pieces_zero(&x->mem, 1, sizeof *d);
+    if (d) {
+        inference__statistic_duration__init(d);
+        d->count = t.count;
+        d->ns = t.ns;
+    }
+    return d;
+}
+
+/* Runs by their rows, in x's memory; left out when that is short. */
+static void fill_batches(cab_exchange *x, const cab_loaded *l, Inference__ModelStatistics *m)
+{
+    cab_batch_stats all[CAB_BATCH_SIZES + 1];
+    int64_t n = cab_served_get_batches(l->served, all, CAB_BATCH_SIZES + 1);
+    Inference__InferBatchStatistics *b = cab_pieces_zero(&x->mem, (size_t)n, sizeof *b);
+    m->batch_stats = cab_pieces_zero(&x->mem, (size_t)n, sizeof *m->batch_stats);
+    for (int64_t i = 1; b && m->batch_stats && i < n; i++) {
+        if (!all[i].count)
+            continue;
+        Inference__InferBatchStatistics *to = &b[m->n_batch_stats];
+        inference__infer_batch_statistics__init(to);
+        to->batch_size = (uint64_t)i;
+        to->compute_input = duration(x, (cab_tally){ all[i].count, all[i].input_ns });
+        to->compute_infer = duration(x, (cab_tally){ all[i].count, all[i].infer_ns });
+        to->compute_output = duration(x, (cab_tally){ all[i].count, all[i].output_ns });
+        m->batch_stats[m->n_batch_stats++] = to;
+    }
+}
+
+static void fill_stats(cab_exchange *x, const cab_loaded *l, Inference__ModelStatistics *m, Inference__InferStatistics *i)
+{
+    cab_served_stats v;
+    cab_served_get_stats(l->served, &v);
+    inference__model_statistics__init(m);
+    inference__infer_statistics__init(i);
+    m->name = cab_grpc_text(x, cab_slice_of(l->name));
+    m->version = cab_grpc_text(x, cab_slice_of(l->version_text));
+    m->last_inference = cab_wall_ms(v.last_ns);
+    m->inference_count = v.inferences;
+    m->execution_count = v.executions;
+    m->inference_stats = i;
+    i->success = duration(x, v.success);
+    i->fail = duration(x, v.fail);
+    i->queue = duration(x, v.queue);
+    i->compute_input = duration(x, v.input);
+    i->compute_infer = duration(x, v.infer);
+    i->compute_output = duration(x, v.output);
+    fill_batches(x, l, m);
+}
+
+void cab_rpc_model_statistics(cab_service *s, cab_exchange *x, void *request)
+{
+    const Inference__ModelStatisticsRequest *q = request;
+    Inference__ModelStatisticsResponse r = INFERENCE__MODEL_STATISTICS_RESPONSE__INIT;
+    cab_loaded **all, *one = NULL;
+    if (*q->name && !(one = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version))))
+        return;
+    int n = cab_catalog_list(s->catalog, one ? one->name : NULL, &all);
+    size_t k = n < 0 ? 0 : (size_t)n;
+    Inference__ModelStatistics *m = cab_pieces_zero(&x->mem, k, sizeof *m);
+    Inference__InferStatistics *i = cab_pieces_zero(&x->mem, k, sizeof *i);
+    r.model_stats = cab_pieces_zero(&x->mem, k, sizeof *r.model_stats);
+    for (size_t j = 0; m && i && r.model_stats && j < k; j++) {
+        if (*q->version && all[j]->version != one->version)
+            continue;
+        fill_stats(x, all[j], &m[j], &i[j]);
+        r.model_stats[r.n_model_stats++] = &m[j];
+    }
+    cab_catalog_let_go(all, n);
+    cab_loaded_unref(one);
+    if (m && i && r.model_stats)
+        cab_grpc_answer(x, &r.base);
+    else
+        cab_exchange_refuse(x, 503, "out of memory");
+}
+
+/* ---- the repository ---- */
+
+void cab_rpc_repository_index(cab_service *s, cab_exchange *x, void *request)
+{
+    const Inference__RepositoryIndexRequest *q = request;
+    cab_index_repository(s, x, q->ready);
+}
+
+/* The index as a message: a row per version, texts in x's memory. */
+void cab_grpc_index(cab_exchange *x, const cab_index_row *rows, size_t n)
+{
+    typedef Inference__RepositoryIndexResponse__ModelIndex row;
+    Inference__RepositoryIndexResponse r = INFERENCE__REPOSITORY_INDEX_RESPONSE__INIT;
+    row *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
+    if (!m || !at) {
+        cab_exchange_refuse(x, 503, "out of memory");
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        inference__repository_index_response__model_index__init(&m[i]);
+        m[i].name = (char *)(uintptr_t)rows[i].name;
+        m[i].version = (char *)(uintptr_t)rows[i].version;
+        m[i].state = (char *)(uintptr_t)rows[i].state;
+        m[i].reason = (char *)(uintptr_t)rows[i].reason;
+        at[i] = &m[i];
+    }
+    r.models = at;
+    r.n_models = n;
+    cab_grpc_answer(x, &r.base);
+}

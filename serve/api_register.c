@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_register.c - /register and /discover.
+ *
+ *   POST /register {"name": "m", "version": 2, "model": BASE64 | "ref": "folder/model.onnx" | "sha256:HEX",
+ *                   "inputs": [...], "outputs": [...], "resources": {...}, "config": {...}, "tags": [...],
+ *                   "wait": true}
+ *
+ * The answer comes when the version serves (201), or could not be built (422, with the compiler's story); with
+ * "wait": false when it is durable (202).  A client that lost the answer may ask again: the same content is the
+ * same version.  inputs and outputs are a promise that the model is held to.
+ */
+#include "base/file.h"
+#include "serve/io_json.h"
+#include "serve/json_pull.h"
+#include "serve/model_config.h"
+#include "serve/repository.h"
+#include "serve/service.h"
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- the model's bytes ---- */
+
+static cab_status from_base64(cab_service *s, cab_exchange *x, const json_t *v, cab_digest *out, cab_diag *d)
+{
+    void *p;
+    size_t n;
+    CAB_TRY(cab_base64_read(&x->mem, v, &p, &n, d));
+    return cab_blobs_add(s->blobs, p, n, out, d);
+}
+
+static cab_status from_file(cab_service *s, const char *ref, cab_digest *out, cab_diag *d)
+{
+    int fd;
+    if (!*s->o.imports)
+        return cab_fail(d, CAB_EINVAL, NULL, "'ref' names a file, and the server has no --imports folder");
+    cab_bytes base = { 0 };
+    cab_bytes_printf(&base, "%s/.", s->o.imports);
+    cab_status k = cab_file_open_beneath(cab_bytes_cstr(&base), ref, &fd, d);
+    cab_bytes_fini(&base);
+    if (k != CAB_OK)
+        return k;
+    k = cab_blobs_add_fd(s->blobs, fd, 0, out, d);
+    close(fd);
+    return k;
+}
+
+static cab_status take_model(cab_service *s, cab_exchange *x, const json_t *o, cab_digest *out, cab_diag *d)
+{
+    const json_t *model = json_object_get(o, "model"), *ref = json_object_get(o, "ref");
+    if (json_is_string(model) && !ref)
+        return from_base64(s, x, model, out, d);
+    if (!json_is_string(ref) || model)
+        return cab_fail(d, CAB_EINVAL, NULL, "exactly one of 'model' (base64) and 'ref' (text) is needed");
+    const char *text = json_string_value(ref);
+    if (strncmp(text, "sha256:", 7))
+        return from_file(s, text, out, d);
+    if (!cab_digest_parse(text + 7, out))
+        return cab_fail(d, CAB_EINVAL, NULL, "'ref' is no sha256:HEX");
+    return cab_blobs_has(s->blobs, out) ? CAB_OK : cab_fail(d, CAB_ENOTFOUND, NULL, "no stored file %s", text);
+}
+
+/* ---- /register ---- */
+
+/* JSON texts and tags of the request; freed together. */
+typedef struct asked {
+    const char *name;
+    int64_t version;
+    char *resources, *config, *promise;
+    const char **tags;
+    size_t n_tags;
+    bool wait;
+} asked;
+
+static void free_asked(asked *a)
+{
+    free(a->resources);
+    free(a->config);
+    free(a->promise);
+    free(a->tags);
+}
+
+static cab_status text_of(const json_t *o, const char *key, char **out, cab_diag *d)
+{
+    const json_t *v = json_object_get(o, key);
+    if (v && !json_is_object(v))
+        return cab_fail(d, CAB_EINVAL, NULL, "'%s' must be an object", key);
+    if (v && !(*out = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS)))
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    return CAB_OK;
+}
+
+static cab_status read_tags(const json_t *v, asked *a, cab_diag *d)
+{
+    if (v && !json_is_array(v))
+        return cab_fail(d, CAB_EINVAL, NULL, "'tags' must be an array of texts");
+    a->tags = calloc(json_array_size(v) + 1, sizeof *a->tags);
+    if (!a->tags)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        if (!(a->tags[i] = json_string_value(json_array_get(v, i))))
+            return cab_fail(d, CAB_EINVAL, NULL, "'tags' must be an array of texts");
+        a->n_tags++;
+    }
+    return CAB_OK;
+}
+
+/* {"inputs", "outputs"} as far as the request has them. */
+static cab_status read_promise(const json_t *o, asked *a, cab_diag *d)
+{
+    json_t *in = json_object_get(o, "inputs"), *out = json_object_get(o, "outputs");
+    if (!in && !out)
+        return CAB_OK;
+    json_t *p = json_pack("{s:O*,s:O*}", "inputs", in, "outputs", out);
+    a->promise = p ? json_dumps(p, JSON_COMPACT) : NULL;
+    json_decref(p);
+    return a->promise ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+}
+
+static cab_status read_asked(const json_t *o, asked *a, cab_diag *d)
+{
+    const json_t *wait = json_object_get(o, "wait");
+    a->name = json_string_value(json_object_get(o, "name"));
+    a->wait = !wait || json_is_true(wait);
+    if (!a->name || !cab_name_valid(a->name))
+        return cab_fail(d, CAB_EINVAL, NULL, "'name' must be a text of 1 to 128 letters, digits, '.', '_', '-', not starting with '.'");
+    CAB_TRY(cab_version_read(json_object_get(o, "version"), &a->version, d));
+    CAB_TRY(text_of(o, "resources", &a->resources, d));
+    CAB_TRY(text_of(o, "config", &a->config, d));
+    CAB_TRY(read_promise(o, a, d));
+    return read_tags(json_object_get(o, "tags"), a, d);
+}
+
+static cab_status check_config(cab_service *s, const char *text, cab_diag *d)
+{
+    cab_model_config c;
+    return cab_model_config_read(text, s->o.max_queue, &c, d);
+}
+
+/* Durable when it returns CAB_OK; then the build goes on with the exchange, or without it. */
+static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_digest *model, cab_diag *d)
+{
+    bool added;
+    const cab_version_content c = { .model = model, .resources = a->resources, .config = a->config,
+                                    .tags = a->tags, .n_tags = a->n_tags };
+    CAB_TRY(cab_registry_put_version(s->registry, a->name, &a->version, &c, &added, d));
+    cab_version_list l = { 0 };
+    CAB_TRY(cab_registry_find(s->registry, a->name, a->version, &l, d));
+    bool build = l.v[0].state == CAB_REGISTERED || l.v[0].state == CAB_FAILED, ready = l.v[0].state == CAB_READY;
+    cab_version_list_fini(&l);
+    cab_journal_say(s->journal, "info", added ? "registered" : "registered before", "%s version %lld", a->name, (long long)a->version);
+    if (build) {
+        CAB_TRY(cab_repository_build(s, a->name, a->version, a->promise, a->wait ? x : NULL, d));
+        if (a->wait)
+            return CAB_OK;
+    }
+    CAB_TRY(cab_repository_describe(s, a->name, a->version, &x->out, d));
+    x->status = ready ? 200 : 202;
+    x->type = "application/json";
+    cab_exchange_answer(x);
+    return CAB_OK;
+}
+
+static void register_task(cab_service *s, cab_task *t)
+{
+    cab_exchange *x = t->x;
+    json_t *o;
+    asked a = { 0 };
+    cab_digest model;
+    bool refused = false;
+    cab_diag d;
+    cab_diag_init(&d);
+    cab_status k = cab_body_read(x, false, &o, &d);
+    k = k == CAB_OK ? read_asked(o, &a, &d) : k;
+    if (k == CAB_OK)
+        refused = !cab_service_allows(x, CAB_ROLE_ADMIN, cab_slice_of(a.name));
+    if (!refused) {
+        k = k == CAB_OK ? check_config(s, a.config, &d) : k;
+        k = k == CAB_OK ? take_model(s, x, o, &model, &d) : k;
+        k = k == CAB_OK ? put(s, x, &a, &model, &d) : k;
+    }
+    if (k != CAB_OK)
+        cab_exchange_fail(x, &d);
+    free_asked(&a);
+    json_decref(o);
+    cab_diag_fini(&d);
+}
+
+void cab_api_verb_register(cab_service *s, cab_exchange *x, const cab_target *t)
+{
+    (void)t;
+    cab_control_do(s, x, register_task);
+}
+
+/* ---- /discover ---- */
+
+void cab_version_put(cab_bytes *b, const cab_version_info *v)
+{
+    char hex[CAB_DIGEST_TEXT] = "";
+    cab_bytes_printf(b, "{\"name\":\"%s\",\"version\":\"%lld\",\"state\":\"%s\"", v->name, (long long)v->version,
+                     cab_version_state_text(v->state));
+    if (*v->reason) {
+        cab_bytes_str(b, ",\"reason\":");
+        cab_json_put_string(b, cab_slice_of(v->reason));
+    }
+    /* io is an object: its members stand beside ours. */
+    if (v->io[0] == '{' && v->io[1] != '}')
+        cab_bytes_printf(b, ",%.*s", (int)strlen(v->io) - 2, v->io + 1);
+    cab_bytes_printf(b, ",\"resources\":%s,\"config\":%s,\"tags\":%s", v->resources, v->config, v->tags);
+    if (v->has_model) {
+        cab_digest_text(&v->model, hex);
+        cab_bytes_printf(b, ",\"model\":\"sha256:%s\"", hex);
+    }
+    if (v->has_artifact) {
+        cab_digest_text(&v->artifact, hex);
+        cab_bytes_printf(b, ",\"artifact\":\"sha256:%s\"", hex);
+    }
+    cab_bytes_printf(b, ",\"created_ms\":%lld}", (long long)v->created_ms);
+}
+
+static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
+{
+    const char *state = NULL, *after_name = NULL;
+    json_t *dims = NULL, *version = NULL, *limit = NULL, *after = NULL;
+    json_error_t e;
+    if (json_unpack_ex(o, &e, JSON_STRICT, "{s?s,s?o,s?s,s?s,s?s,s?o,s?s,s?o,s?o}", "name", &q->name, "version", &version,
+                       "state", &state, "io", &q->io_name, "datatype", &q->dtype, "shape", &dims, "tag", &q->tag,
+                       "limit", &limit, "after", &after))
+        return cab_fail(d, CAB_EINVAL, NULL, "%s (known are name, version, state, io, datatype, shape, tag, limit, after)", e.text);
+    CAB_TRY(cab_version_read(version, &q->version, d));
+    for (int i = 0; state && i < CAB_VERSION_STATES; i++)
+        if (!strcmp(state, cab_version_state_text((cab_version_state)i)))
+            q->state = 1 + i;
+    if (state && !q->state)
+        return cab_fail(d, CAB_EINVAL, NULL, "'state' is none of registered, building, ready, failed");
+    if (dims && (!json_is_array(dims) || !(*shape = json_dumps(dims, JSON_COMPACT))))
+        return cab_fail(d, CAB_EINVAL, NULL, "'shape' must be an array of whole numbers");
+    q->shape = *shape;
+    q->limit = (int)json_integer_value(limit);
+    if (after) {
+        json_t *v = NULL;
+        if (json_unpack_ex(after, &e, JSON_STRICT, "{s:s,s:o}", "name", &after_name, "version", &v))
+            return cab_fail(d, CAB_EINVAL, NULL, "'after' must be {\"name\", \"version\"}: %s", e.text);
+        CAB_TRY(cab_version_read(v, &q->after_version, d));
+        q->after_name = after_name;
+    }
+    return CAB_OK;
+}
+
+static void discover_task(cab_service *s, cab_task *t)
+{
+    cab_exchange *x = t->x;
+    json_t *o;
+    cab_query q = { 0 };
+    cab_version_list l = { 0 };
+    char *shape = NULL;
+    cab_diag d;
+    cab_diag_init(&d);
+    cab_status k = cab_body_read(x, true, &o, &d);
+    k = k == CAB_OK ? read_query(o, &q, &shape, &d) : k;
+    k = k == CAB_OK ? cab_registry_discover(s->registry, &q, &l, &d) : k;
+    cab_bytes_str(&x->out, "{\"models\":[");
+    for (size_t i = 0; i < l.n; i++) {
+        if (i)
+            cab_bytes_char(&x->out, ',');
+        cab_version_put(&x->out, &l.v[i]);
+    }
+    cab_bytes_str(&x->out, "]}");
+    if (k == CAB_OK && x->out.failed)
+        k = cab_fail(&d, CAB_ENOMEM, NULL, "out of memory");
+    x->status = 200;
+    x->type = "application/json";
+    if (k == CAB_OK)
+        cab_exchange_answer(x);
+    else
+        cab_exchange_fail(x, &d);
+    cab_version_list_fini(&l);
+    free(shape);
+    json_decref(o);
+    cab_diag_fini(&d);
+}
+
+void cab_api_verb_discover(cab_service *s, cab_exchange *x, const cab_target *t)
+{
+    (void)t;
+    cab_control_do(s, x, discover_task);
+}

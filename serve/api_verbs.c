@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_verbs.c - /call and /predict: a model on plain nested lists.
+ *
+ *   POST /call    {"name": "m", "version": "2", "inputs": {"x": [[1, 2]]}} -> {"name", "version", "outputs": {"y": ...}}
+ *   POST /predict {"X": 5}  (or a vector, a matrix, ...; "model" and "version" where more than one is loaded) -> {"Y": ...}
+ *
+ * The lists tell extents; a list of lower rank than the input stands for one with extents of 1 in front
+ * (or, where only that fits, behind).
+ */
+#include "serve/codec.h"
+#include "serve/json_tensor.h"
+#include "serve/service.h"
+
+typedef struct named { cab_slice model, version; } named;
+
+/* ---- plain lists ---- */
+
+static bool extents_fit(const cab_tensor_info *t, int rank, const int64_t *dims)
+{
+    bool same = rank == t->rank;
+    for (int i = 0; same && i < rank; i++)
+        same = t->dims[i] < 0 || t->dims[i] == dims[i];
+    return same;
+}
+
+/* dims with ones before or behind them, of the input's rank. */
+static int widen(const cab_tensor_info *t, int rank, const int64_t *dims, bool behind, int64_t *out)
+{
+    int more = t->rank - rank, from = behind ? 0 : more;
+    if (more < 0)
+        return rank;
+    for (int i = 0; i < t->rank; i++)
+        out[i] = i >= from && i < from + rank ? dims[i - from] : 1;
+    return t->rank;
+}
+
+/* The list at j as input i. */
+static bool read_list(cab_infer *q, cab_json *j, int i)
+{
+    const cab_tensor_info *t = &q->loaded->inputs[i];
+    cab_bytes data = { .limit = 16 * q->x->body.n + 64 };
+    int64_t dims[CAB_JSON_MAX_RANK], wide[CAB_JSON_MAX_RANK];
+    int rank;
+    cab_json_fault f;
+    if (!cab_json_read_any(j, t->dtype, &data, &rank, dims, &f)) {
+        cab_bytes_fini(&data);
+        return cab_infer_fault(q, "'%s': %s", t->name, f.text);
+    }
+    int n = widen(t, rank, dims, false, wide);
+    if (rank < t->rank && !extents_fit(t, n, wide)) {
+        widen(t, rank, dims, true, wide);
+        if (!extents_fit(t, n, wide))
+            widen(t, rank, dims, false, wide);
+    }
+    cab_tensor_view *v = cab_infer_input(q, cab_slice_of(t->name), t->dtype, n, rank <= t->rank ? wide : dims);
+    bool fine = v && cab_infer_raw(q, v, data.n ? data.p : "", data.n);
+    if (fine && v->data == data.p && data.n)       /* it would go with `data` */
+        fine = cab_infer_room(q, v) && memcpy(v->data, data.p, data.n);
+    cab_bytes_fini(&data);
+    return fine;
+}
+
+static bool put_list(cab_infer *q, int i)
+{
+    const cab_tensor_view *v = &q->outputs[i];
+    cab_json_fault f;
+    return cab_json_write_tensor(&q->x->out, v->dtype, v->rank, v->dims, v->data, true, CAB_NONFINITE_NULL, &f) ? true
+         : cab_infer_fault(q, "output '%s': %s", q->loaded->outputs[i].name, f.text);
+}
+
+static bool end_answer(cab_infer *q)
+{
+    q->x->type = "application/json";
+    return q->x->out.failed ? cab_infer_fault(q, "out of memory for the answer") : true;
+}
+
+/* Looks through the body for the names only; the tensors are read when the model is known. */
+static bool find_names(cab_exchange *x, const char *model_key, named *out, const char **why)
+{
+    cab_json j;
+    cab_json_token t;
+    cab_json_init(&j, x->body, NULL);
+    *out = (named){ { "", 0 }, { "", 0 } };
+    if (cab_json_next(&j) != CAB_JSON_OBJECT) {
+        *why = *j.why ? j.why : "the request must be an object";
+        return false;
+    }
+    while ((t = cab_json_next(&j)) == CAB_JSON_KEY) {
+        cab_slice *to = cab_json_is(&j, model_key) ? &out->model : cab_json_is(&j, "version") ? &out->version : NULL;
+        if (!to ? !cab_json_skip(&j) : (t = cab_json_next(&j)) != CAB_JSON_STRING && t != CAB_JSON_NUMBER)
+            break;
+        if (to && !(to->p = cab_pieces_take(&x->mem, j.text.n + 1)))
+            break;
+        if (to)
+            to->n = cab_json_unescape_to(j.text, (char *)(uintptr_t)to->p, j.text.n);
+    }
+    if (t == CAB_JSON_OBJECT_END && cab_json_next(&j) == CAB_JSON_END)
+        return true;
+    *why = *j.why ? j.why : "model and version must be texts";
+    return false;
+}
+
+static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, bool (*encode)(cab_infer *q))
+{
+    named n;
+    const char *why;
+    cab_loaded *l;
+    if (!find_names(x, model_key, &n, &why)) {
+        cab_exchange_refuse(x, 400, "failed to parse the request JSON: %s", why);
+        return NULL;
+    }
+    if (n.model.n) {
+        if (!cab_service_allows(x, CAB_ROLE_CALL, n.model))
+            return NULL;
+        l = cab_find_loaded(s, x, n.model, n.version);
+        return l ? cab_infer_begin(x, l, encode) : NULL;
+    }
+    cab_loaded **all;
+    int k = cab_catalog_list(s->catalog, NULL, &all);
+    bool one = k > 0 && !strcmp(all[0]->name, all[k - 1]->name);
+    l = NULL;
+    if (one && cab_service_allows(x, CAB_ROLE_CALL, cab_slice_of(all[0]->name)))
+        l = cab_find_loaded(s, x, cab_slice_of(all[0]->name), n.version);
+    else if (!one)
+        cab_exchange_refuse(x, k > 0 ? 400 : 404, k > 0 ? "more than one model is loaded: say which by \"%s\"" : "no model is loaded",
+                            model_key);
+    cab_catalog_let_go(all, k);
+    return l ? cab_infer_begin(x, l, encode) : NULL;
+}
+
+static void end(cab_infer *q, bool fine)
+{
+    if (fine)
+        cab_infer_submit(q);
+    else
+        cab_infer_refuse(q);
+}
+
+/* ---- /call ---- */
+
+static bool encode_call(cab_infer *q)
+{
+    cab_bytes *b = &q->x->out;
+    bool binary;
+    cab_bytes_printf(b, "{\"name\":\"%s\",\"version\":\"%s\",\"outputs\":{", q->loaded->name, q->loaded->version_text);
+    for (int k = 0, i; (i = cab_infer_output(q, k, &binary)) >= 0; k++) {
+        if (k)
+            cab_bytes_char(b, ',');
+        cab_json_put_string(b, cab_slice_of(q->loaded->outputs[i].name));
+        cab_bytes_char(b, ':');
+        if (!put_list(q, i))
+            return false;
+    }
+    cab_bytes_str(b, "}}");
+    return end_answer(q);
+}
+
+static int find_input(const cab_infer *q, const cab_json *j)
+{
+    for (int i = 0; i < q->loaded->n_inputs; i++)
+        if (cab_json_is(j, q->loaded->inputs[i].name))
+            return i;
+    return -1;
+}
+
+static bool read_inputs(cab_infer *q, cab_json *j)
+{
+    cab_json_token t = cab_json_next(j);
+    if (t != CAB_JSON_OBJECT)
+        return cab_infer_fault(q, "'inputs' must be an object of lists by the inputs' names");
+    while ((t = cab_json_next(j)) == CAB_JSON_KEY) {
+        int i = find_input(q, j);
+        if (i < 0)
+            return cab_infer_fault(q, "unexpected inference input '%.*s' for model '%s'",
+                                   (int)(j->text.n < 100 ? j->text.n : 100), j->text.p, q->loaded->name);
+        if (!read_list(q, j, i))
+            return false;
+    }
+    return t == CAB_JSON_OBJECT_END;
+}
+
+void cab_api_verb_call(cab_service *s, cab_exchange *x, const cab_target *t)
+{
+    cab_json j;
+    (void)t;
+    cab_infer *q = begin(s, x, "name", encode_call);
+    if (!q)
+        return;
+    bool fine = cab_infer_fault(q, "the request has no 'inputs'");
+    cab_json_init(&j, x->body, NULL);
+    cab_json_next(&j);
+    while (cab_json_next(&j) == CAB_JSON_KEY) {
+        bool is = cab_json_is(&j, "inputs");
+        if (is ? !(fine = read_inputs(q, &j)) : !cab_json_skip(&j))
+            break;
+    }
+    end(q, fine);
+}
+
+/* ---- /predict ---- */
+
+static bool encode_predict(cab_infer *q)
+{
+    cab_bytes_str(&q->x->out, "{\"Y\":");
+    if (!put_list(q, 0))
+        return false;
+    cab_bytes_char(&q->x->out, '}');
+    return end_answer(q);
+}
+
+void cab_api_verb_predict(cab_service *s, cab_exchange *x, const cab_target *t)
+{
+    cab_json j;
+    (void)t;
+    cab_infer *q = begin(s, x, "model", encode_predict);
+    if (!q)
+        return;
+    bool fine = cab_infer_fault(q, "the request has no \"X\"");
+    if (q->loaded->n_inputs != 1 || q->loaded->n_outputs < 1) {
+        fine = cab_infer_fault(q, "model '%s' has %d inputs: use /call or /v2/models/%s/infer", q->loaded->name,
+                               q->loaded->n_inputs, q->loaded->name);
+        end(q, fine);
+        return;
+    }
+    cab_json_init(&j, x->body, NULL);
+    cab_json_next(&j);
+    while (cab_json_next(&j) == CAB_JSON_KEY) {
+        bool is = cab_json_is(&j, "X");
+        if (is ? !(fine = read_list(q, &j, 0)) : !cab_json_skip(&j))
+            break;
+    }
+    end(q, fine);
+}

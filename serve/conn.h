@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn.h - a client's connection: socket, TLS, deadlines; what it speaks is a carrier.
+ *
+ * All of it happens on the I/O thread of the connection.
+ */
+#ifndef CAB_SERVE_CONN_H
+#define CAB_SERVE_CONN_H
+#include "serve/loop.h"
+
+struct bufferevent;
+struct evbuffer;
+typedef struct cab_conn cab_conn;
+
+/* How requests come out of bytes and answers go in. */
+typedef struct cab_carrier {
+    const char *name;
+    /* Reads what there is; false: the connection is at its end (cab_conn_close was not called). */
+    bool (*readable)(cab_conn *c);
+    /* The socket has taken everything written. */
+    bool (*drained)(cab_conn *c);
+    /* The connection's deadline has passed; writes a word to the client, or mends it and says true. */
+    bool (*late)(cab_conn *c);
+    /* Sends the answer of an exchange that came back. */
+    bool (*answer)(cab_conn *c, cab_exchange *x);
+    /* The server is draining: finish soon; now: what is idle is at its end. */
+    bool (*drain)(cab_conn *c, bool now);
+    /* The connection goes: exchanges under way are cancelled and let go. */
+    void (*closed)(cab_conn *c);
+} cab_carrier;
+extern const cab_carrier cab_carrier_http1, cab_carrier_http2;
+
+/* What a connection waits for; each has its time limit. */
+typedef enum cab_waiting {
+    CAB_WAIT_FIRST,            /* the first byte of a request: keep-alive */
+    CAB_WAIT_HEAD,             /* the rest of a head (TLS handshakes too): absolute */
+    CAB_WAIT_BODY,             /* the body; more time for what comes */
+    CAB_WAIT_ANSWER,           /* ours: no limit here */
+    CAB_WAIT_WRITE             /* the client reads the answer; more time for what it takes */
+} cab_waiting;
+
+struct cab_conn {
+    cab_loop *loop;
+    const cab_carrier *carrier;        /* NULL until the first bytes told which */
+    struct bufferevent *bev;
+    int fd;
+    bool secure, draining;
+    bool closing;                      /* finished: goes when the socket has taken everything */
+    bool again;                        /* its input waits for the others' turn */
+    bool lingers;                      /* ... and the client has stopped sending, else it would lose the answer */
+    cab_waiting waiting;
+    int64_t deadline_ns;               /* monotonic; INT64_MAX: none */
+    int64_t since_ns;                  /* BODY, WRITE: what it is reckoned from, ... */
+    size_t moved;                      /* ... bytes that came since, or were queued (the unsent among them) */
+    cab_conn *prev, *next;
+    /* HTTP/1.1 */
+    cab_exchange *x;                   /* being read or answered */
+    bool busy;                         /* x is a handler's */
+    void *http1;                       /* framing state (conn_http1.c) */
+    /* HTTP/2 */
+    void *session;                     /* nghttp2_session */
+    cab_exchange *streams;             /* list by next */
+    int n_streams, resets;
+    int farewell;                      /* GOAWAYs sent; the second is due at notice_ns */
+    int64_t notice_ns;
+};
+
+/* Takes over an accepted socket; closes it when it cannot. */
+void cab_conn_accept(cab_loop *l, int fd, bool secure);
+/* It is its turn again. */
+void cab_conn_again(cab_conn *c);
+/* Its deadline has passed. */
+void cab_conn_late(cab_conn *c);
+/* Ends it now; what is under way is cancelled. */
+void cab_conn_close(cab_conn *c);
+/* Ends it when everything written has been sent. */
+void cab_conn_finish(cab_conn *c);
+/* The answer of x (which the loop's inbox or the handler itself gives back). */
+void cab_conn_answered(cab_exchange *x);
+void cab_conn_wait(cab_conn *c, cab_waiting what);
+/* A deadline has passed, ms after *since: more time (at most ms again) when `moved` bytes earned it at a second
+ * for each `slowest`; then *since and *deadline are new. */
+bool cab_conn_earned(const cab_conn *c, int ms, size_t moved, int64_t *since, int64_t *deadline);
+/* The server is draining; now: idle connections go. */
+void cab_conn_drain(cab_conn *c, bool now);
+/* Nothing has come that was not answered, not even to the socket. */
+bool cab_conn_untouched(const cab_conn *c);
+/* Sends a head and a body: to the socket at once where that is possible.  What the socket does not take of
+ * the body stays where it is: *body's memory is the connection's then (and body empty). */
+bool cab_conn_write(cab_conn *c, const void *head, size_t n, cab_bytes *body);
+/* Bytes written that the socket has not taken yet. */
+size_t cab_conn_unsent(const cab_conn *c);
+struct evbuffer *cab_conn_input(cab_conn *c);
+/* n more bytes for the body of x, within the budget of all bodies; false: over it, or out of memory. */
+bool cab_body_reserve(cab_exchange *x, size_t n);
+
+#endif

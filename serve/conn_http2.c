@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn_http2.c - the carrier HTTP/2: nghttp2 frames, we keep exchanges.
+ *
+ * A stream is an exchange.  Deadlines are per stream: a client that is late
+ * with a request, or does not take its answer, loses that stream only.
+ * Connections that reset streams faster than they let them be answered are
+ * closed (CVE-2023-44487).
+ */
+#include "serve/conn_http2_int.h"
+#include <event2/buffer.h>
+#include <nghttp2/nghttp2.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    STREAM_WINDOW = 1 << 20, CONN_WINDOW = 16 << 20,
+    RESETS_MAX = 200,          /* streams reset by the client above those answered */
+    NOTICE_MS = 500            /* between "about to go" and "gone" */
+};
+
+/* ---- deadlines ---- */
+
+static void set_deadline(cab_conn *c)
+{
+    int64_t least = c->farewell == 1 ? c->notice_ns : INT64_MAX;
+    for (cab_exchange *x = c->streams; x; x = x->next_stream)
+        if (x->deadline_ns < least)
+            least = x->deadline_ns;
+    if (c->farewell != 1 && cab_conn_unsent(c)) {
+        if (c->waiting != CAB_WAIT_WRITE)       /* a client that asks without reading gains no time */
+            cab_conn_wait(c, CAB_WAIT_WRITE);
+    } else if (c->farewell != 1 && !c->streams) {
+        cab_conn_wait(c, CAB_WAIT_FIRST);
+    } else {
+        c->waiting = CAB_WAIT_ANSWER;
+        c->deadline_ns = least;
+    }
+}
+
+/* ---- sending ---- */
+
+/* Gives frames to the socket until it has enough of them; false: broken. */
+static bool send_frames(cab_conn *c)
+{
+    cab_bytes *b = &c->loop->frames;
+    while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX) {
+        cab_bytes_clear(b);
+        const uint8_t *p;
+        ssize_t k;
+        while (b->n < CAB_HTTP2_UNSENT_MAX && (k = nghttp2_session_mem_send(c->session, &p)) > 0)
+            cab_bytes_put(b, p, (size_t)k);
+        if (b->failed)
+            return false;
+        if (!b->n)
+            break;
+        if (!cab_conn_write(c, b->p, b->n, NULL))
+            return false;
+    }
+    return true;
+}
+
+/* Everything that there is to say; false: the connection is at its end. */
+static bool flush(cab_conn *c)
+{
+    do
+        if (!send_frames(c))
+            return false;
+    while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX && cab_stream_pump_stalled(c));
+    set_deadline(c);
+    return nghttp2_session_want_read(c->session) || nghttp2_session_want_write(c->session) ||
+           cab_conn_unsent(c);
+}
+
+static nghttp2_nv pair(const char *name, cab_slice value)
+{
+    return (nghttp2_nv){ (uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value.p, strlen(name), value.n,
+                         NGHTTP2_NV_FLAG_NONE };
+}
+
+static size_t trailers(const cab_exchange *x, nghttp2_nv *nv, char code[12])
+{
+    snprintf(code, 12, "%d", x->grpc_status);
+    nv[0] = pair("grpc-status", cab_slice_of(code));
+    nv[1] = pair("grpc-message", (cab_slice){ x->grpc_message.p, x->grpc_message.n });
+    return x->grpc_message.n ? 2 : 1;
+}
+
+static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, size_t n, uint32_t *flags,
+                                 nghttp2_data_source *source, void *user)
+{
+    cab_exchange *x = source->ptr;
+    size_t left = x->out.n - x->sent;
+    (void)user;
+    n = n < left ? n : left;
+    if (n)
+        memcpy(to, x->out.p + x->sent, n);
+    x->sent += n;
+    x->moved += n;
+    if (x->sent < x->out.n)
+        return (ssize_t)n;
+    if (x->streamed && (!x->whole || x->part || cab_stream_waiting(x))) {
+        cab_bytes_clear(&x->out);
+        x->sent = 0;
+        return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
+    }
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (x->grpc) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        nghttp2_nv nv[2];
+        char code[12];
+        if (nghttp2_submit_trailer(session, id, nv, trailers(x, nv, code)))
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    return (ssize_t)n;
+}
+
+static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12], char length[24], char code[12])
+{
+    size_t n = 0;
+    snprintf(status, 12, "%d", x->grpc ? 200 : x->status);
+    nv[n++] = pair(":status", cab_slice_of(status));
+    nv[n++] = pair("date", cab_slice_of(x->loop->date));
+    if (x->type)
+        nv[n++] = pair("content-type", cab_slice_of(x->type));
+    if (!x->grpc) {
+        snprintf(length, 24, "%zu", x->out.n);
+        nv[n++] = pair("content-length", cab_slice_of(length));
+    }
+    for (int i = 0; i < x->n_answer_fields; i++)
+        nv[n++] = pair(x->answer_fields[i].name.p, x->answer_fields[i].value);
+    if (x->grpc && !x->out.n && !x->streamed)      /* gRPC's "trailers only" */
+        n += trailers(x, nv + n, code);
+    return n;
+}
+
+bool cab_http2_submit(cab_conn *c, cab_exchange *x)
+{
+    nghttp2_nv nv[4 + CAB_ANSWER_FIELDS + 2];
+    char status[12], length[24], code[12];
+    nghttp2_data_provider body = { .source.ptr = x, .read_callback = read_answer };
+    x->answering = true;
+    x->sent = 0;
+    cab_stream_time(x, x->server->limits.write_ms);
+    bool empty = (!x->out.n && !x->streamed) || x->method == CAB_METHOD_HEAD;
+    int rc = nghttp2_submit_response(c->session, x->stream, nv, answer_head(x, nv, status, length, code),
+                                     empty ? NULL : &body);
+    return rc == 0 || rc == NGHTTP2_ERR_DATA_EXIST;
+}
+
+/* ---- receiving ---- */
+
+/* The stream is over: its exchange leaves the connection. */
+static void let_go(cab_conn *c, cab_exchange *x)
+{
+    for (cab_exchange **at = &c->streams; *at; at = &(*at)->next_stream)
+        if (*at == x) {
+            *at = x->next_stream;
+            c->n_streams--;
+            break;
+        }
+    x->next_stream = NULL;
+    if (x->part) {
+        x->part->parent = NULL;
+        cab_exchange_abandon(x->part);
+        x->part = NULL;
+    }
+    if (!x->given || x->answering)
+        cab_loop_recycle(c->loop, x);
+    else
+        cab_exchange_abandon(x);
+}
+
+static int on_begin(nghttp2_session *session, const nghttp2_frame *f, void *user)
+{
+    cab_conn *c = user;
+    if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    cab_exchange *x = cab_loop_exchange(c->loop);
+    if (!x)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    x->conn = c;
+    x->http2 = true;
+    x->stream = f->hd.stream_id;
+    cab_stream_time(x, x->server->limits.head_ms);
+    x->next_stream = c->streams;
+    c->streams = x;
+    c->n_streams++;
+    nghttp2_session_set_stream_user_data(session, x->stream, x);
+    return 0;
+}
+
+/* Text of a field goes into head; slices count from 0 until the head is whole. */
+static cab_slice keep(cab_exchange *x, const uint8_t *p, size_t n)
+{
+    cab_slice s = { (const char *)x->head.n, n };
+    cab_bytes_put(&x->head, p, n);
+    return s;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *f, const uint8_t *name, size_t name_n,
+                     const uint8_t *value, size_t value_n, uint8_t flags, void *user)
+{
+    cab_exchange *x = nghttp2_session_get_stream_user_data(session, f->hd.stream_id);
+    (void)flags;
+    (void)user;
+    if (!x || f->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    if (x->head.n + name_n + value_n > x->server->limits.head_bytes || x->n_fields == CAB_FIELDS_MAX) {
+        x->status = 431;
+        return 0;
+    }
+    cab_slice n = { (const char *)name, name_n };
+    if (cab_slice_is(n, ":method")) {
+        x->method = cab_method_of((cab_slice){ (const char *)value, value_n });
+    } else if (cab_slice_is(n, ":path")) {
+        x->path = keep(x, value, value_n);
+    } else if (name_n && name[0] != ':') {
+        cab_field *to = &x->field_space[x->n_fields++];
+        to->name = keep(x, name, name_n);
+        to->value = keep(x, value, value_n);
+    }
+    return 0;
+}
+
+/* The head is whole and moves no more: slices become addresses. */
+static void settle_head(cab_exchange *x)
+{
+    const char *base = x->head.p ? x->head.p : "";
+    x->fields = x->field_space;
+    if (x->head.failed) {
+        x->path = (cab_slice){ "", 0 };
+        x->n_fields = 0;
+        return;
+    }
+    x->path.p = base + (size_t)x->path.p;
+    const char *mark = memchr(x->path.p, '?', x->path.n);
+    if (mark) {
+        x->query = (cab_slice){ mark + 1, x->path.n - (size_t)(mark + 1 - x->path.p) };
+        x->path.n = (size_t)(mark - x->path.p);
+    }
+    for (int i = 0; i < x->n_fields; i++) {
+        x->field_space[i].name.p = base + (size_t)x->field_space[i].name.p;
+        x->field_space[i].value.p = base + (size_t)x->field_space[i].value.p;
+    }
+    cab_slice type = cab_exchange_field(x, "content-type");
+    x->grpc = type.n >= 16 && !memcmp(type.p, "application/grpc", 16) &&
+              (type.n == 16 || type.p[16] == '+' || type.p[16] == ';');
+    static const char streaming[] = "/ModelStreamInfer";
+    size_t n = sizeof streaming - 1;
+    x->streamed = x->grpc && x->path.n > n && !memcmp(x->path.p + x->path.n - n, streaming, n);
+}
+
+/* A request that cannot be taken is answered before its end. */
+static void refuse(cab_conn *c, cab_exchange *x, int status)
+{
+    if (x->answering) {
+        cab_stream_cut(c, x, NGHTTP2_ENHANCE_YOUR_CALM);
+        return;
+    }
+    x->streamed = false;
+    x->status = status;
+    x->type = NULL;
+    x->grpc_status = status == 431 || status == 413 ? 8 : 13;   /* RESOURCE_EXHAUSTED, INTERNAL */
+    if (x->grpc)
+        x->type = "application/grpc";
+    x->given = true;
+    cab_http2_submit(c, x);
+}
+
+/* ---- whole requests ---- */
+
+static void request_whole(cab_conn *c, cab_exchange *x)
+{
+    x->whole = true;
+    if (x->streamed) {
+        cab_stream_pump(c, x);
+        return;
+    }
+    if (x->given)                      /* it was refused before its end */
+        return;
+    x->deadline_ns = INT64_MAX;
+    x->arrived_ns = c->loop->now_ns;
+    x->body = (cab_slice){ x->body_bytes.p, x->body_bytes.n };
+    if (x->body_bytes.failed)
+        refuse(c, x, 503);
+    else if (cab_exchange_handle(x))
+        cab_http2_submit(c, x);
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user)
+{
+    cab_conn *c = user;
+    cab_exchange *x = nghttp2_session_get_stream_user_data(session, f->hd.stream_id);
+    if (f->hd.type == NGHTTP2_RST_STREAM && f->rst_stream.error_code == NGHTTP2_NO_ERROR)
+        c->resets += 2;                /* on_close takes it for a good end */
+    if (!x || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
+        return 0;
+    if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST) {
+        settle_head(x);
+        cab_stream_time(x, x->server->limits.body_ms);
+        if (x->head.failed || x->status)
+            refuse(c, x, x->status ? x->status : 503);
+    }
+    if (f->hd.flags & NGHTTP2_FLAG_END_STREAM)
+        request_whole(c, x);
+    return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
+{
+    cab_conn *c = user;
+    cab_exchange *x = nghttp2_session_get_stream_user_data(session, id);
+    (void)flags;
+    if (!x || (x->given && !x->streamed))
+        return 0;
+    if (x->body_bytes.n + n > x->server->limits.body_bytes)
+        refuse(c, x, 413);
+    else if (!cab_body_reserve(x, n))
+        refuse(c, x, 503);
+    else
+        cab_bytes_put(&x->body_bytes, p, n);
+    x->moved += n;
+    if (x->streamed)
+        cab_stream_pump(c, x);
+    return 0;
+}
+
+static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
+{
+    cab_exchange *x = nghttp2_session_get_stream_user_data(session, id);
+    cab_conn *c = user;
+    if (!x)
+        return 0;
+    if (code != NGHTTP2_NO_ERROR)      /* by the client, or by what it made us do */
+        c->resets++;
+    else if (c->resets > 0)
+        c->resets--;
+    let_go(c, x);
+    return 0;
+}
+
+/* ---- the session ---- */
+
+static nghttp2_session *open_session(cab_conn *c)
+{
+    nghttp2_session *session = NULL;
+    nghttp2_session_callbacks *cb;
+    if (nghttp2_session_callbacks_new(&cb))
+        return NULL;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin);
+    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
+    int rc = nghttp2_session_server_new(&session, cb, c);
+    nghttp2_session_callbacks_del(cb);
+    const cab_limits *m = &c->loop->server->limits;
+    const nghttp2_settings_entry settings[] = {
+        { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)m->streams },
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW },
+        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)m->head_bytes },
+    };
+    if (!rc && (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 3) ||
+                nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, CONN_WINDOW))) {
+        nghttp2_session_del(session);
+        session = NULL;
+    }
+    return session;
+}
+
+static bool readable(cab_conn *c)
+{
+    struct evbuffer *in = cab_conn_input(c);
+    if (!c->session && !(c->session = open_session(c)))
+        return false;
+    for (size_t n; (n = evbuffer_get_contiguous_space(in)) > 0;) {
+        const unsigned char *p = evbuffer_pullup(in, (ev_ssize_t)n);
+        ssize_t k = nghttp2_session_mem_recv(c->session, p, n);
+        if (k < 0)
+            return false;
+        evbuffer_drain(in, (size_t)k);
+        if (c->resets > RESETS_MAX)
+            return false;
+    }
+    return flush(c);
+}
+
+static bool drained(cab_conn *c)
+{
+    return !c->session || flush(c);
+}
+
+static bool answer(cab_conn *c, cab_exchange *x)
+{
+    if (x->is_part) {
+        cab_exchange *stream = x->parent;
+        cab_stream_answer(c, stream);
+        cab_stream_pump(c, stream);
+        return flush(c);
+    }
+    return cab_http2_submit(c, x) && flush(c);
+}
+
+/* First a notice, so that requests on their way are not lost; then the last word. */
+static bool drain(cab_conn *c, bool now)
+{
+    if (!c->session)
+        return !now || !cab_conn_untouched(c);
+    if (c->farewell == 0) {
+        nghttp2_submit_shutdown_notice(c->session);
+        c->notice_ns = c->loop->now_ns + (int64_t)NOTICE_MS * 1000000;
+        c->farewell = 1;
+    }
+    return flush(c);
+}
+
+static bool earned(const cab_conn *c, cab_exchange *x)
+{
+    const cab_limits *m = &x->server->limits;
+    size_t moved = x->moved;
+    if (!x->fields)
+        return false;
+    if (x->streamed && cab_stream_rests(x))
+        return cab_stream_idle(x);
+    x->moved = 0;
+    return cab_conn_earned(c, x->answering ? m->write_ms : m->body_ms, moved, &x->since_ns, &x->deadline_ns);
+}
+
+static bool late(cab_conn *c)
+{
+    if (c->farewell == 1 && c->notice_ns <= c->loop->now_ns) {
+        c->farewell = 2;
+        nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(c->session),
+                              NGHTTP2_NO_ERROR, NULL, 0);
+        return flush(c);
+    }
+    bool any = false;
+    for (cab_exchange *x = c->streams; x; x = x->next_stream)
+        if (x->deadline_ns <= c->loop->now_ns) {
+            if (!earned(c, x))
+                cab_stream_cut(c, x, NGHTTP2_CANCEL);
+            any = true;
+        }
+    if (any)
+        return flush(c);
+    if (c->session) {                  /* idle */
+        nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR);
+        send_frames(c);
+    }
+    return false;
+}
+
+static void closed(cab_conn *c)
+{
+    nghttp2_session_del(c->session);   /* no callbacks from here on */
+    c->session = NULL;
+    while (c->streams)
+        let_go(c, c->streams);
+}
+
+const cab_carrier cab_carrier_http2 = { "HTTP/2", readable, drained, late, answer, drain, closed };

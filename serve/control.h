@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control.h - the thread that changes what is registered and loaded, and the one that waits for builds.
+ *
+ * Changes happen one at a time, on the control thread: it alone uses the
+ * registry and writes the catalog.  Builds (minutes, perhaps) run beside it, on
+ * the build thread, one after the other, and come back as a task.
+ */
+#ifndef CAB_SERVE_CONTROL_H
+#define CAB_SERVE_CONTROL_H
+#include "serve/build.h"
+#include "serve/catalog.h"
+#include "serve/exchange.h"
+#include "serve/task.h"
+
+struct cab_service;
+typedef struct cab_control cab_control;
+
+/* A build and what becomes of it: `built` gets it on the control thread and frees it. */
+typedef struct cab_building {
+    cab_task task;
+    char name[CAB_NAME_BYTES];
+    int64_t version;
+    cab_digest model;
+    char *promise;             /* what its inputs and outputs must be (JSON); or NULL */
+    cab_status status;
+    cab_diag diag;
+    cab_build_result result;
+    void (*built)(struct cab_service *s, struct cab_building *b);
+} cab_building;
+
+cab_status cab_control_create(struct cab_service *s, cab_control **out, cab_diag *d);
+/* Builds give up from now on.  [any thread] */
+void cab_control_hurry(cab_control *c);
+/* The same, then runs the tasks that are left, joins the threads.  NULL is allowed. */
+void cab_control_destroy(cab_control *c);
+/* [any thread] */
+void cab_control_post(cab_control *c, cab_task *t);
+/* [any thread] */
+void cab_control_build(cab_control *c, cab_building *b);
+/* The task of a handler: run(s, t) on the control thread, which answers x. */
+void cab_control_do(struct cab_service *s, cab_exchange *x, void (*run)(struct cab_service *s, cab_task *t));
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * exchange.c - a request, its answer, and whose it is.
+ */
+#include "serve/serve_int.h"
+#include "serve/json_pull.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *const method_names[CAB_METHOD_COUNT] = {
+    [CAB_METHOD_OTHER] = "?", [CAB_METHOD_GET] = "GET", [CAB_METHOD_HEAD] = "HEAD",
+    [CAB_METHOD_POST] = "POST", [CAB_METHOD_PUT] = "PUT", [CAB_METHOD_DELETE] = "DELETE",
+    [CAB_METHOD_OPTIONS] = "OPTIONS",
+};
+
+cab_method cab_method_of(cab_slice name)
+{
+    for (int m = CAB_METHOD_GET; m < CAB_METHOD_COUNT; m++)
+        if (cab_slice_is(name, method_names[m]))
+            return (cab_method)m;
+    return CAB_METHOD_OTHER;
+}
+
+const char *cab_method_name(cab_method m)
+{
+    return method_names[m];
+}
+
+cab_slice cab_exchange_field(const cab_exchange *x, const char *name)
+{
+    for (int i = 0; i < x->n_fields; i++)
+        if (cab_slice_is(x->fields[i].name, name))
+            return x->fields[i].value;
+    return (cab_slice){ NULL, 0 };
+}
+
+void cab_exchange_put_field(cab_exchange *x, const char *name, cab_slice value)
+{
+    if (x->n_answer_fields < CAB_ANSWER_FIELDS)
+        x->answer_fields[x->n_answer_fields++] = (cab_field){ cab_slice_of(name), value };
+}
+
+/* Status codes of gRPC (google.rpc.Code). */
+static int grpc_status(int status)
+{
+    static const struct { int http, grpc; } rows[] = {
+        { 400, 3 }, { 401, 16 }, { 403, 7 }, { 404, 5 }, { 405, 12 }, { 408, 4 }, { 409, 6 }, { 413, 8 },
+        { 422, 9 }, { 429, 8 }, { 431, 8 }, { 499, 1 }, { 501, 12 }, { 503, 14 }, { 504, 4 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].http == status)
+            return rows[i].grpc;
+    return 13;
+}
+
+/* Percent-encoded, as gRPC wants its message. */
+static void put_message(cab_bytes *b, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c >= 0x20 && c < 0x7f && c != '%')
+            cab_bytes_char(b, *text);
+        else
+            cab_bytes_printf(b, "%%%02X", c);
+    }
+}
+
+void cab_exchange_say(cab_exchange *x, int status, const char *text)
+{
+    x->status = status;
+    if (x->grpc) {
+        x->type = "application/grpc";
+        x->grpc_status = grpc_status(status);
+        cab_bytes_clear(&x->out);
+        put_message(&x->grpc_message, text);
+        return;
+    }
+    x->type = "application/json";
+    cab_bytes_clear(&x->out);
+    cab_bytes_str(&x->out, "{\"error\":");
+    cab_json_put_string(&x->out, cab_slice_of(text));
+    cab_bytes_char(&x->out, '}');
+}
+
+void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    cab_exchange_say(x, status, text);
+    cab_exchange_answer(x);
+}
+
+/* Memory of ordinary size stays for the next request. */
+static void shrink(cab_bytes *b)
+{
+    enum { KEEP = 64 << 10 };
+    if (b->cap > KEEP)
+        cab_bytes_fini(b);
+    else
+        cab_bytes_clear(b);
+}
+
+void cab_exchange_reset(cab_exchange *x)
+{
+    shrink(&x->head);
+    shrink(&x->body_bytes);
+    shrink(&x->out);
+    cab_pieces_reset(&x->mem);
+    shrink(&x->grpc_message);
+    x->method = CAB_METHOD_OTHER;
+    x->path = x->query = x->body = (cab_slice){ NULL, 0 };
+    x->fields = NULL;
+    x->n_fields = x->n_answer_fields = x->status = x->grpc_status = 0;
+    x->type = NULL;
+    x->http2 = x->grpc = x->given = x->answered = x->whole = x->answering =
+        x->streamed = x->is_part = x->away = false;
+    atomic_store(&x->gone, false);
+    x->resume = NULL;
+    x->resume_arg = NULL;
+    x->part = x->parent = NULL;
+    x->deadline_ns = x->since_ns = x->arrived_ns = 0;
+    x->cancel = x->release = NULL;
+    x->user = NULL;
+    x->conn = NULL;
+    x->stream = 0;
+    x->sent = x->reserved = x->moved = 0;
+    x->next = x->next_stream = NULL;
+}
+
+void cab_exchange_fini(cab_exchange *x)
+{
+    cab_bytes_fini(&x->head);
+    cab_bytes_fini(&x->body_bytes);
+    cab_bytes_fini(&x->out);
+    cab_pieces_fini(&x->mem);
+    cab_bytes_fini(&x->grpc_message);
+}
+
+/* The exchange whose handler this thread is in: its answer needs no inbox. */
+static _Thread_local cab_exchange *handling;
+
+void cab_exchange_answer(cab_exchange *x)
+{
+    if (handling == x)
+        x->answered = true;
+    else
+        cab_loop_post(x->loop, x);
+}
+
+bool cab_exchange_handle(cab_exchange *x)
+{
+    cab_exchange *outer = handling;
+    x->given = true;
+    handling = x;
+    x->server->handle(x->server, x);
+    handling = outer;
+    /* `answered` is a worker's while x is away; else written by this thread only: whoever else has x posts it to
+     * the inbox, which this thread empties. */
+    bool answered = !x->away && x->answered;
+    x->loop->given += !answered;
+    return answered;
+}
+
+/* ---- workers ---- */
+
+void cab_exchange_then(cab_exchange *x, void (*next)(cab_exchange *x), void *arg)
+{
+    x->resume_arg = arg;
+    if (x->away)
+        x->resume = next;
+    else
+        next(x);
+}
+
+void cab_exchange_work(cab_exchange *x, void (*work)(cab_exchange *x))
+{
+    handling = x;
+    if (!atomic_load(&x->gone))
+        work(x);
+    handling = NULL;
+    cab_loop_post(x->loop, x);
+}
+
+bool cab_exchange_resume(cab_exchange *x)
+{
+    void (*next)(cab_exchange *x) = x->resume;
+    x->away = false;
+    x->resume = NULL;
+    if (!next && !x->answered)
+        cab_exchange_say(x, 500, "the request was forgotten");
+    if (!next)
+        return true;
+    cab_exchange *outer = handling;
+    handling = x;
+    next(x);
+    handling = outer;
+    x->loop->given += !x->answered;
+    return x->answered;
+}
+
+void cab_exchange_abandon(cab_exchange *x)
+{
+    x->conn = NULL;
+    atomic_store(&x->gone, true);
+    if (!x->away && x->cancel)
+        x->cancel(x);
+}

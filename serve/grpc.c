@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * grpc.c - from frames to messages to handlers.
+ *
+ * Messages are unpacked into the exchange's memory, within a budget: a small
+ * message can ask for a hundred times its size (protobuf-c allocates per field).
+ */
+#include "serve/grpc.h"
+
+static const char service_path[] = "/inference.GRPCInferenceService/";
+
+typedef struct rpc {
+    const char *name;
+    const ProtobufCMessageDescriptor *request;
+    cab_role role;
+    void (*handler)(cab_service *s, cab_exchange *x, void *request);
+} rpc;
+
+static const rpc rpcs[] = {
+#define RPC(Name, prefix, handler, role) \
+    { #Name, &inference__##prefix##_request__descriptor, CAB_ROLE_##role, cab_rpc_##handler },
+#include "serve/rpcs.def"
+};
+
+static const rpc *find(cab_slice path)
+{
+    size_t n = sizeof service_path - 1;
+    if (path.n <= n || memcmp(path.p, service_path, n))
+        return NULL;
+    const cab_slice name = { path.p + n, path.n - n };
+    for (size_t i = 0; i < sizeof rpcs / sizeof *rpcs; i++)
+        if (cab_slice_is(name, rpcs[i].name))
+            return &rpcs[i];
+    return NULL;
+}
+
+/* ---- messages in ---- */
+
+typedef struct budget { cab_pieces *mem; size_t left; } budget;
+
+static void *take(void *data, size_t n)
+{
+    budget *b = data;
+    if (n > b->left)
+        return NULL;
+    b->left -= n;
+    return cab_pieces_take(b->mem, n);
+}
+
+static void leave(void *data, void *p)
+{
+    (void)data;                        /* the exchange's memory goes as a whole */
+    (void)p;
+}
+
+static ProtobufCMessage *unpack(cab_exchange *x, const rpc *r)
+{
+    const unsigned char *p = (const unsigned char *)x->body.p;
+    enum { FLOOR = 1 << 20, FACTOR = 8 };
+    if (x->body.n < CAB_GRPC_PREFIX) {
+        cab_exchange_refuse(x, 400, "the request has no message");
+        return NULL;
+    }
+    if (p[0]) {
+        cab_exchange_refuse(x, 501, "compressed messages are not taken");
+        return NULL;
+    }
+    size_t n = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
+    if (n != x->body.n - CAB_GRPC_PREFIX) {
+        cab_exchange_refuse(x, 400, "the request must be one message");
+        return NULL;
+    }
+    budget b = { &x->mem, FLOOR + FACTOR * x->body.n };
+    ProtobufCAllocator a = { take, leave, &b };
+    ProtobufCMessage *m = protobuf_c_message_unpack(r->request, &a, n, p + CAB_GRPC_PREFIX);
+    if (!m)
+        cab_exchange_refuse(x, 400, "the message cannot be parsed, or takes too much memory");
+    return m;
+}
+
+/* ---- messages out ---- */
+
+bool cab_grpc_put(cab_exchange *x, const ProtobufCMessage *m)
+{
+    size_t n = protobuf_c_message_get_packed_size(m);
+    unsigned char *to = n <= UINT32_MAX ? (unsigned char *)cab_bytes_room(&x->out, CAB_GRPC_PREFIX + n) : NULL;
+    if (!to)
+        return false;
+    to[0] = 0;
+    for (int i = 0; i < 4; i++)
+        to[1 + i] = (unsigned char)(n >> (24 - 8 * i));
+    protobuf_c_message_pack(m, to + CAB_GRPC_PREFIX);
+    cab_bytes_wrote(&x->out, CAB_GRPC_PREFIX + n);
+    return true;
+}
+
+void cab_grpc_answer(cab_exchange *x, const ProtobufCMessage *m)
+{
+    x->type = "application/grpc";
+    if (cab_grpc_put(x, m))
+        cab_exchange_answer(x);
+    else
+        cab_exchange_refuse(x, 503, "out of memory for the answer");
+}
+
+void cab_grpc_part(cab_exchange *x)
+{
+    Inference__ModelStreamInferResponse r = INFERENCE__MODEL_STREAM_INFER_RESPONSE__INIT;
+    if (!x->grpc_status)
+        return;
+    r.error_message = (char *)(uintptr_t)cab_bytes_cstr(&x->grpc_message);
+    cab_bytes_clear(&x->out);
+    cab_grpc_put(x, &r.base);
+}
+
+char *cab_grpc_text(cab_exchange *x, cab_slice s)
+{
+    static char none[] = "";
+    char *text = cab_pieces_text(&x->mem, s);
+    return text ? text : none;
+}
+
+/* The model that a request names, as every message of the protocol spells it; empty when it names none. */
+static cab_slice model_of(const ProtobufCMessage *m)
+{
+    const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "model_name");
+    if (!f)
+        f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "name");
+    return f ? cab_slice_of(*(char *const *)(const void *)((const char *)m + f->offset)) : (cab_slice){ NULL, 0 };
+}
+
+void cab_grpc_handle(cab_service *s, cab_exchange *x)
+{
+    const rpc *r = find(x->path);
+    ProtobufCMessage *m;
+    if (!r)
+        cab_exchange_refuse(x, 501, "no such call");
+    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }) && (m = unpack(x, r)) &&
+             cab_service_allows(x, r->role, model_of(m)))
+        r->handler(s, x, m);
+}

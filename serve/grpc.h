@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * grpc.h - the gRPC interface: frames, messages, and the handlers of its calls.
+ */
+#ifndef CAB_SERVE_GRPC_H
+#define CAB_SERVE_GRPC_H
+#include "serve/infer.h"
+#include "serve/oip.pb-c.h"
+#include "serve/service.h"
+
+enum { CAB_GRPC_PREFIX = 5 };  /* of a message: compressed?, its length in 4 bytes */
+
+/* Appends m as a frame to the answer. */
+bool cab_grpc_put(cab_exchange *x, const ProtobufCMessage *m);
+/* x answered with status 0 by one message. */
+void cab_grpc_answer(cab_exchange *x, const ProtobufCMessage *m);
+/* A protobuf text from a slice of ours, in x's memory; "" when out of memory. */
+char *cab_grpc_text(cab_exchange *x, cab_slice s);
+
+/* The handlers; request is the unpacked message of their row. */
+#define RPC(Name, prefix, handler, role) void cab_rpc_##handler(cab_service *s, cab_exchange *x, void *request);
+#include "serve/rpcs.def"
+
+/* ---- codec_grpc.c ---- */
+bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r);
+bool cab_grpc_encode(cab_infer *q);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * infer.c - an inference request from its inputs to its answer.
+ */
+#include "serve/infer.h"
+#include "base/log.h"
+#include "serve/json_tensor.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+/* ---- life ---- */
+
+static void cancel(cab_exchange *x)
+{
+    cab_infer *q = x->user;
+    if (q->submitted)
+        cab_call_cancel(&q->call);
+}
+
+static void release(cab_exchange *x)
+{
+    cab_infer *q = x->user;
+    if (q->submitted)
+        cab_call_release(&q->call);
+    cab_loaded_unref(q->loaded);
+}
+
+static void say_full(cab_exchange *x)
+{
+    cab_exchange_say(x, 429, "the model's queue is full");
+    cab_exchange_put_field(x, "retry-after", CAB_SLICE("1"));
+}
+
+cab_infer *cab_infer_begin(cab_exchange *x, cab_loaded *l, bool (*encode)(cab_infer *q))
+{
+    if (cab_served_turns_away(l->served)) {
+        cab_loaded_unref(l);
+        say_full(x);
+        cab_exchange_answer(x);
+        return NULL;
+    }
+    cab_infer *q = cab_pieces_zero(&x->mem, 1, sizeof *q);
+    size_t in = (size_t)l->n_inputs, out = (size_t)l->n_outputs;
+    if (q) {
+        q->inputs = cab_pieces_zero(&x->mem, in, sizeof *q->inputs);
+        q->outputs = cab_pieces_zero(&x->mem, out, sizeof *q->outputs);
+        q->wanted = cab_pieces_zero(&x->mem, out, sizeof *q->wanted);
+    }
+    if (!q || !q->inputs || !q->outputs || !q->wanted) {
+        cab_loaded_unref(l);
+        cab_exchange_refuse(x, 503, "out of memory");
+        return NULL;
+    }
+    q->x = x;
+    q->loaded = l;
+    q->encode = encode;
+    x->user = q;
+    x->cancel = cancel;
+    x->release = release;
+    return q;
+}
+
+bool cab_infer_fault(cab_infer *q, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(q->why, sizeof q->why, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+void cab_infer_refuse(cab_infer *q)
+{
+    cab_exchange_refuse(q->x, 400, "%s", q->why);
+}
+
+/* ---- inputs and outputs ---- */
+
+static int find(const cab_tensor_info *t, int n, cab_slice name)
+{
+    for (int i = 0; i < n; i++)
+        if (cab_slice_is(name, t[i].name))
+            return i;
+    return -1;
+}
+
+static bool fits(cab_infer *q, const cab_tensor_info *t, int dtype, int rank, const int64_t *dims)
+{
+    if (dtype != t->dtype)
+        return cab_infer_fault(q, "inference input '%s' data-type is '%s', but model '%s' expects '%s'", t->name,
+                               cab_json_type_name(dtype), q->loaded->name, cab_json_type_name(t->dtype));
+    bool same = rank == t->rank;
+    for (int i = 0; same && i < rank; i++)
+        same = t->dims[i] < 0 || t->dims[i] == dims[i];
+    if (same)
+        return true;
+    char got[200], want[200];
+    cab_shape_text(got, sizeof got, rank, dims);
+    cab_shape_text(want, sizeof want, t->rank, t->dims);
+    return cab_infer_fault(q, "unexpected shape for input '%s' for model '%s'. Expected %s, got %s", t->name,
+                           q->loaded->name, want, got);
+}
+
+void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims)
+{
+    size_t used = (size_t)snprintf(to, n, "[");
+    for (int i = 0; i < rank && used < n; i++)
+        used += (size_t)snprintf(to + used, n - used, "%s%lld", i ? "," : "", (long long)dims[i]);
+    if (used < n)
+        snprintf(to + used, n - used, "]");
+}
+
+cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int rank, const int64_t *dims)
+{
+    const cab_loaded *l = q->loaded;
+    int i = find(l->inputs, l->n_inputs, name);
+    if (i < 0) {
+        cab_infer_fault(q, "unexpected inference input '%.*s' for model '%s'", (int)(name.n < 100 ? name.n : 100),
+                        name.p, l->name);
+        return NULL;
+    }
+    cab_tensor_view *v = &q->inputs[i];
+    if (v->dtype) {
+        cab_infer_fault(q, "input '%s' is given twice", l->inputs[i].name);
+        return NULL;
+    }
+    if (!fits(q, &l->inputs[i], dtype, rank, dims))
+        return NULL;
+    v->rank = rank;
+    for (int k = 0; k < rank; k++)
+        v->dims[k] = dims[k];
+    v->dtype = dtype;
+    v->bytes = cab_tensor_bytes(dtype, rank, dims);
+    if (v->bytes == SIZE_MAX) {
+        cab_infer_fault(q, "the extents of input '%s' are too large", l->inputs[i].name);
+        return NULL;
+    }
+    return v;
+}
+
+bool cab_infer_room(cab_infer *q, cab_tensor_view *v)
+{
+    v->data = cab_pieces_take(&q->x->mem, v->bytes ? v->bytes : 1);
+    return v->data ? true : cab_infer_fault(q, "out of memory for an input");
+}
+
+bool cab_infer_raw(cab_infer *q, cab_tensor_view *v, const void *p, size_t n)
+{
+    const char *name = q->loaded->inputs[v - q->inputs].name;
+    if (n != v->bytes)
+        return cab_infer_fault(q, "unexpected total byte size %zu for input '%s', expecting %zu", n, name, v->bytes);
+    if ((uintptr_t)p % 64 == 0) {
+        v->data = (void *)(uintptr_t)p;
+        return true;
+    }
+    if (!cab_infer_room(q, v))
+        return false;
+    memcpy(v->data, p, n);
+    return true;
+}
+
+cab_wanted *cab_infer_want(cab_infer *q, cab_slice name)
+{
+    const cab_loaded *l = q->loaded;
+    int i = find(l->outputs, l->n_outputs, name);
+    if (i < 0) {
+        cab_infer_fault(q, "unexpected inference output '%.*s' for model '%s'",
+                        (int)(name.n < 100 ? name.n : 100), name.p, l->name);
+        return NULL;
+    }
+    for (int k = 0; k < q->n_wanted; k++)
+        if (q->wanted[k].output == i) {
+            cab_infer_fault(q, "output '%s' is asked for twice", l->outputs[i].name);
+            return NULL;
+        }
+    cab_wanted *w = &q->wanted[q->n_wanted++];
+    *w = (cab_wanted){ .output = i };
+    return w;
+}
+
+int cab_infer_output(const cab_infer *q, int i, bool *binary)
+{
+    if (q->n_wanted) {
+        if (i >= q->n_wanted)
+            return -1;
+        *binary = q->wanted[i].said ? q->wanted[i].binary : q->binary_outputs;
+        return q->wanted[i].output;
+    }
+    *binary = q->binary_outputs;
+    return i < q->loaded->n_outputs ? i : -1;
+}
+
+/* ---- the run ---- */
+
+static int status_of(int code)
+{
+    static const struct { int code, status; } rows[] = {
+        { CAB_RT_EINPUT, 400 }, { CAB_RT_EINVAL, 400 }, { CAB_CALL_FULL, 429 }, { CAB_CALL_EXPIRED, 504 },
+        { CAB_RT_EDEADLINE, 504 }, { CAB_CALL_CANCELLED, 499 }, { CAB_RT_ECANCELLED, 499 },
+        { CAB_CALL_DRAINING, 503 }, { CAB_RT_ENOMEM, 503 }, { CAB_RT_ELIMIT, 413 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].code == code)
+            return rows[i].status;
+    return 500;
+}
+
+static void done(cab_call *c)
+{
+    cab_infer *q = c->user;
+    cab_exchange *x = q->x;
+    if (c->code == CAB_RT_OK) {
+        x->status = 200;
+        if (!q->encode(q))
+            cab_exchange_say(x, 500, q->why);
+    } else if (c->code == CAB_CALL_FULL) {
+        say_full(x);
+    } else {
+        cab_exchange_say(x, status_of(c->code), c->error.text);
+    }
+    cab_exchange_answer(x);
+}
+
+static bool complete(cab_infer *q)
+{
+    const cab_loaded *l = q->loaded;
+    int given = 0;
+    for (int i = 0; i < l->n_inputs; i++)
+        given += q->inputs[i].data != NULL;
+    return given == l->n_inputs ? true : cab_infer_fault(q, "expected %d inputs but got %d inputs for model '%s'",
+                                                         l->n_inputs, given, l->name);
+}
+
+static void submit(cab_exchange *x)
+{
+    cab_infer *q = x->user;
+    q->call.inputs = q->inputs;
+    q->call.outputs = q->outputs;
+    q->call.done = done;
+    q->call.user = q;
+    q->call.level = (int)q->priority;
+    if (q->timeout_us > 0)
+        q->call.deadline = q->x->arrived_ns + q->timeout_us * 1000;
+    q->submitted = true;
+    cab_call_submit_inline(q->loaded->served, &q->call);
+}
+
+void cab_infer_submit(cab_infer *q)
+{
+    if (complete(q))
+        cab_exchange_then(q->x, submit, NULL);
+    else
+        cab_infer_refuse(q);
+}

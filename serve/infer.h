@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * infer.h - one inference request, whatever protocol it came by.
+ *
+ * A codec fills in the inputs and which outputs are wanted, submits, and is
+ * called again to write the answer.  All memory is the exchange's.
+ */
+#ifndef CAB_SERVE_INFER_H
+#define CAB_SERVE_INFER_H
+#include "serve/catalog.h"
+#include "serve/exchange.h"
+#include "serve/sched.h"
+
+/* An output that the client asked for. */
+typedef struct cab_wanted {
+    int output;
+    bool said, binary;         /* REST: whether as raw bytes after the JSON; unless said, as binary_outputs says */
+} cab_wanted;
+
+typedef struct cab_infer cab_infer;
+struct cab_infer {
+    cab_call call;
+    cab_exchange *x;
+    cab_loaded *loaded;        /* a reference */
+    /* Writes the outputs as x's answer; false: why is set. */
+    bool (*encode)(cab_infer *q);
+    cab_tensor_view *inputs;   /* of the model, in its order; dtype 0: not given */
+    cab_tensor_view *outputs;
+    cab_wanted *wanted;        /* room for one per output of the model */
+    int n_wanted;              /* 0: all */
+    bool binary_outputs;       /* REST: those without a word about it */
+    bool submitted;
+    cab_slice id;              /* as the client spelt it (REST: with escapes) */
+    int64_t timeout_us;        /* 0: none */
+    int64_t priority;
+    char why[300];             /* of a failure */
+};
+
+/* NULL (with an answer set): the queue is full, before anything is read; or out of memory.  Takes over the reference. */
+cab_infer *cab_infer_begin(cab_exchange *x, cab_loaded *l, bool (*encode)(cab_infer *q));
+/* Says what is wrong with the request, for why: returns false. */
+bool cab_infer_fault(cab_infer *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Declares input `name` (once): type and extents, data and bytes open.  NULL: why. */
+cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int rank, const int64_t *dims);
+/* Wants output `name` (once).  NULL: why. */
+cab_wanted *cab_infer_want(cab_infer *q, cab_slice name);
+/* Memory for view v, whose extents are known: v->data; false: why. */
+bool cab_infer_room(cab_infer *q, cab_tensor_view *v);
+/* n raw bytes at p for v: referred to where they lie well, else copied. */
+bool cab_infer_raw(cab_infer *q, cab_tensor_view *v, const void *p, size_t n);
+/* Every input is given: runs the model, then the answer is encode's.  Else answers 400 with why. */
+void cab_infer_submit(cab_infer *q);
+/* Answers 400 with why. */
+void cab_infer_refuse(cab_infer *q);
+/* The i-th output to write, and how; -1 beyond the last. */
+int cab_infer_output(const cab_infer *q, int i, bool *binary);
+
+
+/* "[1,3,-1]". */
+void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims);
+
+#endif

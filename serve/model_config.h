@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * model_config.h - how a model version is served, as JSON with the field names of Triton's ModelConfig.
+ *
+ *   {"max_batch_size": 8,
+ *    "dynamic_batching": {"preferred_batch_size": [4, 8], "max_queue_delay_microseconds": 100,
+ *                         "priority_levels": 2, "default_priority_level": 1,
+ *                         "default_queue_policy": {"max_queue_size": 100, "default_timeout_microseconds": 50000}},
+ *    "instance_group": [{"count": 2}], "threads": 1}
+ *
+ * Every field may be missing.  `threads` (ours): of one run; 1 by default.
+ */
+#ifndef CAB_SERVE_MODEL_CONFIG_H
+#define CAB_SERVE_MODEL_CONFIG_H
+#include "base/diag.h"
+#include "serve/catalog.h"
+#include "serve/sched.h"
+
+typedef struct cab_model_config {
+    int64_t max_batch_size;    /* rows of one request, and of a batch; 0: the first axis is no batch */
+    bool dynamic_batching;
+    cab_served_config served;
+} cab_model_config;
+
+/* text "" or NULL: the defaults.  max_queue: the figure where the text has none. */
+cab_status cab_model_config_read(const char *text, int64_t max_queue, cab_model_config *out, cab_diag *d);
+/* The whole of it, as /v2/models/NAME/config answers, into l->config. */
+bool cab_model_config_write(cab_loaded *l, const cab_model_config *c);
+
+#endif

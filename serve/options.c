@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options.c - flags, environment and configuration file, by the rows of options.def.
+ */
+#include "serve/options.h"
+#include <ctype.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+typedef enum kind { KIND_TEXT, KIND_LIST, KIND_COUNT, KIND_BYTES, KIND_MS, KIND_SWITCH } kind;
+typedef struct row { const char *name, *text, *doc; kind kind; size_t at; } row;
+static const row rows[] = {
+#define OPTION(field, kind, text, doc) { #field, text, doc, KIND_##kind, offsetof(cab_options, field) },
+#include "serve/options.def"
+};
+enum { N = sizeof rows / sizeof *rows };
+
+/* ---- values ---- */
+
+static cab_status bad(cab_diag *d, const char *source, const row *r, const char *text, const char *why)
+{
+    return cab_fail(d, CAB_EINVAL, NULL, "%s: %s = '%s': %s", source, r->name, text, why);
+}
+
+static int64_t unit_of(char c)
+{
+    return c == 'K' ? (int64_t)1 << 10 : c == 'M' ? (int64_t)1 << 20 : c == 'G' ? (int64_t)1 << 30 : 0;
+}
+
+static cab_status set_number(int64_t *to, const row *r, const char *text, const char *source, cab_diag *d)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    int64_t unit = r->kind == KIND_BYTES && *end ? unit_of(*end) : 1;
+    if (!isdigit((unsigned char)text[0]) || errno || v > INT64_MAX / (unit ? unit : 1) || !unit ||
+        (unit > 1 ? end[1] : *end))
+        return bad(d, source, r, text, r->kind == KIND_BYTES ? "not a size such as 512, 64K, 16M, 2G" : "not a number");
+    if (r->kind == KIND_SWITCH && v > 1)
+        return bad(d, source, r, text, "neither 0 nor 1");
+    if (r->kind == KIND_MS && v > 86400000)
+        return bad(d, source, r, text, "longer than a day");
+    *to = v * unit;
+    return CAB_OK;
+}
+
+static cab_status add_text(cab_text_list *l, const row *r, const char *text, const char *source, cab_diag *d)
+{
+    if (l->n == CAB_LIST_MAX)
+        return bad(d, source, r, text, "too many of them");
+    char *copy = strdup(text);
+    if (!copy)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    l->at[l->n++] = copy;
+    return CAB_OK;
+}
+
+static cab_status set(cab_options *o, const row *r, const char *text, const char *source, cab_diag *d)
+{
+    void *to = (char *)o + r->at;
+    if (r->kind == KIND_LIST)
+        return *text ? add_text(to, r, text, source, d) : CAB_OK;
+    if (r->kind != KIND_TEXT)
+        return set_number(to, r, text, source, d);
+    char **at = to, *copy = strdup(text);
+    if (!copy)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    free(*at);
+    *at = copy;
+    return CAB_OK;
+}
+
+/* ---- sources; each sets what no earlier one has ---- */
+
+static const row *find(const char *name, char separator)
+{
+    for (int i = 0; i < N; i++) {
+        const char *a = rows[i].name, *b = name;
+        while (*a && (*a == *b || (*a == '_' && *b == separator)))
+            a++, b++;
+        if (!*a && !*b)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+static cab_status from_flags(cab_options *o, int argc, char **argv, bool *done, const char **config, cab_diag *d)
+{
+    for (int i = 1; i < argc; i++) {
+        char name[64];
+        const char *equals = strchr(argv[i], '=');
+        size_t n = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
+        if (strncmp(argv[i], "--", 2) || n >= sizeof name)
+            return cab_fail(d, CAB_EINVAL, NULL, "'%s' is no flag; --help lists them", argv[i]);
+        memcpy(name, argv[i] + 2, n - 2);
+        name[n - 2] = 0;
+        const row *r = find(name, '-');
+        bool is_config = !strcmp(name, "config");
+        if (!r && !is_config)
+            return cab_fail(d, CAB_EINVAL, NULL, "no flag --%s; --help lists them", name);
+        if (!equals && i + 1 == argc)
+            return cab_fail(d, CAB_EINVAL, NULL, "--%s needs a value", name);
+        const char *text = equals ? equals + 1 : argv[++i];
+        if (is_config) {
+            *config = text;
+            continue;
+        }
+        CAB_TRY(set(o, r, text, "flag", d));
+        done[r - rows] = true;
+    }
+    return CAB_OK;
+}
+
+static cab_status set_parts(cab_options *o, const row *r, const char *text, cab_diag *d)
+{
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, ",");
+        char *part = strndup(p, n);
+        cab_status s = part ? set(o, r, part, "environment", d) : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+        free(part);
+        CAB_TRY(s);
+        p += n + (p[n] == ',');
+    }
+    return CAB_OK;
+}
+
+static cab_status from_environment(cab_options *o, bool *done, cab_diag *d)
+{
+    for (int i = 0; i < N; i++) {
+        char name[64] = "CAB_SERVE_";
+        size_t n = strlen(name);
+        for (const char *p = rows[i].name; *p && n + 1 < sizeof name; p++)
+            name[n++] = (char)toupper((unsigned char)*p);
+        const char *text = getenv(name);
+        if (!text || done[i])
+            continue;
+        CAB_TRY(rows[i].kind == KIND_LIST ? set_parts(o, &rows[i], text, d) : set(o, &rows[i], text, name, d));
+        done[i] = true;
+    }
+    return CAB_OK;
+}
+
+static cab_status set_json(cab_options *o, const row *r, const json_t *v, const char *file, cab_diag *d)
+{
+    char text[32];
+    if (json_is_string(v))
+        return set(o, r, json_string_value(v), file, d);
+    if (json_is_boolean(v) || json_is_integer(v)) {
+        json_int_t n = json_is_integer(v) ? json_integer_value(v) : json_is_true(v);
+        snprintf(text, sizeof text, "%lld", (long long)n);
+        return set(o, r, text, file, d);
+    }
+    return bad(d, file, r, "...", "neither text nor number");
+}
+
+static cab_status from_file(cab_options *o, const char *file, const bool *done, cab_diag *d)
+{
+    json_error_t e;
+    const char *name;
+    json_t *v, *top = json_load_file(file, JSON_REJECT_DUPLICATES, &e);
+    cab_status s = CAB_OK;
+    if (!json_is_object(top)) {
+        json_decref(top);
+        return cab_fail(d, CAB_EPARSE, &(cab_where){ .file = file, .line = top ? 1 : e.line, .col = e.column },
+                        "%s", top ? "not an object" : e.text);
+    }
+    json_object_foreach(top, name, v) {
+        const row *r = find(name, '_');
+        if (s == CAB_OK && !r)
+            s = cab_fail(d, CAB_EINVAL, NULL, "%s: no option '%s'; --help lists them", file, name);
+        if (s != CAB_OK || done[r - rows])
+            continue;
+        if (r->kind != KIND_LIST || !json_is_array(v))
+            s = set_json(o, r, v, file, d);
+        for (size_t i = 0; s == CAB_OK && r->kind == KIND_LIST && i < json_array_size(v); i++)
+            s = set_json(o, r, json_array_get(v, i), file, d);
+    }
+    json_decref(top);
+    return s;
+}
+
+static bool unset(const cab_options *o, const row *r)
+{
+    const void *at = (const char *)o + r->at;
+    switch (r->kind) {
+    case KIND_TEXT: return !*(char *const *)at;
+    case KIND_LIST: return !((const cab_text_list *)at)->n;
+    default: return *(const int64_t *)at < 0;
+    }
+}
+
+cab_status cab_options_read(cab_options *o, int argc, char **argv, cab_diag *d)
+{
+    bool done[N] = { false };
+    const char *config = NULL;
+    *o = (cab_options){ 0 };
+    for (int i = 0; i < N; i++)
+        if (rows[i].kind > KIND_LIST)
+            *(int64_t *)((char *)o + rows[i].at) = -1;
+    CAB_TRY(from_flags(o, argc, argv, done, &config, d));
+    CAB_TRY(from_environment(o, done, d));
+    if (config)
+        CAB_TRY(from_file(o, config, done, d));
+    for (int i = 0; i < N; i++)
+        if (unset(o, &rows[i]))
+            CAB_TRY(set(o, &rows[i], rows[i].text, "default", d));
+    return CAB_OK;
+}
+
+void cab_options_fini(cab_options *o)
+{
+    for (int i = 0; i < N; i++) {
+        void *at = (char *)o + rows[i].at;
+        if (rows[i].kind == KIND_TEXT)
+            free(*(char **)at);
+        for (int k = 0; rows[i].kind == KIND_LIST && k < ((cab_text_list *)at)->n; k++)
+            free(((cab_text_list *)at)->at[k]);
+    }
+    *o = (cab_options){ 0 };
+}
+
+void cab_options_help(cab_bytes *b)
+{
+    static const char *const words[] = { "TEXT", "TEXT...", "N", "BYTES", "MS", "0|1" };
+    for (int i = 0; i < N; i++) {
+        char flag[64] = "--";
+        size_t n = 2;
+        for (const char *p = rows[i].name; *p && n + 1 < sizeof flag; p++)
+            flag[n++] = *p == '_' ? '-' : *p;
+        flag[n] = 0;
+        cab_bytes_printf(b, "  %-17s %-8s %s", flag, words[rows[i].kind], rows[i].doc);
+        cab_bytes_printf(b, *rows[i].text ? " [%s]\n" : "\n", rows[i].text);
+    }
+}

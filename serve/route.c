@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * route.c - paths to handlers, by the rows of routes.def.
+ */
+#include "serve/route.h"
+#include "serve/service.h"
+#include <stdio.h>
+
+#define ROUTE(id, method, path, handler, role, body, answer, doc) \
+    { #id, path, doc, body, answer, CAB_METHOD_##method, CAB_ROLE_##role, cab_api_##handler },
+const cab_route cab_routes[] = {
+#include "serve/routes.def"
+};
+const int cab_n_routes = sizeof cab_routes / sizeof *cab_routes;
+
+enum { SEGMENTS_MAX = 8 };
+
+/* The next segment of a pattern, without its slash. */
+static cab_slice next_segment(const char **at)
+{
+    const char *p = *at + 1, *end = strchr(p, '/');
+    size_t n = end ? (size_t)(end - p) : strlen(p);
+    *at = p + n;
+    return (cab_slice){ p, n };
+}
+
+static bool same(cab_slice a, cab_slice b)
+{
+    return a.n == b.n && !memcmp(a.p, b.p, a.n);
+}
+
+static bool matches(const char *pattern, const cab_slice *seg, int n, cab_target *t)
+{
+    *t = (cab_target){ { "", 0 }, { "", 0 } };
+    int i = 0;
+    for (const char *at = pattern; *at; i++) {
+        cab_slice want = next_segment(&at);
+        if (i == n)
+            return false;
+        if (cab_slice_is(want, "{model}"))
+            t->model = seg[i];
+        else if (cab_slice_is(want, "{version}"))
+            t->version = seg[i];
+        else if (!same(want, seg[i]))
+            return false;
+    }
+    return i == n;
+}
+
+/* "GET, POST": what the path would take. */
+static void say_allowed(cab_exchange *x, const cab_slice *seg, int n)
+{
+    cab_target t;
+    enum { ROOM = 128 };
+    char *to = cab_pieces_take(&x->mem, ROOM);
+    size_t used = 0;
+    for (int i = 0; to && i < cab_n_routes; i++)
+        if (matches(cab_routes[i].path, seg, n, &t) && used < ROOM)
+            used += (size_t)snprintf(to + used, ROOM - used, "%s%s%s", used ? ", " : "",
+                                     cab_method_name(cab_routes[i].method),
+                                     cab_routes[i].method == CAB_METHOD_GET ? ", HEAD" : "");
+    cab_exchange_say(x, 405, "this path takes another method");
+    if (to && used < ROOM)
+        cab_exchange_put_field(x, "allow", (cab_slice){ to, used });
+}
+
+const cab_route *cab_route_find(cab_exchange *x, cab_target *t)
+{
+    cab_slice seg[SEGMENTS_MAX];
+    const char *why;
+    bool known = false;
+    cab_method method = x->method == CAB_METHOD_HEAD ? CAB_METHOD_GET : x->method;
+    char *room = cab_pieces_take(&x->mem, x->path.n);
+    if (!room) {
+        cab_exchange_say(x, 503, "out of memory");
+        return NULL;
+    }
+    int n = cab_http1_segments(x->path, room, seg, SEGMENTS_MAX, &why);
+    if (n < 0) {
+        cab_exchange_say(x, 400, why);
+        return NULL;
+    }
+    for (int i = 0; n <= SEGMENTS_MAX && i < cab_n_routes; i++)
+        if (matches(cab_routes[i].path, seg, n, t)) {
+            known = true;
+            if (cab_routes[i].method == method)
+                return &cab_routes[i];
+        }
+    if (known)
+        say_allowed(x, seg, n);
+    else
+        cab_exchange_say(x, 404, "there is nothing at this path; /openapi.json has all of them");
+    return NULL;
+}

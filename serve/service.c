@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * service.c - the rooms together: from options to a server, and down again.
+ */
+#include "serve/service.h"
+#include "base/log.h"
+#include "serve/listen.h"
+#include "serve/repository.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- requests ---- */
+
+/* Never what a client made up: it may be a secret that went to the wrong place. */
+static void log_request(cab_service *s, const cab_exchange *x, cab_slice path, cab_slice model)
+{
+    cab_bytes b = { 0 };
+    cab_loaded *l = NULL;
+    if (!s->o.log_requests)
+        return;
+    cab_line_begin(&b, "info", "request");
+    cab_line_text(&b, "method", cab_slice_of(cab_method_name(x->method)));
+    cab_line_text(&b, "path", path);
+    if (model.n && cab_catalog_get(s->catalog, model, CAB_SLICE(""), &l) == CAB_FOUND)
+        cab_line_text(&b, "model", model);
+    cab_loaded_unref(l);
+    cab_line_int(&b, "bytes", (int64_t)x->body.n);
+    cab_line_end(s->journal, &b);
+    cab_bytes_fini(&b);
+}
+
+static bool allowed(cab_service *s, cab_exchange *x, cab_role role, cab_slice model)
+{
+    int status = cab_auth_check(s->auth, cab_exchange_field(x, "authorization"), role, model);
+    if (!status)
+        return true;
+    if (status == 401)
+        cab_exchange_put_field(x, "www-authenticate", CAB_SLICE("Bearer"));
+    cab_exchange_refuse(x, status, status == 401 ? "a bearer token is needed" : "the token does not allow this");
+    return false;
+}
+
+bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model)
+{
+    return allowed(cab_service_of(x), x, role, model);
+}
+
+/* The listeners for health have a thread to themselves: nothing else may hold it up. */
+static bool belongs_here(const cab_service *s, const cab_exchange *x, const cab_route *r)
+{
+    return x->loop != &s->health || r->role == CAB_ROLE_PUBLIC || !strcmp(r->path, "/metrics");
+}
+
+/* Changes by a process that another one follows would be unknown to that one. */
+static bool is_replaced(const cab_service *s, const cab_route *r)
+{
+    return r->role == CAB_ROLE_ADMIN && atomic_load(&s->successor) > 0;
+}
+
+static void route(cab_service *s, cab_exchange *x)
+{
+    cab_target t = { { NULL, 0 }, { NULL, 0 } };
+    const cab_route *r = cab_route_find(x, &t);
+    log_request(s, x, r ? cab_slice_of(r->path) : CAB_SLICE("none"), r ? t.model : (cab_slice){ NULL, 0 });
+    if (!r)
+        cab_exchange_answer(x);
+    else if (!belongs_here(s, x, r))
+        cab_exchange_refuse(x, 404, "this port is for health and metrics");
+    else if (!allowed(s, x, r->role, t.model))
+        return;                        /* and that was the answer */
+    else if (is_replaced(s, r))
+        cab_exchange_refuse(x, 503, "the server is being replaced: ask again");
+    else
+        r->handler(s, x, &t);
+}
+
+static void work(cab_exchange *x)
+{
+    cab_service *s = cab_service_of(x);
+    if (!x->grpc) {
+        route(s, x);
+        return;
+    }
+    log_request(s, x, CAB_SLICE("gRPC"), (cab_slice){ NULL, 0 });
+    if (x->loop == &s->health)
+        cab_exchange_refuse(x, 501, "this port is for health and metrics");
+    else
+        cab_grpc_handle(s, x);
+}
+
+/* Text takes a nanosecond a byte to read, raw tensors a tenth: from here on another thread is worth its waking. */
+static bool is_large(const cab_exchange *x)
+{
+    enum { TEXT = 64 << 10, RAW = 1 << 20 };
+    bool raw = x->grpc || (x->body.n > TEXT && cab_exchange_field(x, "inference-header-content-length").p);
+    return x->body.n > (raw ? RAW : TEXT);
+}
+
+static void handle(cab_server *server, cab_exchange *x)
+{
+    cab_service *s = server->user;
+    if (is_large(x))
+        cab_workers_give(s->workers, x);
+    else
+        work(x);
+}
+
+/* ---- starting ---- */
+
+static void bury_task(cab_service *s, cab_task *t)
+{
+    cab_loaded *l = (cab_loaded *)((char *)t - offsetof(cab_loaded, burial));
+    (void)s;
+    cab_loaded_destroy(l);
+}
+
+static void buried(void *user, cab_loaded *l)
+{
+    cab_service *s = user;
+    l->burial.run = bury_task;
+    cab_control_post(s->control, &l->burial);
+}
+
+static void take_limits(cab_service *s)
+{
+    const cab_options *o = &s->o;
+    s->server = (cab_server){ .handle = handle, .user = s };
+    s->server.limits = (cab_limits){
+        .head_bytes = (size_t)o->max_head, .body_bytes = (size_t)o->max_body, .all_bodies = (size_t)o->max_bodies,
+        .conns = (int)o->max_connections, .streams = (int)o->max_streams, .idle_ms = (int)o->idle_ms,
+        .head_ms = (int)o->head_ms, .body_ms = (int)o->body_ms, .write_ms = (int)o->write_ms, .slowest = 64 << 10,
+    };
+}
+
+static cab_status open_tls(cab_service *s, cab_diag *d)
+{
+    const cab_options *o = &s->o;
+    if (!o->listen_tls.n)
+        return CAB_OK;
+    if (!*o->tls_cert || !*o->tls_key)
+        return cab_fail(d, CAB_EINVAL, NULL, "listen_tls needs tls_cert and tls_key");
+    return cab_tls_create(o->tls_cert, o->tls_key, *o->tls_client_ca ? o->tls_client_ca : NULL, &s->server.tls, d);
+}
+
+static cab_status open_store(cab_service *s, cab_diag *d)
+{
+    int64_t n = 0;
+    if (!*s->o.root)
+        return cab_fail(d, CAB_EINVAL, NULL, "--root DIR is needed: the folder of the registry");
+    CAB_TRY(cab_root_open(s->o.root, cab_inherited_lock(), &s->root, d));
+    CAB_TRY(cab_blobs_open(&s->root, &s->blobs, d));
+    CAB_TRY(cab_registry_open(&s->root, s->blobs, &s->registry, d));
+    return s->root.inherited ? CAB_OK : cab_registry_recover(s->registry, &n, d);
+}
+
+cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d)
+{
+    *s = (cab_service){ .started_ns = cab_now_ns(), .life = PTHREAD_MUTEX_INITIALIZER, .root = { .dir = -1, .tmp = -1, .lock = -1 } };
+    CAB_TRY(cab_options_read(&s->o, argc, argv, d));
+    take_limits(s);
+    CAB_TRY(cab_journal_create(s->o.log, &s->journal, d));
+    CAB_TRY(cab_auth_create(s->o.tokens, &s->auth, d));
+    CAB_TRY(open_tls(s, d));
+    CAB_TRY(open_store(s, d));
+    const cab_sched_options k = { .executors = (int)s->o.threads, .memory = (uint64_t)s->o.memory };
+    s->sched = cab_sched_create(&k);
+    s->catalog = cab_catalog_create(buried, s);
+    int readers = s->o.read_threads ? (int)s->o.read_threads : cab_pool_threads() / 2;
+    s->workers = cab_workers_create(readers, work);
+    if (!s->sched || !s->catalog || !s->workers || !cab_openapi_write(&s->openapi))
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    return cab_control_create(s, &s->control, d);
+}
+
+static cab_status start_threads(cab_service *s, cab_diag *d)
+{
+    for (int i = 0; i < s->server.n_loops; i++)
+        CAB_TRY(cab_loop_start(&s->server.loops[i], d));
+    return s->has_health ? cab_loop_start(&s->health, d) : CAB_OK;
+}
+
+/* A successor takes connections when it can answer; until then its predecessor has them. */
+static bool succeed(cab_service *s)
+{
+    cab_diag d;
+    cab_diag_init(&d);
+    pthread_mutex_lock(&s->life);
+    bool fine = !s->ending && start_threads(s, &d) == CAB_OK;
+    pthread_mutex_unlock(&s->life);
+    cab_journal_diag(s->journal, "hand-over failed", &d);
+    cab_diag_fini(&d);
+    if (!fine)
+        kill(getpid(), SIGTERM);
+    return fine;
+}
+
+static void load_task(cab_service *s, cab_task *t)
+{
+    cab_bytes where = { 0 };
+    cab_repository_start(s);
+    cab_listen_describe(s, &where);
+    atomic_store(&s->ready, true);
+    if (s->root.inherited && !succeed(s)) {
+        cab_bytes_fini(&where);
+        free(t);
+        return;
+    }
+    cab_journal_say(s->journal, "info", "ready", "%s, %.1f ms after the start", cab_bytes_cstr(&where),
+                    (double)(cab_now_ns() - s->started_ns) / 1e6);
+    cab_bytes_fini(&where);
+    cab_tell_predecessor();
+    free(t);
+}
+
+static void inherit_task(cab_service *s, cab_task *t)
+{
+    cab_repository_start(s);           /* what is loaded or being built stays as it is */
+    free(t);
+}
+
+void cab_service_inherit(cab_service *s)
+{
+    cab_task *t = s->root.inherited ? calloc(1, sizeof *t) : NULL;
+    if (!t)
+        return;
+    t->run = inherit_task;
+    cab_control_post(s->control, t);
+}
+
+static cab_status start_loops(cab_service *s, cab_diag *d)
+{
+    int n = s->o.io_threads < 1 ? 1 : (int)s->o.io_threads;
+    s->server.poll_ns = cab_pool_threads() > 1 ? s->o.poll_us * 1000 : 0;     /* one processor: clients need it */
+    s->server.loops = calloc((size_t)n, sizeof *s->server.loops);
+    if (!s->server.loops)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    for (; s->server.n_loops < n; s->server.n_loops++)
+        CAB_TRY(cab_loop_init(&s->server.loops[s->server.n_loops], &s->server, d));
+    CAB_TRY(cab_listen_all(s, d));
+    return s->root.inherited ? CAB_OK : start_threads(s, d);
+}
+
+cab_status cab_service_start(cab_service *s, cab_diag *d)
+{
+    cab_task *t = calloc(1, sizeof *t);
+    if (!t)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    t->run = load_task;
+    cab_status k = start_loops(s, d);
+    if (k == CAB_OK)
+        cab_control_post(s->control, t);
+    else
+        free(t);
+    return k;
+}
+
+/* ---- running, ending ---- */
+
+void cab_service_reload(cab_service *s)
+{
+    cab_diag d;
+    cab_diag_init(&d);
+    cab_journal_reopen(s->journal, &d);
+    cab_auth_reload(s->auth, &d);
+    if (s->server.tls)
+        cab_tls_reload(s->server.tls, &d);
+    cab_journal_diag(s->journal, "reload failed", &d);
+    cab_journal_say(s->journal, "info", "reloaded", "tokens, certificates, log");
+    cab_diag_fini(&d);
+}
+
+static void wish(cab_service *s, unsigned wish)
+{
+    for (int i = 0; i < s->server.n_loops; i++)
+        cab_loop_wish(&s->server.loops[i], wish);
+}
+
+/* Waits; true: a second signal says to end now. */
+static bool told_again(int ms)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return sigtimedwait(&set, NULL, &(struct timespec){ ms / 1000, ms % 1000 * 1000000L }) > 0;
+}
+
+/* Connections of clients: those for health stay until the end. */
+static int clients(const cab_service *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->server.n_loops; i++)
+        n += atomic_load(&s->server.loops[i].n_conns);
+    return n;
+}
+
+/* The ports go when the loops have let them go: who comes now is told at once that nobody is here. */
+static void close_ports(cab_service *s)
+{
+    int open = 1;
+    for (int k = 0; open && k < 20000; k++) {
+        open = 0;
+        for (int i = 0; i < s->server.n_loops; i++)
+            open += atomic_load(&s->server.loops[i].n_listeners);
+        if (open)
+            usleep(50);
+    }
+    if (!open)
+        cab_listen_close(s, false);
+}
+
+/* Until all clients have gone, or the time is over; true: a second signal came. */
+static bool wait_for_clients(const cab_service *s, int64_t ms)
+{
+    int64_t until = cab_now_ns() + ms * 1000000;
+    bool hurry = false;
+    while (!hurry && clients(s) > 0 && cab_now_ns() < until)
+        hurry = told_again(5);
+    return hurry;
+}
+
+void cab_service_drain(cab_service *s, bool succeeded)
+{
+    bool hurry;
+    if (succeeded) {
+        cab_journal_say(s->journal, "info", "draining", "process %d serves", atomic_load(&s->successor));
+        wish(s, CAB_LOOP_DRAIN | CAB_LOOP_DEAF);
+        if (s->has_health)
+            cab_loop_wish(&s->health, CAB_LOOP_DRAIN | CAB_LOOP_DEAF);
+        hurry = wait_for_clients(s, s->o.drain_ms);
+    } else {
+        cab_journal_say(s->journal, "info", "draining", "unready; new connections for %lld ms", (long long)s->o.drain_ms);
+        atomic_store(&s->server.draining, true);
+        wish(s, CAB_LOOP_DRAIN);
+        hurry = told_again((int)s->o.drain_ms);
+    }
+    wish(s, CAB_LOOP_CLOSE);
+    close_ports(s);
+    if (!hurry)
+        wait_for_clients(s, s->o.finish_ms);
+    cab_journal_say(s->journal, "info", "drained", "%d connections were left", clients(s));
+}
+
+void cab_service_fini(cab_service *s)
+{
+    pthread_mutex_lock(&s->life);
+    s->ending = true;
+    pthread_mutex_unlock(&s->life);
+    wish(s, CAB_LOOP_STOP);
+    if (s->has_health)
+        cab_loop_wish(&s->health, CAB_LOOP_STOP);
+    if (s->control)
+        cab_control_hurry(s->control);
+    /* Connections go, and what was begun comes back; it needs the control thread and the executors. */
+    for (int i = 0; i < s->server.n_loops; i++)
+        cab_loop_fini(&s->server.loops[i]);
+    if (s->has_health)
+        cab_loop_fini(&s->health);
+    if (s->catalog)
+        cab_repository_stop(s);
+    cab_workers_destroy(s->workers);   /* have nothing to do any more */
+    cab_control_destroy(s->control);   /* its last tasks destroy what was loaded */
+    free(s->server.loops);
+    cab_listen_close(s, true);
+    cab_catalog_destroy(s->catalog);
+    if (s->sched)
+        cab_sched_destroy(s->sched);
+    cab_registry_close(s->registry);
+    cab_blobs_close(s->blobs);
+    cab_root_close(&s->root);
+    cab_tls_destroy(s->server.tls);
+    cab_auth_destroy(s->auth);
+    cab_journal_destroy(s->journal);
+    cab_bytes_fini(&s->openapi);
+    cab_options_fini(&s->o);
+}

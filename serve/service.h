@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * service.h - the rooms of the server together, and the handlers of its interface.
+ */
+#ifndef CAB_SERVE_SERVICE_H
+#define CAB_SERVE_SERVICE_H
+#include "serve/auth.h"
+#include "serve/catalog.h"
+#include "serve/control.h"
+#include "serve/journal.h"
+#include "serve/options.h"
+#include "serve/registry.h"
+#include "serve/route.h"
+#include "serve/sched.h"
+#include "serve/serve_int.h"
+#include "serve/workers.h"
+
+/* A listening socket, the text and the option that it was opened by, and what is spoken there. */
+typedef struct cab_socket { const char *where, *option, *scheme; int fd; } cab_socket;
+enum { CAB_SOCKETS_MAX = 64 };
+
+typedef struct cab_service {
+    cab_options o;
+    cab_server server;
+    cab_loop health;           /* the thread of listen_health */
+    bool has_health;
+    cab_socket sockets[CAB_SOCKETS_MAX];
+    int n_sockets;
+    cab_journal *journal;
+    cab_auth *auth;
+    cab_root root;
+    cab_blobs *blobs;
+    cab_registry *registry;    /* the control thread's, once that runs */
+    cab_sched *sched;
+    cab_catalog *catalog;
+    cab_control *control;
+    cab_workers *workers;      /* read large requests */
+    atomic_int successor;      /* process that takes over; 0: none */
+    cab_bytes openapi;         /* the document */
+    atomic_bool ready;         /* what the registry wants is loaded */
+    pthread_mutex_t life;      /* of ending: a successor starts its loops late, or not at all */
+    bool ending;
+    int64_t started_ns;
+} cab_service;
+
+/* Builds the rooms; after a failure cab_service_fini is still due.  argv: of options.h. */
+cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d);
+/* Opens the ports, starts the threads, loads what is wanted. */
+cab_status cab_service_start(cab_service *s, cab_diag *d);
+/* Unready, then no new connections, then what was begun is finished, or cut off after its time.  With a
+ * successor that serves: no new connections at once, and never unready. */
+void cab_service_drain(cab_service *s, bool succeeded);
+void cab_service_fini(cab_service *s);
+/* Of a successor: its predecessor has ended; what that still changed is taken over. */
+void cab_service_inherit(cab_service *s);
+/* Certificates, tokens and the log file again; what fails stays as it was, and is said in the log. */
+void cab_service_reload(cab_service *s);
+
+/* The service that an exchange came to. */
+static inline cab_service *cab_service_of(const cab_exchange *x) { return x->server->user; }
+/* An answer for a failed control operation: its first story, and the notes. */
+void cab_exchange_fail(cab_exchange *x, const cab_diag *d);
+/* The answer of what has nothing to say: 200, or an empty message. */
+void cab_exchange_done(cab_exchange *x);
+/* The body as an object (json_decref it); may_be_empty: none is {}. */
+struct json_t;
+cab_status cab_body_read(const cab_exchange *x, bool may_be_empty, struct json_t **out, cab_diag *d);
+/* A version as number or text; NULL: 0. */
+cab_status cab_version_read(const struct json_t *v, int64_t *out, cab_diag *d);
+/* A base64 text's bytes, in mem. */
+cab_status cab_base64_read(cab_pieces *mem, const struct json_t *v, void **out, size_t *n, cab_diag *d);
+
+#define ROUTE(id, method, path, handler, role, body, answer, doc) \
+    void cab_api_##handler(cab_service *s, cab_exchange *x, const cab_target *t);
+#include "serve/routes.def"
+
+/* Whether the token of x allows that with that model; else answers (401, 403). */
+bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
+/* ---- api_meta.c ---- */
+/* The version of a model that a request is for, with a reference; NULL: answered (404). */
+cab_loaded *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);
+bool cab_service_is_ready(const cab_service *s);
+extern const char *const cab_extensions[];      /* of the protocol; NULL ends them */
+/* "[1,-1,3]". */
+void cab_put_extents(cab_bytes *b, int rank, const int64_t *dims);
+/* Milliseconds since 1970 of a time of CLOCK_MONOTONIC; 0 stays 0. */
+uint64_t cab_wall_ms(int64_t monotonic_ns);
+/* ---- api_repository.c ---- */
+/* The registry's versions, as the protocol that x came by wants them. */
+void cab_index_repository(cab_service *s, cab_exchange *x, bool only_ready);
+typedef struct cab_index_row { const char *name, *version, *state, *reason; } cab_index_row;
+/* ---- grpc.c, api_grpc.c ---- */
+void cab_grpc_handle(cab_service *s, cab_exchange *x);
+/* Of an exchange that is one message of a stream: its failure as a message, too. */
+void cab_grpc_part(cab_exchange *x);
+void cab_grpc_index(cab_exchange *x, const cab_index_row *rows, size_t n);
+/* ---- openapi.c ---- */
+bool cab_openapi_write(cab_bytes *out);
+/* ---- metrics.c ---- */
+bool cab_metrics_write(cab_service *s, cab_bytes *out);
+
+#endif

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""serve.py BUILD [--rounds N] [--seconds S] [--json FILE]: what a request costs, beside tritonserver.
+
+Both servers answer an output with the input, [n, 16] of f32 (Triton's model is triton_echo.c), on the same processors,
+taking turns; wrk, h2load and cab client load send the same bytes to both.  Triton comes from PyPI (nvidia-pytriton 0.7.0
+has tritonserver 2.51 in it), into the cache, once.  Rounds are added to those that FILE has; figures are medians over all."""
+import argparse, json, os, re, shutil, statistics, struct, subprocess, sys, tempfile, time, urllib.request
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "serve"))
+import kit
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CACHE = os.environ.get("CAB_CACHE_DIR", os.path.expanduser("~/.cache/cabochon"))
+BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 16], "datatype": "FP32", "data": list(range(1, 17))}]})
+
+
+# ---- the other side ----
+
+def triton_folder():
+    venv = os.path.join(CACHE, "serve", "triton")
+    if not os.path.exists(venv):
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([venv + "/bin/pip", "install", "-q", "nvidia-pytriton==0.7.0"], check=True)
+    lib = os.path.join(venv, "lib")
+    python = next(d for d in sorted(os.listdir(lib)) if d.startswith("python"))
+    return os.path.join(lib, python, "site-packages", "pytriton", "tritonserver")
+
+
+CONFIG = """name: "echo"
+backend: "echo"
+max_batch_size: 0
+input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]
+instance_group [ { kind: KIND_CPU count: 1 } ]
+"""
+
+
+def free_ports(n):
+    socks = [kit.socket.socket() for _ in range(n)]
+    for s in socks:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in socks]
+    for s in socks:
+        s.close()
+    return ports
+
+
+class Triton:
+    name = "triton"
+
+    def __init__(self):
+        top = triton_folder()
+        self.root = tempfile.mkdtemp(prefix="bench-serve-")
+        os.makedirs(self.root + "/repo/echo/1")
+        os.makedirs(self.root + "/backends/echo")
+        with open(self.root + "/repo/echo/config.pbtxt", "w") as f:
+            f.write(CONFIG)
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.root + "/backends/echo/libtriton_echo.so",
+                        os.path.join(HERE, "triton_echo.c")], check=True)
+        self.port, self.grpc, metrics = free_ports(3)
+        args = [top + "/bin/tritonserver", "--model-repository", self.root + "/repo", "--backend-directory", self.root + "/backends"]
+        for flag, v in (("http-port", self.port), ("grpc-port", self.grpc), ("metrics-port", metrics), ("http-address", "127.0.0.1"),
+                        ("grpc-address", "127.0.0.1"), ("metrics-address", "127.0.0.1")):
+            args += ["--" + flag, str(v)]
+        env = dict(os.environ, LD_LIBRARY_PATH=top + "/external_libs:" + top + "/lib")
+        self.log = open(self.root + "/log", "w")
+        self.p = subprocess.Popen(args, env=env, stdout=self.log, stderr=self.log)
+        self.pid = self.p.pid
+        wait_ready(self.port, 60)
+
+    def stop(self):
+        self.p.terminate()
+        try:
+            self.p.wait(20)
+        except subprocess.TimeoutExpired:
+            self.p.kill()
+            self.p.wait()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+class Ours:
+    name = "cabochon"
+
+    def __init__(self, build):
+        self.s = kit.Server(build, "--drain-ms=0")
+        self.idle_kb = resident_kb(self.s.pid)
+        st, _, v = self.s.register("echo", kit.identity())
+        if st != 201:
+            raise RuntimeError(v)
+        self.port = self.grpc = self.s.port
+        self.pid = self.s.pid
+
+    def stop(self):
+        self.s.stop()
+
+
+def wait_ready(port, seconds):
+    end = time.time() + seconds
+    while True:
+        try:
+            if urllib.request.urlopen("http://127.0.0.1:%d/v2/health/ready" % port, timeout=2).status == 200:
+                return
+        except OSError:
+            if time.time() > end:
+                raise
+        time.sleep(0.001)
+
+
+# ---- measurements ----
+
+def resident_kb(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+
+
+def cpu_seconds(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        v = f.read().rsplit(")", 1)[1].split()
+    return (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wrk(port, connections, seconds, folder):
+    lua = os.path.join(folder, "infer.lua")
+    with open(lua, "w") as f:
+        f.write('wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=%s\n' % json.dumps(BODY))
+    out = subprocess.run(["wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--latency", "-s", lua,
+                          "http://127.0.0.1:%d/v2/models/echo/infer" % port], capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in out:
+        raise RuntimeError(out)
+    v, unit = re.search(r"50%\s+([\d.]+)(us|ms)", out).groups()
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), float(v) * (1000 if unit == "ms" else 1)
+
+
+def client(build, port, connections, seconds, kind):
+    out = subprocess.run([os.path.join(build, "cab-client"), "load", "127.0.0.1:%d" % port, "echo", "--json", "--" + kind, "--connections",
+                          str(connections), "--seconds", str(seconds), "--warmup", "0.3"], capture_output=True, text=True, check=True).stdout
+    v = json.loads(out)
+    if list(v["statuses"]) != ["200"] or v["broken"]:
+        raise RuntimeError(out)
+    return v
+
+
+def grpc_frame(folder):
+    tensor = kit._field(1, "x") + kit._field(2, "FP32") + kit._field(3, 1) + kit._field(3, 16)
+    m = kit._field(1, "echo") + kit._field(5, tensor) + kit._field(7, struct.pack("<16f", *range(1, 17)))
+    path = os.path.join(folder, "frame")
+    with open(path, "wb") as f:
+        f.write(b"\0" + struct.pack(">I", len(m)) + m)
+    return path
+
+
+def h2load(port, seconds, folder):
+    out = subprocess.run(["h2load", "-D", str(seconds), "-c", "4", "-m", "16", "-H", "content-type: application/grpc", "-H", "te: trailers",
+                          "-d", grpc_frame(folder), "http://127.0.0.1:%d/inference.GRPCInferenceService/ModelInfer" % port],
+                         capture_output=True, text=True, check=True).stdout
+    good, bad = map(int, re.search(r"status codes: (\d+) 2xx, \d+ 3xx, (\d+) 4xx", out).groups())
+    if not good or bad:
+        raise RuntimeError(out)
+    return float(re.search(r"finished in [\d.]+m?s, ([\d.]+) req/s", out).group(1))
+
+
+def infer_tally(server):
+    stats = json.load(urllib.request.urlopen("http://127.0.0.1:%d/v2/models/echo/stats" % server.port))["model_stats"][0]["inference_stats"]
+    return stats["success"]["count"], stats["compute_infer"]["ns"]
+
+
+def cpu_of_requests(build, server, connections, seconds):
+    """Microseconds of the server's processor time a request, and of the run of the model in it."""
+    n0, ns0, c0 = *infer_tally(server), cpu_seconds(server.pid)
+    client(build, server.port, connections, seconds, "text")
+    n1, ns1, c1 = *infer_tally(server), cpu_seconds(server.pid)
+    return (c1 - c0) / (n1 - n0) * 1e6, (ns1 - ns0) / (n1 - n0) / 1e3
+
+
+def round_of(build, servers, seconds, folder):
+    row = {}
+    for what, measure in (
+            ("json p50 us, 1 connection, wrk", lambda s: wrk(s.port, 1, seconds, folder)[1]),
+            ("json p50 us, 1 connection, cab", lambda s: client(build, s.port, 1, seconds, "text")["latency_ms"]["p50"] * 1000),
+            ("json requests/s, 16 connections, wrk", lambda s: wrk(s.port, 16, seconds, folder)[0]),
+            ("json requests/s, 16 connections, cab", lambda s: client(build, s.port, 16, seconds, "text")["requests_per_second"]),
+            ("binary p50 us, 1 connection, cab", lambda s: client(build, s.port, 1, seconds, "binary")["latency_ms"]["p50"] * 1000),
+            ("grpc requests/s, 4 x 16 streams, h2load", lambda s: h2load(s.grpc, seconds, folder))):
+        for s in servers:
+            row["%s: %s" % (what, s.name)] = measure(s)
+    for connections in (1, 16):                    # with one, most of it is looking for the next request before it sleeps
+        cpu, run = cpu_of_requests(build, servers[0], connections, seconds)
+        row["server CPU us a request, %d connections: cabochon" % connections] = cpu
+        row["of it the run, %d connections: cabochon" % connections] = run
+    return row
+
+
+# ---- ours alone ----
+
+def ready_ms(build, model):
+    """From the start of the process to the first 200 of /v2/health/ready, with a large artifact registered."""
+    root = tempfile.mkdtemp(prefix="bench-serve-")
+    s = kit.Server(build, "--drain-ms=0", "--imports=" + os.path.dirname(model), root=root)
+    st, _, v = s.ask("POST", "/register", {"name": "large", "ref": os.path.basename(model)}, timeout=600)
+    if st != 201:
+        raise RuntimeError(v)
+    s.stop()
+    times = []
+    for _ in range(5):
+        port, = free_ports(1)
+        begin = time.time()
+        s = kit.Server(build, "--drain-ms=0", "--listen=127.0.0.1:%d" % port, root=root, wait=False)
+        wait_ready(port, 20)
+        times.append((time.time() - begin) * 1000)
+        s.wait_ready()
+        if s.ask("GET", "/v2/models/large/ready")[0] != 200:
+            raise RuntimeError("ready without the model")
+        s.stop()
+    shutil.rmtree(root)
+    return statistics.median(times)
+
+
+BOUNDS = (("json p50 us, 1 connection", 1 / 3, False), ("json requests/s", 1.5, True))
+
+
+def verdict(rounds):
+    bad = 0
+    names = sorted({n for r in rounds for n in r})
+    med = {n: statistics.median(r[n] for r in rounds if n in r) for n in names}
+    for n in names:
+        print("%-58s %10.1f   (%s)" % (n, med[n], " ".join("%.1f" % r[n] for r in rounds if n in r)))
+    for start, bound, more in BOUNDS:
+        for n in names:
+            other = n.replace(": cabochon", ": triton")
+            if n.startswith(start) and n.endswith(": cabochon") and other in med:
+                ratio = med[n] / med[other]
+                fine = ratio >= bound if more else ratio <= bound
+                bad += not fine
+                print("%-58s %10.2f of Triton's, asked %s %.2f%s" % (n, ratio, ">=" if more else "<=", bound, "" if fine else "  MISSED"))
+    for n, bound, more in (("binary p50 us, 1 connection, cab: cabochon", 40, False), ("grpc requests/s, 4 x 16 streams, h2load: cabochon", 25000, True),
+                           ("idle MB: cabochon", 20, False), ("ready ms: cabochon", 100, False)):
+        if n in med and (med[n] < bound if more else med[n] > bound):
+            bad += 1
+            print("%s: %.1f, asked %s %g  MISSED" % (n, med[n], ">=" if more else "<=", bound))
+    above = med.get("server CPU us a request, 16 connections: cabochon", 0) - med.get("of it the run, 16 connections: cabochon", 0)
+    print("server CPU above the run, 16 connections: %.1f us, asked <= 25%s" % (above, "" if above <= 25 else "  MISSED"))
+    return 1 if bad or above > 25 else 0
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("build")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--seconds", type=int, default=3)
+    p.add_argument("--json")
+    p.add_argument("--no-triton", action="store_true")
+    a = p.parse_args()
+    build, rounds = os.path.abspath(a.build), []
+    if a.json and os.path.exists(a.json):
+        with open(a.json) as f:
+            rounds = json.load(f)
+    ours = Ours(build)
+    servers = [ours] + ([] if a.no_triton else [Triton()])
+    large = os.path.join(CACHE, "corpus", "resnet50", "model.onnx")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for _ in range(a.rounds):
+                rounds.append(round_of(build, servers, a.seconds, folder))
+                rounds[-1]["idle MB: cabochon"] = ours.idle_kb / 1024
+    finally:
+        for s in servers:
+            s.stop()
+    if os.path.exists(large):
+        rounds[-1]["ready ms: cabochon"] = ready_ms(build, large)
+    if a.json:
+        with open(a.json, "w") as f:
+            json.dump(rounds, f, indent=1)
+    sys.exit(verdict(rounds))
+
+
+main()

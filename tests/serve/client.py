@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""client.py BUILD: cab client against a server: every command, and what it says when something is wrong."""
+import os, sys, tempfile
+sys.path.insert(0, os.path.dirname(__file__))
+from kit import *
+
+build = sys.argv[1]
+
+
+def client(*args, env=None):
+    """-> (exit status, stdout, stderr)"""
+    r = subprocess.run([os.path.join(build, "cab"), "client", *args], capture_output=True, text=True, timeout=60,
+                       env=dict(os.environ, **(env or {})))
+    return r.returncode, r.stdout, r.stderr
+
+
+def calls(s, url, folder):
+    file = os.path.join(folder, "m.onnx")
+    with open(file, "wb") as f:
+        f.write(identity(4))
+    rc, out, err = client("register", url, "echo", file, "--config", '{"instance_group": [{"count": 2}]}')
+    check(rc == 0 and out == "echo version 1 is ready\n", ("register", rc, out, err))
+    rc, out, _ = client("models", url)
+    check(rc == 0 and out.splitlines()[1].split() == ["echo", "1", "READY"], ("models", rc, out))
+    rc, out, _ = client("infer", url, "echo", "--random", "7", "--shape", "x=2,4", "--json")
+    first = json.loads(out)["outputs"][0]
+    check(rc == 0 and first["shape"] == [2, 4] and len(set(first["data"])) == 8, ("infer --json", rc, out))
+    check(client("infer", url, "echo", "--version=1", "--random", "7", "--shape", "x=2,4", "--output-dir", folder)[0] == 0, "a file")
+    rc, out, _ = client("infer", url, "echo", "--input", "x=" + os.path.join(folder, "y.npy"))
+    check(rc == 0 and out.startswith("y: FP32[2, 4]  first [") and json.loads(out.split("first ")[1]) == first["data"],
+          ("what was written is read again", rc, out))
+
+
+def complaints(url, folder):
+    for args, want, text in ((("infer", url, "none", "--random", "1"), 2, "404"), (("infer", url, "echo"), 2, "--input x=FILE"),
+                             (("infer", url, "echo", "--random", "x"), 2, "no number"), (("infer", url), 2, "usage"),
+                             (("infer", url, "echo", "--input", "x=/nonexistent"), 2, "cannot read"),
+                             (("infer", url, "echo", "--random", "1", "--shape", "x=2,5"), 2, "unexpected shape"),
+                             (("models", "http://127.0.0.1:1"), 1, "no connection"), (("models", "ftp://x"), 2, "no http://"),
+                             (("load", url, "echo", "--rate", "-3"), 2, "--rate"), (("models", url, "--what"), 2, "no flag"), ((), 2, "usage")):
+        rc, _, err = client(*args)
+        check(rc == want and text in err, ("complaint", args, rc, err))
+
+
+def load(url):
+    rc, out, err = client("load", url, "echo", "--connections", "3", "--rate", "200", "--seconds", "1", "--json", "--text")
+    v = json.loads(out)
+    check(rc == 0 and v["sent"] == 200 and v["statuses"] == {"200": 200} and v["unsent"] == v["broken"] == v["unanswered"] == 0,
+          ("load at a rate", rc, out, err))
+    check(0 < v["latency_ms"]["p50"] <= v["latency_ms"]["p99"] <= v["latency_ms"]["max"], ("times", v))
+    v = json.loads(client("load", url, "--get", "/nothing", "--seconds", "0.3", "--connections", "2", "--json")[1])
+    check(list(v["statuses"]) == ["404"] and v["others_ms"]["count"] == v["sent"] > 100, ("load of refusals", v))
+
+
+def secure(folder):
+    cert, key = certificate(folder)
+    tokens = os.path.join(folder, "tokens")
+    line = subprocess.run([os.path.join(build, "cab"), "serve", "--hash-token"], input="canary", capture_output=True, text=True).stdout
+    with open(tokens, "w") as f:
+        f.write(line.split()[0] + " admin someone\n")
+    s = Server(build, "--drain-ms=0", "--listen-tls=127.0.0.1:0", "--tls-cert=" + cert, "--tls-key=" + key, "--tokens=" + tokens)
+    url = "https://localhost:%d" % s.tls
+    check(client("models", url, "--ca", cert, env={"CAB_TOKEN": "canary"})[0] == 0, "TLS and a token")
+    rc, _, err = client("models", url, "--ca", cert)
+    check(rc == 2 and "401" in err, ("no token", rc, err))
+    rc, _, err = client("models", url, env={"CAB_TOKEN": "canary"})
+    check(rc == 1 and "not trusted" in err, ("a certificate that nobody knows", rc, err))
+    s.stop()
+
+
+with tempfile.TemporaryDirectory() as folder:
+    server = Server(build, "--drain-ms=0")
+    address = "127.0.0.1:%d" % server.port
+    calls(server, address, folder)
+    complaints(address, folder)
+    load(address)
+    server.stop()
+    secure(folder)
+verdict("client.py")

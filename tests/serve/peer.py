@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""peer.py BUILD: the same requests, good and bad, to tritonserver and to this server; their answers must agree in
+what a client can notice: status class, JSON members, types, shapes, bytes, header fields, gRPC codes.
+
+Where they differ on purpose INTENDED and GRPC_INTENDED say why.  Needs an environment with tritonserver (nvidia-pytriton brings one) and
+tritonclient: run by that environment's python.  The echo backend is compiled from tests/bench/triton_echo.c."""
+import atexit, glob, http.client, os, shutil, signal, struct, subprocess, sys, tempfile
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from kit import *
+import grpc
+import sysconfig
+from tritonclient.grpc import service_pb2 as pb, service_pb2_grpc
+
+ROW = [float(i) for i in range(16)]
+X = {"name": "x", "datatype": "FP32", "shape": [1, 16], "data": ROW}
+RAW = struct.pack("<16f", *ROW)
+
+# Differences of REST that are meant: (what, the request's name or None for every one, theirs, ours) -> why
+INTENDED = {
+    ("status", None, 5, 4): "theirs is 500 for JSON that does not say what it should: that is the client's fault",
+    ("type", None, "text/plain", "application/json"): "theirs sends some errors, JSON, as text/plain",
+    ("status", "unload of nothing", 2, 4): "ours says that there is no such model",
+    ("type", "unload of nothing", None, "application/json"): "likewise",
+    ("status", "no JSON at all", 2, 4): "theirs takes a body without JSON as the raw tensor of the only input, here of 0 rows",
+    ("answer", "all binary, one named", None, None): "theirs takes binary_data_output only when no output is named; the extension's "
+                                                      "text has it as the default of every output",
+    ("answer", "parameters last", None, None): "likewise",
+}
+
+
+def intended(what, name, theirs, ours):
+    if what in ("answer", "type", "tail", "header length") and ("answer", name, None, None) in INTENDED:
+        return True
+    return any((what, n, theirs, ours) in INTENDED for n in (None, name))
+
+
+class Triton:
+    """tritonserver on free ports with one model: noop, input x, output y, FP32 [-1,16]."""
+
+    def __init__(self):
+        self.root = tempfile.mkdtemp(prefix="cab-peer-")
+        t = os.path.join(sysconfig.get_path("purelib"), "pytriton", "tritonserver")
+        back = os.path.join(self.root, "backends", "echo")
+        model = os.path.join(self.root, "repo", "noop")
+        os.makedirs(back)
+        os.makedirs(os.path.join(model, "1"))
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", os.path.join(back, "libtriton_echo.so"),
+                        os.path.join(HERE, "..", "bench", "triton_echo.c")], check=True)
+        with open(os.path.join(model, "config.pbtxt"), "w") as f:
+            f.write('name: "noop" backend: "echo" max_batch_size: 0\n'
+                    'input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]\n'
+                    'output [ { name: "y" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]\n'
+                    'instance_group [ { kind: KIND_CPU count: 1 } ]\n')
+        self.port, self.rpc = free_port(), free_port()
+        env = dict(os.environ, LD_LIBRARY_PATH="%s/external_libs:%s/lib" % (t, t))
+        self.log = open(os.path.join(self.root, "log"), "w")
+        self.p = subprocess.Popen([t + "/bin/tritonserver", "--model-repository", self.root + "/repo", "--backend-directory", self.root + "/backends",
+                                   "--http-port", str(self.port), "--grpc-port", str(self.rpc), "--metrics-port", str(free_port()),
+                                   "--http-address", "127.0.0.1", "--grpc-address", "127.0.0.1", "--model-control-mode", "explicit", "--load-model", "noop"],
+                                  env=env, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        atexit.register(self.stop)
+        end = time.time() + 60
+        while time.time() < end:
+            try:
+                if ask(self.port, "GET", "/v2/health/ready")[0] == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise RuntimeError("tritonserver is not ready: " + open(self.log.name).read()[-2000:])
+
+    def stop(self):
+        if self.p.poll() is None:
+            self.p.send_signal(signal.SIGTERM)
+            try:
+                self.p.wait(20)
+            except subprocess.TimeoutExpired:
+                self.p.kill()
+                self.p.wait()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def free_port():
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    port = s.getsockname()[1]
+    s.close()
+    return port
+
+
+def ask(port, method, path, body=None, headers=None):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+    c.request(method, path, data, headers or {})
+    r = c.getresponse()
+    raw = r.read()
+    c.close()
+    return r.status, r.headers, raw
+
+
+# ---- REST ----
+
+def binary(parameters=None, outputs=None, cut=0, size=64, tail=b"", extra=None):
+    """-> (body, headers) of a request whose tensor stands behind the JSON."""
+    q = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 16], "parameters": {"binary_data_size": size}}]}
+    if parameters is not None:
+        q["parameters"] = parameters
+    if outputs is not None:
+        q["outputs"] = outputs
+    q.update(extra or {})
+    head = json.dumps(q).encode()
+    return head + RAW[:64 - cut] + tail, {"Inference-Header-Content-Length": str(len(head))}
+
+
+def rest_requests():
+    infer = "/v2/models/noop/infer"
+    post = lambda name, body, headers=None, path=infer: (name, "POST", path, body, headers)
+    get = lambda name, path: (name, "GET", path, None, None)
+    y = lambda **p: [{"name": "y", "parameters": p}] if p else [{"name": "y"}]
+    rows = [
+        get("live", "/v2/health/live"), get("ready", "/v2/health/ready"), get("model ready", "/v2/models/noop/ready"),
+        get("version ready", "/v2/models/noop/versions/1/ready"), get("no such model: ready", "/v2/models/no/ready"),
+        get("server", "/v2"), get("model", "/v2/models/noop"), get("version", "/v2/models/noop/versions/1"),
+        get("config", "/v2/models/noop/config"), get("version's config", "/v2/models/noop/versions/1/config"),
+        get("stats", "/v2/models/noop/stats"), get("all stats", "/v2/models/stats"), get("no such model: stats", "/v2/models/no/stats"),
+        get("no such model", "/v2/models/no"), get("no such version", "/v2/models/noop/versions/9"), get("no such path", "/v2/nothing"),
+        get("infer by GET", infer), ("server by POST", "POST", "/v2", b"", None),
+        post("index", b"", path="/v2/repository/index"), post("index, ready", {"ready": True}, path="/v2/repository/index"),
+        post("load of nothing", b"", path="/v2/repository/models/no/load"),
+        post("unload of nothing", b"", path="/v2/repository/models/no/unload"),
+        post("text", {"inputs": [X]}), post("nested", {"inputs": [dict(X, data=[ROW])]}), post("with an id", {"id": "a\"b", "inputs": [X]}),
+        post("empty id", {"id": "", "inputs": [X]}), post("an output", {"inputs": [X], "outputs": y()}),
+        post("an output, text", {"inputs": [X], "outputs": y(binary_data=False)}), post("an output, binary", {"inputs": [X], "outputs": y(binary_data=True)}),
+        post("all outputs binary", {"inputs": [X], "parameters": {"binary_data_output": True}}),
+        post("all binary but one", {"inputs": [X], "parameters": {"binary_data_output": True}, "outputs": y(binary_data=False)}),
+        post("all binary, one named", {"inputs": [X], "parameters": {"binary_data_output": True}, "outputs": y()}),
+        post("parameters last", {"outputs": y(), "inputs": [X], "parameters": {"binary_data_output": True}}),
+        post("own parameters", {"inputs": [X], "parameters": {"anything": 5, "text": "a"}}), post("version in the path", {"inputs": [X]}, path="/v2/models/noop/versions/1/infer"),
+        post("binary in", *binary()), post("binary in and out", *binary({"binary_data_output": True})),
+        post("binary, bytes too few", *binary(cut=4)), post("binary, bytes too many", *binary(tail=b"1234")), post("binary, another size", *binary(size=60, cut=4)),
+        post("header length beyond the body", binary()[0], {"Inference-Header-Content-Length": "9999"}), post("header length 0", binary()[0], {"Inference-Header-Content-Length": "0"}),
+        post("header length no number", binary()[0], {"Inference-Header-Content-Length": "abc"}),
+        post("raw alone", RAW, {"Inference-Header-Content-Length": "0"}), post("raw alone, two rows", RAW * 2, {"Inference-Header-Content-Length": "0"}),
+        post("raw alone, half a row", RAW[:32], {"Inference-Header-Content-Length": "0"}),
+        post("broken JSON", b"{"), post("no JSON at all", b""), post("JSON of another form", b"[1]"), post("no inputs", {}), post("inputs empty", {"inputs": []}),
+        post("inputs no array", {"inputs": 5}), post("input twice", {"inputs": [X, X]}), post("unknown input", {"inputs": [dict(X, name="z")]}),
+        post("another type", {"inputs": [dict(X, datatype="INT32")]}), post("a type that is none", {"inputs": [dict(X, datatype="FP33")]}),
+        post("rank 1", {"inputs": [dict(X, shape=[16])]}), post("another extent", {"inputs": [dict(X, shape=[1, 15], data=ROW[1:])]}),
+        post("elements too few", {"inputs": [dict(X, data=ROW[1:])]}), post("elements too many", {"inputs": [dict(X, data=ROW + [1.0])]}), post("text as element", {"inputs": [dict(X, data=["a"] * 16)]}),
+        post("negative extent", {"inputs": [dict(X, shape=[-1, 16])]}), post("no shape", {"inputs": [{k: v for k, v in X.items() if k != "shape"}]}),
+        post("no datatype", {"inputs": [{k: v for k, v in X.items() if k != "datatype"}]}), post("no data", {"inputs": [{k: v for k, v in X.items() if k != "data"}]}),
+        post("unknown output", {"inputs": [X], "outputs": [{"name": "z"}]}), post("outputs empty", {"inputs": [X], "outputs": []}), post("id a number", {"id": 5, "inputs": [X]}),
+        post("infer: no such model", {"inputs": [X]}, path="/v2/models/no/infer"), post("infer: no such version", {"inputs": [X]}, path="/v2/models/noop/versions/9/infer"),
+        post("infer: version no number", {"inputs": [X]}, path="/v2/models/noop/versions/abc/infer"),
+        post("NaN", b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,16],"data":[NaN,Infinity,-Infinity' + b",0" * 13 + b"]}]}"),
+    ]
+    return rows
+
+
+def members(v, depth=0):
+    """The shape of JSON: names and kinds, as deep as a client looks."""
+    if isinstance(v, dict):
+        return {k: members(x, depth + 1) for k, x in v.items()}
+    if isinstance(v, list):
+        return [members(v[0], depth + 1)] if v else []
+    return "text" if isinstance(v, str) else "switch" if isinstance(v, bool) else "number" if isinstance(v, (int, float)) else None
+
+
+def facets(answer):
+    """What of an answer is held against the other's."""
+    st, h, raw = answer
+    out = {"status": st // 100, "type": h.get("Content-Type") if raw else None}
+    n = h.get("Inference-Header-Content-Length")
+    out["header length"] = n is not None
+    out["tail"] = raw[int(n):] if n else b""
+    text = raw[:int(n)] if n else raw
+    try:
+        j = json.loads(text) if text else None
+    except ValueError:
+        j = "no JSON"
+    if st != 200:
+        out["error"] = isinstance(j, dict) and isinstance(j.get("error"), str)
+    elif isinstance(j, dict) and "outputs" in j and "model_version" in j:
+        out["answer"] = dict(j, outputs=[{k: str(v) for k, v in o.items()} for o in j["outputs"]])
+    else:
+        out["members"] = members(j)
+    return out
+
+
+# members that only one of the two has, by the request: theirs that say nothing here, ours beside theirs
+def known_members(name, theirs, ours):
+    if name in ("config", "version's config"):
+        need = {"name", "platform", "backend", "max_batch_size", "input", "output", "instance_group"}
+        return need <= set(ours) and all(ours[k].keys() <= theirs[k].keys() if isinstance(ours[k], dict) else True for k in need)
+    if name in ("stats", "all stats"):
+        t, o = theirs["model_stats"][0], ours["model_stats"][0]
+        return o.keys() <= t.keys() and o["inference_stats"] == t["inference_stats"]
+    if name in ("live", "ready", "model ready", "version ready"):
+        return theirs is None                         # KServe's clients want a body; Triton's take any
+    if name in ("index", "index, ready"):
+        return {k for k in theirs[0]} <= {k for k in ours[0]}
+    return theirs == ours
+
+
+def rest(triton, ours):
+    for name, *request in rest_requests():
+        a, b = ask(triton.port, *request), ask(ours.port, *request)
+        fa, fb = facets(a), facets(b)
+        if "members" in fa and "members" in fb:
+            check(known_members(name, fa.pop("members"), fb.pop("members")), ("members", name, a[2][:400], b[2][:400]))
+            if name in ("live", "ready", "model ready", "version ready"):
+                fa.pop("type"), fb.pop("type")
+        for key in sorted(fa.keys() & fb.keys()):
+            check(fa[key] == fb[key] or intended(key, name, fa[key], fb[key]),
+                  (key, name, "theirs", a[0], fa[key], a[2][:160], "ours", b[0], fb[key], b[2][:160]))
+
+
+# ---- gRPC ----
+
+def message(**change):
+    q = pb.ModelInferRequest(model_name=change.get("model", "noop"), model_version=change.get("version", ""), id=change.get("id", ""))
+    q.inputs.add(name=change.get("name", "x"), datatype=change.get("datatype", "FP32"), shape=change.get("shape", [1, 16]))
+    if "typed" in change:
+        q.inputs[0].contents.fp32_contents.extend(change["typed"])
+    else:
+        q.raw_input_contents.append(change.get("raw", RAW))
+    if "output" in change:
+        q.outputs.add(name=change["output"])
+    return q
+
+
+def grpc_requests():
+    rows = [("ServerLive", pb.ServerLiveRequest()), ("ServerReady", pb.ServerReadyRequest()), ("ModelReady", pb.ModelReadyRequest(name="noop")),
+            ("ModelReady", pb.ModelReadyRequest(name="noop", version="1")), ("ModelReady", pb.ModelReadyRequest(name="noop", version="9")),
+            ("ModelReady", pb.ModelReadyRequest(name="no")), ("ModelMetadata", pb.ModelMetadataRequest(name="noop")),
+            ("ModelMetadata", pb.ModelMetadataRequest(name="no")), ("ModelMetadata", pb.ModelMetadataRequest(name="noop", version="9")),
+            ("ModelConfig", pb.ModelConfigRequest(name="no")), ("ModelStatistics", pb.ModelStatisticsRequest(name="no")),
+            ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="no")), ("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="no"))]
+    two = message()
+    two.raw_input_contents.append(RAW)
+    both = message(typed=ROW)
+    both.raw_input_contents.append(RAW)
+    for q in (message(), message(typed=ROW), message(id="7"), message(version="1"), message(output="y"), message(shape=[2, 16], raw=RAW * 2),
+              message(model="no"), message(version="9"), message(version="abc"), message(name="z"), message(output="z"), message(datatype="INT32"),
+              message(datatype="FP33"), message(shape=[16]), message(shape=[-1, 16]), message(raw=RAW[1:]), message(raw=b""), message(typed=ROW[1:]),
+              two, both, pb.ModelInferRequest(model_name="noop"), pb.ModelInferRequest()):
+        rows.append(("ModelInfer", q))
+    return rows
+
+
+def call(stub, name, q):
+    try:
+        return "OK", getattr(stub, name)(q, timeout=20)
+    except grpc.RpcError as e:
+        return e.code().name, e.details()
+
+
+GRPC_INTENDED = {
+    # (call, their code, our code): why
+    ("RepositoryModelLoad", "INTERNAL", "NOT_FOUND"): "a model that is not there is not a fault of the server",
+    ("RepositoryModelUnload", "OK", "NOT_FOUND"): "likewise",
+    ("ModelStatistics", "INVALID_ARGUMENT", "NOT_FOUND"): "as every other call says it",
+    ("ModelInfer", "INVALID_ARGUMENT", "NOT_FOUND"): "a version that is no number may be a label",
+    ("ModelInfer", "OK", "INVALID_ARGUMENT"): "theirs drops raw_input_contents that belong to no input",
+}
+
+
+def rpc(triton, ours):
+    a = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % triton.rpc))
+    b = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % ours.port))
+    for name, q in grpc_requests():
+        (ca, ra), (cb, rb) = call(a, name, q), call(b, name, q)
+        if (name, ca, cb) in GRPC_INTENDED:
+            continue
+        check(ca == cb, ("code", name, str(q)[:160], "theirs", ca, str(ra)[:200], "ours", cb, str(rb)[:200]))
+        if (ca, cb) == ("OK", "OK"):
+            for r in (ra, rb):
+                if name == "ModelMetadata":
+                    r.platform = ""
+            check(ra == rb, ("message", name, str(q)[:160], str(ra)[:300], str(rb)[:300]))
+
+
+def main():
+    triton = Triton()
+    ours = Server(sys.argv[1], "--drain-ms=0")
+    check(ours.register("noop", identity())[0] == 201, "register")
+    rest(triton, ours)
+    rpc(triton, ours)
+    verdict("peer.py")
+
+
+main()

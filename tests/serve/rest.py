@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rest.py BUILD: the server's REST interface, by requests that a client would make and some that it should not."""
+import os, ssl, sys, tempfile, threading, time
+sys.path.insert(0, os.path.dirname(__file__))
+from kit import *
+
+
+def verbs(s):
+    st, _, v = s.register("linear", linear(), resources={"cpu": 1}, tags=["sample"],
+                          inputs=[{"name": "x", "datatype": "FP32", "shape": [-1, 1]}])
+    check(st == 201 and v["state"] == "ready" and v["version"] == "1", ("register", st, v))
+    check(s.register("linear", linear(), resources={"cpu": 1}, tags=["sample"])[0] == 200, "registered again: the same version")
+    st, _, v = s.register("linear", linear(5.0), version=1)
+    check(st == 409, ("a version never changes", st, v))
+    for x, y in ((5, [[17.0]]), ([1, 2], [[5.0], [8.0]]), ([[1], [2]], [[5.0], [8.0]])):
+        st, _, v = s.ask("POST", "/predict", {"X": x})
+        check(st == 200 and v == {"Y": y}, ("predict", x, st, v))
+    st, _, v = s.ask("POST", "/call", {"name": "linear", "inputs": {"x": [[4]]}})
+    check(st == 200 and v == {"name": "linear", "version": "1", "outputs": {"y": [[14.0]]}}, ("call", st, v))
+    st, _, v = s.ask("POST", "/discover", {"name": "lin*", "datatype": "FP32", "tag": "sample"})
+    check(st == 200 and [m["name"] for m in v["models"]] == ["linear"], ("discover", st, v))
+    check(s.ask("POST", "/discover", {"datatype": "INT8"})[2] == {"models": []}, "discover: none")
+    for body in (b"{", b"[1]", b"{}", {"X": "a"}, {"X": [[1], [1, 2]]}, {"X": [[1, 2, 3]]}, {"model": "no", "X": 1}):
+        st, _, v = s.ask("POST", "/predict", body)
+        check(st in (400, 404) and "error" in v, ("predict refuses", body, st, v))
+    st, _, v = s.register("broken", b"no model")
+    check(st == 422 and v["error"], ("a broken model", st, v))
+    st, _, v = s.register("promised", linear(), inputs=[{"name": "z"}])
+    check(st == 422 and "inputs" in v["error"], ("another interface than promised", st, v))
+    check(s.ask("POST", "/register", {"name": "../x", "model": "AAAA"})[0] == 400, "a bad name")
+
+
+def versions(s):
+    st, _, v = s.register("linear", linear(10.0, 0.0))
+    check(st == 201 and v["version"] == "2", ("a second version", st, v))
+    check(s.infer("linear", [[1.0]])[2]["outputs"][0]["data"] == [10.0], "the latest answers")
+    st, _, v = s.ask("GET", "/v2/models/linear/versions/1/ready")
+    check(st == 404, ("policy latest 1: the first is not loaded", st, v))
+
+
+def protocol(s):
+    s.register("echo", identity())
+    row = [float(i) for i in range(16)]
+    st, h, v = s.infer("echo", [row], id="é\"q")
+    check(st == 200 and v["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [1, 16], "data": row}] and
+          v["id"] == "é\"q" and v["model_version"] == "1", ("infer", st, v))
+    check(s.ask("POST", "/v2/models/echo/infer", {"outputs": [{"name": "y"}], "inputs": [
+        {"data": [row], "shape": [1, 16], "parameters": {}, "name": "x", "datatype": "FP32"}]})[0] == 200, "nested data before shape")
+    import struct
+    head = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,16],"parameters":{"binary_data_size":64}}],' \
+           b'"outputs":[{"name":"y","parameters":{"binary_data":true}}]}'
+    st, h, v = s.ask("POST", "/v2/models/echo/infer", head + struct.pack("<16f", *row),
+                     {"Inference-Header-Content-Length": str(len(head))})
+    n = int(h["Inference-Header-Content-Length"])
+    check(st == 200 and v[n:] == struct.pack("<16f", *row), ("binary", st, v))
+    x = {"name": "x", "datatype": "FP32", "shape": [1, 16], "data": row}
+    wrong = [b"", b"{", b"null", b'{"inputs":1}', b'{"inputs":[1]}', {"inputs": []}, {}, {"inputs": [x, x]},
+             {"inputs": [dict(x, name="z")]}, {"inputs": [dict(x, datatype="FP64")]}, {"inputs": [dict(x, datatype="FP33")]},
+             {"inputs": [dict(x, shape=[16])]}, {"inputs": [dict(x, shape=[2, 16])]}, {"inputs": [dict(x, shape=[-1, 16])]},
+             {"inputs": [dict(x, shape=[1 << 40, 16])]}, {"inputs": [dict(x, data=row[1:])]}, {"inputs": [dict(x, data=row + [1])]},
+             {"inputs": [dict(x, data=["a"] * 16)]}, {"inputs": [dict(x, data=[1e99] * 16)]},
+             {"inputs": [x], "outputs": [{"name": "z"}]}, {"inputs": [x], "parameters": {"timeout": -1}},
+             {"inputs": [dict(x, parameters={"binary_data_size": 64})]}, {"inputs": [x], "id": 5}]
+    for body in wrong:
+        st, _, v = s.ask("POST", "/v2/models/echo/infer", body)
+        check(st == 400 and isinstance(v, dict) and v["error"], ("infer refuses", body, st, v))
+    for length in ("1", "9999", "-1", "x"):
+        st, _, v = s.ask("POST", "/v2/models/echo/infer", head + b"\0" * 64, {"Inference-Header-Content-Length": length})
+        check(st == 400, ("header length", length, st, v))
+    for method, path, want in (("GET", "/nothing", 404), ("GET", "/v2/models/echo/infer", 405), ("POST", "/v2", 405),
+                               ("POST", "/v2/models/no/infer", 404), ("GET", "/v2/models/no", 404),
+                               ("GET", "/v2/models/echo/versions/9", 404), ("GET", "/v2/models/%2e%2e/ready", 400),
+                               ("HEAD", "/v2/health/live", 200), ("GET", "/openapi.json", 200), ("GET", "/metrics", 200)):
+        st, h, v = s.ask(method, path, b"" if method == "POST" else None)
+        check(st == want, (method, path, st, v))
+        check(st != 405 or "Allow" in h, ("405 says what is allowed", path))
+    stats = s.ask("GET", "/v2/models/echo/stats")[2]["model_stats"][0]
+    check(stats["inference_count"] == 3 and stats["inference_stats"]["success"]["count"] == 3, ("statistics", stats))
+    metrics = s.ask("GET", "/metrics")[2].decode()
+    check('nv_inference_count{model="echo",version="1"} 3\n' in metrics, "metrics")
+
+
+def repository(s):
+    check(s.ask("POST", "/v2/repository/models/echo/unload")[0] == 200, "unload")
+    check(s.ask("GET", "/v2/models/echo/ready")[0] == 404, "unloaded")
+    index = {m["name"]: m for m in s.ask("POST", "/v2/repository/index")[2] if m["version"] == "1"}
+    check(index["echo"]["state"] == "UNAVAILABLE" and index["echo"]["reason"] == "unloaded", ("index", index))
+    check(s.ask("POST", "/v2/repository/models/echo/load")[0] == 200, "load")
+    check(s.ask("GET", "/v2/models/echo/ready")[0] == 200, "loaded")
+    check(s.ask("POST", "/v2/repository/models/no/load")[0] == 404, "load: unknown")
+
+
+def restart(build):
+    """A registry is found again; what serves after a restart is what served before."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    s = Server(build, "--drain-ms=0", root=root)
+    s.register("linear", linear())
+    check(s.stop() == 0, "ends with 0")
+    s = Server(build, "--drain-ms=0", root=root)
+    check(s.ask("POST", "/predict", {"X": 1})[2] == {"Y": [[5.0]]}, "after a restart")
+    other = subprocess.run([os.path.join(build, "cab-serve"), "--root", os.path.join(root, "registry"), "--listen=127.0.0.1:0"],
+                           capture_output=True, text=True, timeout=20)
+    check(other.returncode == 1 and "another server" in other.stderr, ("one server per root", other))
+    s.stop()
+    shutil.rmtree(root)
+
+
+def tokens(build):
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    exe = os.path.join(build, "cab-serve")
+    def line(token, role, more=""):
+        out = subprocess.run([exe, "--hash-token"], input=token, capture_output=True, text=True).stdout.split()
+        return "%s %s name %s\n" % (out[0], role, more)
+    file = os.path.join(root, "tokens")
+    with open(file, "w") as f:
+        f.write("# who\n" + line("boss-canary", "admin") + line("user-canary", "call", "lin*") + line("eye-canary", "read"))
+    s = Server(build, "--drain-ms=0", "--log-requests=1", "--tokens=" + file, root=root)
+    def ask(token, method, path, body=None):
+        return s.ask(method, path, body, {"Authorization": "Bearer " + token} if token else {})[0]
+    model_b64 = base64.b64encode(linear()).decode()
+    check(ask("boss-canary", "POST", "/register", {"name": "linear", "model": model_b64}) == 201, "admin registers")
+    check(ask("boss-canary", "POST", "/register", {"name": "other", "model": model_b64}) == 201, "admin registers")
+    x = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [7]}]}
+    for token, method, path, body, want in (
+            (None, "GET", "/v2/health/ready", None, 200), (None, "GET", "/v2", None, 401), ("wrong", "GET", "/v2", None, 401),
+            ("eye-canary", "GET", "/v2", None, 200), ("eye-canary", "POST", "/v2/models/linear/infer", x, 403),
+            ("user-canary", "POST", "/v2/models/linear/infer", x, 200), ("user-canary", "POST", "/v2/models/other/infer", x, 403),
+            ("user-canary", "POST", "/call", {"name": "other", "inputs": {"x": [[1]]}}, 403),
+            ("user-canary", "POST", "/v2/repository/models/linear/unload", None, 403),
+            ("boss-canary", "POST", "/v2/models/other/infer", x, 200)):
+        got = ask(token, method, path, body)
+        check(got == want, ("token", token, method, path, got, want))
+    with open(file, "w") as f:
+        f.write(line("fresh-canary", "admin"))
+    s.p.send_signal(signal.SIGHUP)
+    end = time.time() + 5
+    while ask("fresh-canary", "GET", "/v2") != 200 and time.time() < end:
+        time.sleep(0.02)
+    check(ask("fresh-canary", "GET", "/v2") == 200 and ask("boss-canary", "GET", "/v2") == 401, "tokens are read again")
+    metrics = s.ask("GET", "/metrics", None, {"Authorization": "Bearer fresh-canary"})[2].decode()
+    s.stop()
+    with open(s.log) as f:
+        check("canary" not in f.read() and "canary" not in metrics, "no token in log or metrics")
+    shutil.rmtree(root)
+
+
+def transport(build):
+    """TLS with HTTP/1.1 and HTTP/2; HTTP/2 without TLS, by curl."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    cert, key = certificate(root)
+    s = Server(build, "--drain-ms=0", "--listen-tls=127.0.0.1:0", "--tls-cert=" + cert, "--tls-key=" + key, root=root)
+    s.register("linear", linear())
+    for flags, url in ((["--http1.1"], "https://localhost:%d" % s.tls), (["--http2"], "https://localhost:%d" % s.tls),
+                       (["--http2-prior-knowledge"], "http://localhost:%d" % s.port)):
+        r = subprocess.run(["curl", "-s", "--ipv4", "--cacert", cert, *flags, "-d", '{"X": 2}', "-w", " %{http_code} %{http_version}",
+                            url + "/predict"], capture_output=True, text=True, timeout=20)
+        want = '{"Y":[[8.0]]} 200 ' + ("1.1" if "1.1" in flags[0] else "2")
+        check(r.stdout == want, ("transport", flags, url, r.stdout, r.stderr))
+    s.stop()
+    shutil.rmtree(root)
+
+
+def main():
+    build = sys.argv[1]
+    s = Server(build, "--drain-ms=0")
+    for part in (verbs, versions, protocol, repository):
+        part(s)
+    check(s.stop() == 0, "ends with 0")
+    restart(build)
+    tokens(build)
+    transport(build)
+    verdict("rest.py")
+
+
+main()

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""restart.py BUILD [ROUNDS]: restarts under load: hand-over by SIGUSR2 without a failed request, draining by SIGTERM."""
+import os, signal, sys, tempfile, time
+sys.path.insert(0, os.path.dirname(__file__))
+from kit import *
+from wire import *
+
+BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [5]}]}).encode()
+ASK = request("POST", "/v2/models/linear/infer", BODY)
+
+
+class Client(Probe):
+    def __init__(self, port, fresh):
+        super().__init__(port, ASK, pause=0.001, fresh=fresh)
+
+    def answer(self, got):
+        if got[0] != 200 or json.loads(got[2])["outputs"][0]["data"] != [17.0]:
+            self.bad.append(got)
+
+
+def processes(s):
+    """Of that root, by /proc."""
+    out = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cmdline" % pid, "rb") as f:
+                if os.path.join(s.root, "registry").encode() in f.read().split(b"\0"):
+                    out.append(int(pid))
+        except OSError:
+            pass
+    return out
+
+
+def gone(pid, seconds):
+    end = time.time() + seconds
+    while time.time() < end:
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def hand_over(build, rounds):
+    s = Server(build, "--drain-ms=1500", "--io-threads=2", "--listen-health=127.0.0.1:0")
+    s.register("linear", linear())
+    clients = [Client(s.port, i % 2 == 1) for i in range(8)]
+    health = Probe(s.port, request("GET", "/v2/health/ready"), pause=0.005)
+    for c in clients + [health]:
+        c.start()
+    current = s.pid
+    for i in range(rounds):
+        seen = [len(c.times) for c in clients]
+        os.kill(current, signal.SIGUSR2)
+        s.wait_ready(2 + i, 30)
+        if not check(gone(current, 10), ("the predecessor ends", i)):
+            break
+        left = processes(s)
+        if not check(len(left) == 1, ("one process", i, left)):
+            break
+        current = left[0]
+        time.sleep(0.05)
+        check(all(len(c.times) > k for c, k in zip(clients, seen)), ("every client is served", i))
+    if s.p.poll() is not None:
+        check(s.p.returncode == 0, ("exit status", s.p.returncode))
+    for c in clients + [health]:
+        c.stop()
+    total = sum(len(c.times) for c in clients)
+    bad = [b for c in clients + [health] for b in c.bad]
+    check(not bad, ("failed requests", len(bad), "of", total, bad[:3]))
+    print("restart.py: %d restarts, %d requests, slowest %.0f ms" % (rounds, total, 1e3 * max(max(c.times) for c in clients)))
+    # a change by the successor is seen, and a second signal while one is starting does no harm
+    check(s.register("linear", linear(1.0, 1.0))[0] == 201, "the last successor registers")
+    os.kill(current, signal.SIGUSR2)
+    os.kill(current, signal.SIGUSR2)
+    s.wait_ready(rounds + 2, 30)
+    check(gone(current, 10), "twice in haste")
+    left = processes(s)
+    check(len(left) == 1, ("one successor", left))
+    check(s.infer("linear", [[1.0]])[2]["outputs"][0]["data"] == [2.0], "what was registered is served")
+    for pid in left:
+        os.kill(pid, signal.SIGTERM)
+        check(gone(pid, 10), "ends")
+    shutil.rmtree(s.root, ignore_errors=True)
+
+
+def unfinished(build):
+    """A version that is being built when the server is replaced is built and served by the successor."""
+    s = Server(build, "--drain-ms=200", "--finish-ms=400")
+    s.register("linear", linear())
+    st, _, v = s.register("late", slow(1500, 64), wait=False)
+    check(st == 202, ("durable", st, v))
+    st, _, v = s.register("later", slow(600, 64), wait=False)
+    check(st == 202, ("durable", st, v))
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30)
+    s.p.wait(30)
+    end = time.time() + 60
+    while time.time() < end and not all(s.ask("GET", "/v2/models/%s/ready" % m)[0] == 200 for m in ("late", "later")):
+        time.sleep(0.05)
+    check(s.ask("GET", "/v2/models/late/ready")[0] == 200 and s.ask("GET", "/v2/models/later/ready")[0] == 200,
+          ("built by the successor", s.ask("POST", "/v2/repository/index")[2]))
+    for pid in processes(s):
+        os.kill(pid, signal.SIGTERM)
+        check(gone(pid, 10), "ends")
+    shutil.rmtree(s.root, ignore_errors=True)
+
+
+def failed_successor(build):
+    """A successor that cannot start: the old one serves on, and says so."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    config = os.path.join(root, "config.json")
+    with open(config, "w") as f:
+        f.write("{}")
+    s = Server(build, "--drain-ms=0", "--config=" + config, root=root)
+    with open(config, "w") as f:
+        f.write('{"nonsense": 1}')
+    s.p.send_signal(signal.SIGUSR2)
+    end = time.time() + 10
+    while time.time() < end and not any(l["event"] == "hand-over failed" for l in s.lines()):
+        time.sleep(0.02)
+    check(any(l["event"] == "hand-over failed" for l in s.lines()), "told")
+    check(s.ask("GET", "/v2/health/ready")[0] == 200, "serves on")
+    check(s.register("linear", linear())[0] == 201, "changes are taken again")
+    with open(config, "w") as f:
+        f.write("{}")
+    old = s.pid
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30)
+    check(gone(old, 10), "a later one takes over")
+    check(s.infer("linear", [[5.0]])[2]["outputs"][0]["data"] == [17.0], "and serves")
+    for pid in processes(s):
+        os.kill(pid, signal.SIGTERM)
+        check(gone(pid, 10), "ends")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def drains(build):
+    """SIGTERM: unready at once, what comes is served, then an end with status 0 in its time."""
+    s = Server(build, "--drain-ms=800", "--finish-ms=3000", "--threads=1", "--listen-health=127.0.0.1:0")
+    s.register("linear", linear())
+    idle = dial(s.port)
+    idle.sendall(ASK)
+    check(read_answer(idle)[0] == 200, "before")
+    h = H2(s.port)
+    h.open(1, "GET", "/v2/health/ready")
+    check(h.status(1) == 200, "HTTP/2 before")
+    health = dial(s.urls["http"][1])
+    health.sendall(request("GET", "/v2/health/ready"))
+    check(read_answer(health)[0] == 200, "health port before")
+    health.sendall(request("POST", "/v2/models/linear/infer", BODY))
+    check(read_answer(health)[0] == 404, "the health port has health only")
+    t = time.time()
+    s.p.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    check(s.ask("GET", "/v2/health/ready")[0] == 503, "unready at once")
+    health.sendall(request("GET", "/v2/health/ready"))
+    check(read_answer(health)[0] == 503, "on the health port too")
+    st, head, v = s.infer("linear", [[5.0]])
+    check(st == 200 and head["Connection"] == "close", ("served while draining", st, head))
+    h.open(3, "GET", "/v2/health/live")
+    check(h.status(3) == 200, "HTTP/2: served after the notice")
+    check(h.until(GOAWAY) is not None, "HTTP/2: GOAWAY")
+    check(ended(idle, 3), "the idle one is closed")
+    rc = s.p.wait(10)
+    took = time.time() - t
+    check(rc == 0 and 0.7 < took < 3.0, ("ends in time", rc, took))
+    for c in (idle, health):
+        c.close()
+    h.close()
+    shutil.rmtree(s.root, ignore_errors=True)
+
+
+def told_twice(build):
+    s = Server(build, "--drain-ms=20000", "--finish-ms=20000")
+    c = dial(s.port)
+    c.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
+    s.p.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    check(s.p.poll() is None, "drains")
+    t = time.time()
+    s.p.send_signal(signal.SIGTERM)
+    rc = s.p.wait(10)
+    check(rc == 0 and time.time() - t < 2, ("a second signal ends at once", rc, time.time() - t))
+    c.close()
+    shutil.rmtree(s.root, ignore_errors=True)
+
+
+def cold(build, rounds):
+    """SIGTERM and a new start on the same port: refused connections in between, no wrong answers, nothing lost."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    s = Server(build, "--drain-ms=100", root=root)
+    s.register("linear", linear())
+    listen = "--listen=127.0.0.1:%d" % s.port
+    clients = [Client(s.port, i % 2 == 1) for i in range(4)]
+    for c in clients:
+        c.start()
+    for i in range(rounds):
+        check(s.stop() == 0, ("ends with 0", i))
+        s = Server(build, "--drain-ms=100", listen, root=root)
+        time.sleep(0.05)
+    for c in clients:
+        c.stop()
+    wrong = [b for c in clients for b in c.bad if not isinstance(b, OSError) and b[0] != 503]
+    cut = [b for c in clients for b in c.bad if isinstance(b, OSError) and not isinstance(b, ConnectionRefusedError)]
+    check(not wrong, ("wrong answers", wrong[:3]))
+    check(len(cut) <= rounds, ("requests that were cut off", len(cut), cut[:3]))
+    s.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def main():
+    build, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    drains(build)
+    told_twice(build)
+    failed_successor(build)
+    unfinished(build)
+    hand_over(build, rounds)
+    cold(build, max(2, rounds // 4))
+    verdict("restart.py")
+
+
+main()

@@ -45,6 +45,9 @@ tests_fuzz_fuzz_json_SOURCES = $(fuzz_json_files) $(fuzz_bare_loop)
 tests_fuzz_fuzz_json_LDADD = $(serve_ldadd)
 tests_fuzz_fuzz_infer_SOURCES = $(fuzz_infer_files) $(fuzz_bare_loop)
 tests_fuzz_fuzz_infer_LDADD = $(serve_ldadd)
+# The model has no queue.
+infer_wrap = -Wl,--wrap=cab_served_turns_away
+tests_fuzz_fuzz_infer_LDFLAGS = $(AM_LDFLAGS) $(infer_wrap)
 tests_fuzz_fuzz_onnx_lib_SOURCES = $(fuzz_onnx_files) $(fuzz_lib)
 tests_fuzz_fuzz_cir_lib_SOURCES = $(fuzz_cir_files) $(fuzz_lib)
 tests_fuzz_fuzz_rules_lib_SOURCES = $(fuzz_rules_files) $(fuzz_lib)
@@ -64,7 +67,7 @@ tests_fuzz_fuzz_artifact_lib_LDFLAGS = $(libfuzzer_flags)
 tests_fuzz_fuzz_graphs_lib_LDFLAGS = $(libfuzzer_flags)
 tests_fuzz_fuzz_http1_lib_LDFLAGS = $(libfuzzer_flags)
 tests_fuzz_fuzz_json_lib_LDFLAGS = $(libfuzzer_flags)
-tests_fuzz_fuzz_infer_lib_LDFLAGS = $(libfuzzer_flags)
+tests_fuzz_fuzz_infer_lib_LDFLAGS = $(libfuzzer_flags) $(infer_wrap)
 
 # Each target for FUZZ_SECONDS with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, in a
 # build folder of its own; needs clang and its runtime: apt-get install clang-22 libclang-rt-22-dev

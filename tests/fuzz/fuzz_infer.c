@@ -22,6 +22,13 @@ static cab_tensor_info tensors[N] = {
 static cab_loaded model = { .name = "m", .version = 1, .version_text = "1", .n_inputs = N, .n_outputs = N,
                             .inputs = tensors, .outputs = tensors };
 
+/* In the place of the scheduler's (linked with --wrap): the model here has no queue that could be full. */
+bool __wrap_cab_served_turns_away(cab_served *s);
+bool __wrap_cab_served_turns_away(cab_served *s)
+{
+    return s != NULL;
+}
+
 static volatile unsigned sink;
 
 /* Looks at every byte that a decoder promised. */

@@ -23,14 +23,14 @@ tests_serve_carry_LDADD = $(serve_ldadd)
 EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py
 EXTRA_DIST += tests/serve/restart.py tests/serve/swap.py tests/serve/leak.py tests/serve/canary.py tests/serve/large.py
 # Memory over 10,000 loads and 50,000 requests; minutes.
-serve-leak: cab-serve
+serve-leak: cab-serve cab-build
 	python3 $(srcdir)/tests/serve/leak.py . 10000 50000
 .PHONY: serve-leak
 EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py tests/serve/clients.py tests/serve/check-clients.sh \
 	tests/serve/openapi.py tests/serve/peer.py tests/serve/doc.py
 # Against tritonserver: wants an environment with nvidia-pytriton and tritonclient[all].
 serve_peer_python = $${XDG_CACHE_HOME:-$$HOME/.cache}/cabochon/serve/triton/bin/python
-serve-peer: cab-serve
+serve-peer: cab-serve cab-build
 	$(serve_peer_python) $(srcdir)/tests/serve/peer.py .
 .PHONY: serve-peer
 tests_test_http1_LDADD = $(serve_ldadd)
@@ -74,6 +74,7 @@ tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap
 
 registry-kill-long: tests/serve/register_loop
 	python3 $(srcdir)/tests/serve/kill-registry.py . 200
+kill-long: registry-kill-long
 .PHONY: registry-kill-long
 tests_test_client_SOURCES = tests/test_client.c tests/test.h serve/histogram.c serve/histogram.h serve/client_answer.c serve/client_answer.h
 tests_test_client_LDADD = libcabrt.a
@@ -88,6 +89,6 @@ bench-serve: cab-serve cab-client cab-build
 .PHONY: bench-serve
 EXTRA_DIST += tests/bench/serve.py tests/bench/triton_echo.c
 # The server's tests with the bounds of time as they are meant; wants a quiet machine.
-serve-strict: cab-serve cab-client cab-build
+serve-strict: cab-serve cab-client cab-build tests/serve/carry tests/serve/register_loop
 	CAB_SERVE_SLACK=1 sh $(srcdir)/tests/serve/check-serve.sh .
 .PHONY: serve-strict

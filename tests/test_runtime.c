@@ -96,6 +96,20 @@ static void check_clear(void)
     CHECK_EQ(run_clear(beyond[0], y, 99), CAB_EARTIFACT);                  /* no such slots */
 }
 
+/* n numbers of 64 bits, copied through an intermediate tensor. */
+static void plan_of_copies(plan_kit *k)
+{
+    start(k);
+    uint32_t n = scalar(k, CAB_S_INPUT_DIM, 0, 0, 0), eight = num(k, 8);
+    uint32_t bytes = scalar(k, CAB_S_MUL, n, eight, 0);
+    uint32_t x = value(k, CAB_V_INPUT, n, bytes), y = value(k, CAB_V_OUTPUT, n, bytes);
+    uint32_t t = value(k, CAB_V_ARENA, n, bytes);
+    instr(k, CAB_I_COPY, t, x, 0);
+    instr(k, CAB_I_COPY, y, t, 0);
+    instr(k, CAB_I_END, 0, 0, 0);
+    finish(k);
+}
+
 /* The need is known before the run, and a limit refuses it. */
 static void check_memory(void)
 {
@@ -105,15 +119,7 @@ static void check_memory(void)
     cab_error e = { 0 };
     cab_memory mem;
     int64_t in[1000] = { 0 };
-    start(&k);
-    uint32_t n = scalar(&k, CAB_S_INPUT_DIM, 0, 0, 0), eight = num(&k, 8);
-    uint32_t bytes = scalar(&k, CAB_S_MUL, n, eight, 0);
-    uint32_t x = value(&k, CAB_V_INPUT, n, bytes), y = value(&k, CAB_V_OUTPUT, n, bytes);
-    uint32_t t = value(&k, CAB_V_ARENA, n, bytes);
-    instr(&k, CAB_I_COPY, t, x, 0);
-    instr(&k, CAB_I_COPY, y, t, 0);
-    instr(&k, CAB_I_END, 0, 0, 0);
-    finish(&k);
+    plan_of_copies(&k);
     CHECK_EQ(load(&k, &m, &e), CAB_OK);
     cab_session_options o = { .size = sizeof o, .threads = 1, .max_bytes = 4000 };
     CHECK_EQ(cab_session_create(m, &o, &s, &e), CAB_OK);
@@ -141,14 +147,7 @@ static void check_huge_pages(void)
     cab_model *m;
     cab_session *s;
     cab_error e = { 0 };
-    start(&k);
-    uint32_t n = scalar(&k, CAB_S_INPUT_DIM, 0, 0, 0), bytes = scalar(&k, CAB_S_MUL, n, num(&k, 8), 0);
-    uint32_t x = value(&k, CAB_V_INPUT, n, bytes), y = value(&k, CAB_V_OUTPUT, n, bytes);
-    uint32_t t = value(&k, CAB_V_ARENA, n, bytes);
-    instr(&k, CAB_I_COPY, t, x, 0);
-    instr(&k, CAB_I_COPY, y, t, 0);
-    instr(&k, CAB_I_END, 0, 0, 0);
-    finish(&k);
+    plan_of_copies(&k);
     CHECK_EQ(load(&k, &m, &e), CAB_OK);
     cab_session_options o = { .size = sizeof o, .threads = 1, .huge_pages = 1 };
     CHECK_EQ(cab_session_create(m, &o, &s, &e), CAB_OK);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""kill-registry.py REGISTER_LOOP [TIMES]: kill -9 of a process that registers, at random points.
+"""kill-registry.py BUILD [TIMES]: kill -9 of a process that registers, at random points.
 
 Afterwards every version that was acknowledged is there, with its bytes; no stored file is torn; nothing
 lies about in tmp/.  The seed is printed."""

@@ -27,6 +27,8 @@
 enum { INPUT_MAX = 256 << 10 };
 /* Most that is written at once: a socket takes megabytes, and the other connections wait that long. */
 enum { OUTPUT_MAX = 256 << 10 };
+/* Most that the kernel keeps of it for a client that does not read; by itself it takes megabytes. */
+enum { UNSENT_MAX = 256 << 10 };
 static const int64_t LINGER_NS = 1000000000;
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -100,6 +102,7 @@ void cab_conn_close(cab_conn *c)
 {
     if (c->carrier)
         c->carrier->closed(c);
+    cab_loop_forget(c->loop, c);
     unlink_conn(c);
     bufferevent_free(c->bev);
     free(c);
@@ -247,6 +250,8 @@ static void on_read(struct bufferevent *bev, void *arg)
         evbuffer_drain(cab_conn_input(c), evbuffer_get_length(cab_conn_input(c)));
         return;
     }
+    if (c->again)
+        return;
     c->loop->now_ns = cab_now_ns();
     if (!c->carrier && !(c->carrier = sniff(c))) {
         if (c->waiting == CAB_WAIT_FIRST)
@@ -258,7 +263,6 @@ static void on_read(struct bufferevent *bev, void *arg)
 
 void cab_conn_again(cab_conn *c)
 {
-    c->again = false;
     on_read(c->bev, c);
 }
 
@@ -341,6 +345,7 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &(int){ UNSENT_MAX }, sizeof(int));
     *c = (cab_conn){ .loop = l, .bev = bev, .fd = fd, .secure = secure,
                      .draining = atomic_load(&s->draining) };
     atomic_fetch_add(&s->conns, 1);

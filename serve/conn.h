@@ -46,13 +46,13 @@ struct cab_conn {
     int fd;
     bool secure, draining;
     bool closing;                      /* finished: goes when the socket has taken everything */
-    bool again;                        /* its input waits for the others' turn */
+    bool again;                        /* in the loop's line of that name */
     bool lingers;                      /* ... and the client has stopped sending, else it would lose the answer */
     cab_waiting waiting;
     int64_t deadline_ns;               /* monotonic; INT64_MAX: none */
     int64_t since_ns;                  /* BODY, WRITE: what it is reckoned from, ... */
     size_t moved;                      /* ... bytes that came since, or were queued (the unsent among them) */
-    cab_conn *prev, *next;
+    cab_conn *prev, *next, *next_again;
     /* HTTP/1.1 */
     cab_exchange *x;                   /* being read or answered */
     bool busy;                         /* x is a handler's */

@@ -179,24 +179,20 @@ static bool read_body(cab_conn *c, bool *more)
     }
 }
 
-/* Most requests of one connection, sent without waiting for answers, before the others have their turn. */
-enum { TURNS = 16 };
-
 static bool readable(cab_conn *c)
 {
     if (!c->http1 && !(c->http1 = malloc(sizeof(framing))))
         return false;
-    bool more = false, goes_on = true;
-    int turns = 0;
+    bool more = false, goes_on = true, first = true;
     while (goes_on && !more && !c->busy && !cab_conn_unsent(c)) {
         if (!c->x) {
             if (!evbuffer_get_length(cab_conn_input(c)))
                 break;
-            if (turns++ == TURNS) {
-                c->again = true;
-                cab_loop_again(c->loop);
+            if (!first && cab_loop_turn_over(c->loop)) {
+                cab_loop_again(c->loop, c);
                 break;
             }
+            first = false;
             cab_exchange *x = cab_loop_exchange(c->loop);
             if (!x)
                 return false;

@@ -15,6 +15,7 @@
 
 enum {
     STREAM_WINDOW = 1 << 20, CONN_WINDOW = 16 << 20,
+    PIECE = 16 << 10,          /* bytes between two looks at the clock */
     RESETS_MAX = 200,          /* streams reset by the client above those answered */
     NOTICE_MS = 500            /* between "about to go" and "gone" */
 };
@@ -375,6 +376,7 @@ static bool readable(cab_conn *c)
     if (!c->session && !(c->session = open_session(c)))
         return false;
     for (size_t n; (n = evbuffer_get_contiguous_space(in)) > 0;) {
+        n = n < PIECE ? n : PIECE;
         const unsigned char *p = evbuffer_pullup(in, (ev_ssize_t)n);
         ssize_t k = nghttp2_session_mem_recv(c->session, p, n);
         if (k < 0)
@@ -382,6 +384,10 @@ static bool readable(cab_conn *c)
         evbuffer_drain(in, (size_t)k);
         if (c->resets > RESETS_MAX)
             return false;
+        if (evbuffer_get_length(in) && cab_loop_turn_over(c->loop)) {
+            cab_loop_again(c->loop, c);
+            break;
+        }
     }
     return flush(c);
 }

@@ -6,6 +6,10 @@
  * inbox (cab_loop_post) and its wishes, both woken by an eventfd.  Deadlines of
  * connections are looked at by a sweep, four times a second: setting one is a
  * store, and lateness of 250 ms does no harm to limits of seconds.
+ *
+ * No connection holds up the others for long: one that has used up its turn
+ * waits in a line (`again`) until the loop has looked at the sockets once more,
+ * and so do sweeps that find many to close.
  */
 #include "base/log.h"
 #include "serve/serve_int.h"
@@ -22,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SWEEP_US = 250000, SPARE_MAX = 256, SLICE_NS = 100000 };
+enum { SWEEP_US = 250000, SPARE_MAX = 256, SLICE_NS = 100000, TURN_NS = 100000 };
 
 static void tell_time(cab_loop *l)
 {
@@ -125,6 +129,27 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
 /* ---- connections and their deadlines ---- */
 
+bool cab_loop_turn_over(const cab_loop *l)
+{
+    return cab_now_ns() - l->now_ns > TURN_NS;
+}
+
+static void come_back(cab_loop *l)
+{
+    event_add(l->later, &(struct timeval){ 0, 0 });
+}
+
+/* To close a connection takes 10 us or more, and a thousand may be late at once. */
+static void sweep_on(cab_loop *l)
+{
+    do {
+        cab_conn *c = l->swept;
+        l->swept = c->next;
+        if (c->deadline_ns < l->now_ns)
+            cab_conn_late(c);
+    } while (l->swept && !cab_loop_turn_over(l));
+}
+
 /* Listeners that ran out of descriptors try again, too. */
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
@@ -132,13 +157,22 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     tell_time(l);
-    for (cab_conn *c = l->conns, *next; c; c = next) {
-        next = c->next;
-        if (c->deadline_ns < l->now_ns)
-            cab_conn_late(c);
-    }
+    if (!l->swept)
+        l->swept = l->conns;
+    if (l->swept)
+        come_back(l);
     for (int i = 0; i < l->n_listeners; i++)
         evconnlistener_enable(l->listeners[i]);
+}
+
+static cab_conn *take_again(cab_loop *l)
+{
+    cab_conn *c = l->again;
+    l->again = c->next_again;
+    if (!l->again)
+        l->again_tail = &l->again;
+    c->again = false;
+    return c;
 }
 
 static void on_later(evutil_socket_t fd, short what, void *arg)
@@ -146,16 +180,38 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
     cab_loop *l = arg;
     (void)fd;
     (void)what;
-    for (cab_conn *c = l->conns, *next; c; c = next) {
-        next = c->next;
-        if (c->again)
-            cab_conn_again(c);
-    }
+    tell_time(l);
+    if (l->swept)
+        sweep_on(l);
+    if (l->again)
+        cab_conn_again(take_again(l));
+    if (l->swept || l->again)
+        come_back(l);
 }
 
-void cab_loop_again(cab_loop *l)
+void cab_loop_again(cab_loop *l, cab_conn *c)
 {
-    event_add(l->later, &(struct timeval){ 0, 0 });
+    if (c->again)
+        return;
+    c->again = true;
+    c->next_again = NULL;
+    *l->again_tail = c;
+    l->again_tail = &c->next_again;
+    come_back(l);
+}
+
+void cab_loop_forget(cab_loop *l, cab_conn *c)
+{
+    if (l->swept == c)
+        l->swept = c->next;
+    if (!c->again)
+        return;
+    cab_conn **at = &l->again;
+    while (*at != c)
+        at = &(*at)->next_again;
+    *at = c->next_again;
+    if (!*at)
+        l->again_tail = at;
 }
 
 static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *a, int n, void *arg)
@@ -242,6 +298,7 @@ cab_status cab_loop_init(cab_loop *l, struct cab_server *s, cab_diag *d)
 {
     *l = (cab_loop){ .server = s, .wake_fd = -1, .date_s = -1 };
     l->inbox_tail = &l->inbox;
+    l->again_tail = &l->again;
     pthread_mutex_init(&l->lock, NULL);
     struct event_config *cfg = event_config_new();
     if (cfg) {

@@ -25,10 +25,12 @@ typedef struct cab_loop {
     struct evconnlistener *listeners[CAB_LISTENERS_MAX];
     bool secure[CAB_LISTENERS_MAX];
     atomic_int n_listeners;            /* written by the loop */
-    int64_t now_ns;                    /* monotonic, of the last sweep or event */
+    int64_t now_ns;                    /* monotonic: when the event began that is handled */
     char date[40];                     /* text of the Date field, made anew each second */
     int64_t date_s;
-    struct cab_conn *conns;            /* a ring list: all connections of the loop */
+    struct cab_conn *conns;            /* all connections of the loop */
+    struct cab_conn *swept;            /* the sweep goes on here; NULL: it is done */
+    struct cab_conn *again, **again_tail;   /* those whose input waits for the others' turn */
     atomic_int n_conns;                /* written by the loop */
     cab_exchange *spare;               /* exchanges to be used again */
     int n_spare;
@@ -52,8 +54,12 @@ void cab_loop_wish(cab_loop *l, unsigned wish);
 void cab_loop_fini(cab_loop *l);
 /* An exchange without a request in it; NULL when out of memory.  [the loop's thread] */
 cab_exchange *cab_loop_exchange(cab_loop *l);
-/* Some connection has input that waits for the others' turn (its `again` is set). */
-void cab_loop_again(cab_loop *l);
+/* The connection has input that waits for the others' turn. */
+void cab_loop_again(cab_loop *l, struct cab_conn *c);
+/* The connection goes: nothing here points to it any more. */
+void cab_loop_forget(cab_loop *l, struct cab_conn *c);
+/* The event takes so long that others wait: what is left of it comes back later. */
+bool cab_loop_turn_over(const cab_loop *l);
 void cab_loop_recycle(cab_loop *l, cab_exchange *x);
 /* Hands over an exchange that was answered on another thread.  [any thread] */
 void cab_loop_post(cab_loop *l, cab_exchange *x);

@@ -97,14 +97,22 @@ def connections(server):
     return int(next(l for l in text.splitlines() if l.startswith("cabochon_connections ")).split()[1])
 
 
-def p99(server, seconds):
-    data = request("GET", "/v2/models/echo/ready")
-    probe = Probe(server.port, data)
-    probe.start()
-    time.sleep(seconds)
-    probe.stop()
-    check(not probe.bad, ("the legitimate client", probe.bad[:3]))
-    return quantile(probe.times, 0.99), len(probe.times)
+def stand_elsewhere(on):
+    """The attackers are other machines: they take processors only while nobody else wants them."""
+    os.sched_setscheduler(0, os.SCHED_IDLE if on else os.SCHED_OTHER, os.sched_param(0))
+
+
+def legitimate(build, server, seconds):
+    """A client of its own process, so that it does not wait for this one: 500 requests a second, at fixed times."""
+    return subprocess.Popen([os.path.join(build, "cab-client"), "load", "127.0.0.1:%d" % server.port, "echo", "--json", "--rate", "500",
+                             "--connections", "1", "--seconds", str(seconds), "--warmup", "0.3"], stdout=subprocess.PIPE, text=True)
+
+
+def p99(client, when):
+    """-> milliseconds, once it has ended"""
+    v = json.loads(client.communicate(timeout=60)[0])
+    check(list(v["statuses"]) == ["200"] and v["broken"] + v["unanswered"] + v["unsent"] == 0, ("the legitimate client", when, v))
+    return v["latency_ms"]["p99"]
 
 
 def crowd(build, n):
@@ -112,10 +120,10 @@ def crowd(build, n):
     cert, key = certificate(root)
     s = Server(build, *FLAGS, "--listen-tls=127.0.0.1:0", "--tls-cert=" + cert, "--tls-key=" + key, root=root)
     s.register("echo", identity())
-    before, k = p99(s, 1.5)
+    before = p99(legitimate(build, s, 3), "before")
     rest, fds = rss(s.pid), descriptors(s.pid)
-    probe = Probe(s.port, request("GET", "/v2/models/echo/ready"))
-    probe.start()
+    client = legitimate(build, s, 5)
+    stand_elsewhere(True)
     start = time.time()
     clients = attack(s, n)
     opened = time.time() - start
@@ -139,10 +147,9 @@ def crowd(build, n):
         mine = [c for f, c in clients if f is form]
         left = 0 if form in UNREAD else sum(not ended(c, 0.5) for c in mine)
         check(left == 0, ("told so", form.__name__, left, len(mine)))
-    probe.stop()
-    during = quantile(probe.times, 0.99)
-    check(not probe.bad, ("the legitimate client meanwhile", probe.bad[:3]))
-    check(during < max(2 * before, 0.025 * patience(build) * SLACK), ("p99 before, meanwhile (ms)", before * 1e3, during * 1e3, k, len(probe.times)))
+    stand_elsewhere(False)
+    during = p99(client, "meanwhile")
+    check(during < max(2 * before, 1.0 * patience(build) * SLACK), ("p99 before, meanwhile (ms)", before, during))
     grown = (peak - rest) / n
     check(grown < (300 << 10) * patience(build), ("bytes a slow client", grown))
     for _, c in clients:
@@ -150,7 +157,7 @@ def crowd(build, n):
     time.sleep(0.3)
     check(descriptors(s.pid) <= fds + 2, ("descriptors", fds, descriptors(s.pid)))
     print("slow.py: p99 %.2f ms before, %.2f ms with %d slow clients; %.0f KiB each" %
-          (before * 1e3, during * 1e3, n, grown / 1024))
+          (before, during, n, grown / 1024))
     check(s.stop() == 0, "ends with 0")
     shutil.rmtree(root, ignore_errors=True)
 

@@ -176,7 +176,7 @@ cab_status cab_client_load(const cab_client_args *a, cab_diag *d)
     cab_bytes request = { 0 };
     char *end = NULL;
     cab_load_plan p = { .host = u.host, .request = &request, .connections = a->connections, .seconds = a->seconds,
-                        .warmup = a->warmup };
+                        .warmup = a->warmup, .awake = a->awake };
     p.rate = strcmp(a->rate, "max") ? strtod(a->rate, &end) : 0;
     if ((end && (*end || !(p.rate > 0))) || p.connections < 1 || !(p.seconds > 0) || p.warmup < 0)
         return cab_fail(d, CAB_EINVAL, NULL, "--rate is a number or max; --connections and --seconds are more than 0");
@@ -301,8 +301,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
         if (!strcmp(argv[1], commands[i].name))
             c = &commands[i];
-    if (!c) {
-        bool help = argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"));
+    bool help = argc > 1 && !strcmp(argv[1], "help");
+    for (int i = 1; i < argc; i++)
+        help = help || !strcmp(argv[i], "--help");
+    if (!c || help) {
         usage(help ? stdout : stderr);
         return help ? 0 : 2;
     }

@@ -24,7 +24,7 @@ typedef struct cab_client_args {
     uint64_t seed;
     int connections;
     double seconds, warmup;
-    bool json, text, binary, random;
+    bool json, text, binary, random, awake;
 } cab_client_args;
 
 /* Where requests go. */

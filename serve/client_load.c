@@ -246,7 +246,7 @@ static void turn(load *l, bool sending, int64_t until)
     int64_t now = cab_now_ns();
     int64_t next = sending ? send_due(l, now) : until;
     int n = epoll_wait(l->ep, ev, EVENTS, 0);
-    if (!n)
+    if (!n && !l->plan->awake)
         wait_until(l, next, cab_now_ns());
     now = n ? cab_now_ns() : now;
     for (int i = 0; i < n; i++)

@@ -16,6 +16,7 @@ typedef struct cab_load_plan {
     const cab_bytes *request;  /* all bytes of one */
     int connections;
     double rate;               /* requests a second, at fixed times; 0: each connection asks again at once */
+    bool awake;                /* looks for answers again and again instead of sleeping */
     double seconds, warmup;    /* what the warm-up gives is not counted; it comes before the seconds */
 } cab_load_plan;
 

@@ -179,9 +179,12 @@ bool cab_conn_untouched(const cab_conn *c)
 
 void cab_conn_drain(cab_conn *c, bool now)
 {
+    int64_t soon = c->loop->now_ns + LINGER_NS;
     c->draining = true;
-    if (!c->closing)
-        settle(c, c->carrier ? c->carrier->drain(c, now) : !now || !cab_conn_untouched(c));
+    if (!c->carrier)                   /* its first request may be on its way */
+        c->deadline_ns = c->deadline_ns < soon ? c->deadline_ns : soon;
+    else if (!c->closing)
+        settle(c, c->carrier->drain(c, now));
 }
 
 /* ---- writing ---- */
@@ -351,8 +354,8 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
     atomic_fetch_add(&s->conns, 1);
     link_conn(c);
     cab_conn_wait(c, secure ? CAB_WAIT_HEAD : CAB_WAIT_FIRST);
-    if (c->draining && !secure)        /* not for long */
-        c->deadline_ns = l->now_ns + LINGER_NS;
+    if (c->draining)
+        cab_conn_drain(c, false);
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_set_max_single_read(bev, INPUT_MAX);

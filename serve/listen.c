@@ -8,6 +8,7 @@
 #include "serve/listen.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <signal.h>
 #include <spawn.h>
@@ -166,6 +167,7 @@ static cab_status listen_on(cab_service *s, cab_socket like, cab_loop *l, int n,
         CAB_TRY(keep(s, like, fd[i], d));
     }
     for (; !k && opened < n && opened < CAB_SOCKETS_MAX; opened++) {
+        like.own = true;
         CAB_TRY(open_socket(like.where, n > 1, opened ? fd[0] : -1, &fd[opened], d));
         CAB_TRY(keep(s, like, fd[opened], d));
     }
@@ -181,17 +183,27 @@ cab_status cab_listen_all(cab_service *s, cab_diag *d)
     cab_loop *l = s->server.loops;
     int n = s->server.n_loops, order = 0;
     for (int i = 0; i < o->listen.n; i++)
-        CAB_TRY(listen_on(s, (cab_socket){ o->listen.at[i], "listen", "http", -1 }, l, n, &order, d));
+        CAB_TRY(listen_on(s, (cab_socket){ o->listen.at[i], "listen", "http", -1, false }, l, n, &order, d));
     for (int i = 0; i < o->listen_tls.n; i++)
-        CAB_TRY(listen_on(s, (cab_socket){ o->listen_tls.at[i], "tls", "https", -1 }, l, n, &order, d));
+        CAB_TRY(listen_on(s, (cab_socket){ o->listen_tls.at[i], "tls", "https", -1, false }, l, n, &order, d));
     if (o->listen_health.n) {
         CAB_TRY(cab_loop_init(&s->health, &s->server, d));
         s->has_health = true;
     }
     for (int i = 0; i < o->listen_health.n; i++)
-        CAB_TRY(listen_on(s, (cab_socket){ o->listen_health.at[i], "health", "http", -1 }, &s->health, 1, &order, d));
+        CAB_TRY(listen_on(s, (cab_socket){ o->listen_health.at[i], "health", "http", -1, false }, &s->health, 1, &order, d));
     close_unclaimed(s);
     return CAB_OK;
+}
+
+/* A filter that lets no packet in: the queue grows no more.  Who comes now tries again after a second, and is told then. */
+void cab_listen_seal(const cab_service *s)
+{
+    struct sock_filter nothing[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
+    const struct sock_fprog program = { 1, nothing };
+    for (int i = 0; i < s->n_sockets; i++)
+        if (s->sockets[i].own && strcmp(s->sockets[i].option, "health") && atomic_load(&s->successor) <= 0)
+            setsockopt(s->sockets[i].fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 void cab_listen_close(cab_service *s, bool health)

@@ -13,6 +13,9 @@
 /* Gives every loop its listeners, by the options listen, listen_tls and listen_health.  With several loops each
  * has sockets of its own for a port (SO_REUSEPORT), but for inherited ones, which they share. */
 cab_status cab_listen_all(cab_service *s, cab_diag *d);
+/* Takes no connection more, so that all that wait can be served before the sockets close; for the ports of clients, where
+ * no other process has the sockets, too. */
+void cab_listen_seal(const cab_service *s);
 /* Closes the sockets; those for health, too, or not.  No loop has them any more. */
 void cab_listen_close(cab_service *s, bool health);
 /* "http://127.0.0.1:8000 https://..." into b. */

@@ -335,6 +335,7 @@ void cab_service_drain(cab_service *s, bool succeeded)
         atomic_store(&s->server.draining, true);
         wish(s, CAB_LOOP_DRAIN);
         hurry = told_again((int)s->o.drain_ms);
+        cab_listen_seal(s);
     }
     wish(s, CAB_LOOP_CLOSE);
     close_ports(s);

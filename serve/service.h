@@ -16,7 +16,7 @@
 #include "serve/workers.h"
 
 /* A listening socket, the text and the option that it was opened by, and what is spoken there. */
-typedef struct cab_socket { const char *where, *option, *scheme; int fd; } cab_socket;
+typedef struct cab_socket { const char *where, *option, *scheme; int fd; bool own; } cab_socket;   /* own: opened here */
 enum { CAB_SOCKETS_MAX = 64 };
 
 typedef struct cab_service {

@@ -205,6 +205,40 @@ def promises(build):
     s.stop()
 
 
+def kernel_queue(client):
+    """Bytes that the kernel keeps for the other end of a connection to the server: sent or not, but not acknowledged."""
+    mine = client.getsockname()[1]
+    with open("/proc/net/tcp") as f:
+        for line in list(f)[1:]:
+            v = line.split()
+            if int(v[2].split(":")[1], 16) == mine:
+                return int(v[4].split(":")[0], 16)
+    return 0
+
+
+def unread(build):
+    """Who asks for much and does not read holds little of the kernel's memory, and no others up."""
+    s = Server(build, "--drain-ms=0")
+    c = socket.socket()
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    c.connect(("127.0.0.1", s.port))
+    c.settimeout(1)
+    n = 400
+    c.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * n)
+    time.sleep(0.3)
+    queued = kernel_queue(c)
+    check(0 < queued < 1 << 20, ("bytes in the kernel", queued))
+    got = b""
+    while got.count(b"HTTP/1.1 200 OK") < n:
+        piece = c.recv(1 << 20)
+        got += piece
+        if not piece:
+            break
+    check(got.count(b"HTTP/1.1 200 OK") == n, ("then it reads", len(got)))
+    c.close()
+    s.stop()
+
+
 def patient(build):
     """Slow but steady is no fault: time comes with bytes."""
     s = Server(build, "--drain-ms=0", "--body-ms=700", "--write-ms=700")
@@ -228,6 +262,7 @@ def main():
     crowd(build, int(sys.argv[2]) if len(sys.argv) > 2 else 1000)
     room(build)
     promises(build)
+    unread(build)
     patient(build)
     verdict("slow.py")
 

@@ -6,7 +6,7 @@
 #define CAB_SERVE_CONN_HTTP2_INT_H
 #include "serve/serve_int.h"
 
-enum { CAB_HTTP2_UNSENT_MAX = 1 << 20 };       /* bytes for the socket; more waits in the streams */
+enum { CAB_HTTP2_UNSENT_MAX = 256 << 10 };       /* bytes for the socket; more waits in the streams */
 
 /* Begins the answer of x; false: broken. */
 bool cab_http2_submit(cab_conn *c, cab_exchange *x);

@@ -1,32 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conn.c - sockets, TLS, deadlines, and which carrier a client speaks.
+ * conn.c - deadlines of connections, their ends, and which carrier a client speaks.
  *
  * A carrier's functions say false for "this connection is at its end"; only
  * this file closes connections, so that a callback never returns into freed
- * memory.  Without TLS, answers go to the socket by sendmsg at once and libevent
- * sees only what the socket did not take.
+ * memory.
  */
-#include "serve/serve_int.h"
+#include "serve/conn_io.h"
 #include "base/log.h"
-#include <errno.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
-#include <event2/event.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Most input that waits in a connection whose request is being answered. */
-enum { INPUT_MAX = 256 << 10 };
-/* Most that is written at once: a socket takes megabytes, and the other connections wait that long. */
-enum { OUTPUT_MAX = 256 << 10 };
 /* Most that the kernel keeps of it for a client that does not read; by itself it takes megabytes. */
 enum { UNSENT_MAX = 256 << 10 };
 static const int64_t LINGER_NS = 1000000000;
@@ -37,16 +24,6 @@ const cab_limits cab_limits_default = {
     .all_bodies = (size_t)1 << 30, .conns = 10000, .streams = 256, .idle_ms = 75000, .head_ms = 10000,
     .body_ms = 30000, .write_ms = 30000, .slowest = 64 << 10,
 };
-
-struct evbuffer *cab_conn_input(cab_conn *c)
-{
-    return bufferevent_get_input(c->bev);
-}
-
-size_t cab_conn_unsent(const cab_conn *c)
-{
-    return evbuffer_get_length(bufferevent_get_output(c->bev));
-}
 
 /* ---- deadlines ---- */
 
@@ -104,23 +81,14 @@ void cab_conn_close(cab_conn *c)
         c->carrier->closed(c);
     cab_loop_forget(c->loop, c);
     unlink_conn(c);
-    bufferevent_free(c->bev);
+    cab_io_close(c);
     free(c);
-}
-
-/* TLS: that nothing was cut off. */
-static bool say_goodbye(cab_conn *c)
-{
-    int k = SSL_shutdown(bufferevent_openssl_get_ssl(c->bev));
-    ERR_clear_error();
-    return k >= 0;
 }
 
 /* Everything is sent; a client that still sends would get a reset for it, and lose the answer. */
 static void sent_all(cab_conn *c)
 {
-    bool said = c->secure ? say_goodbye(c) : !c->lingers || !shutdown(c->fd, SHUT_WR);
-    if (!said || !c->lingers) {
+    if (!cab_io_goodbye(c) || !c->lingers) {
         cab_conn_close(c);
         return;
     }
@@ -131,10 +99,11 @@ static void sent_all(cab_conn *c)
 void cab_conn_finish(cab_conn *c)
 {
     c->closing = true;
-    if (!c->lingers)
-        bufferevent_disable(c->bev, EV_READ);
-    else                               /* a full input would be read no more */
-        evbuffer_drain(cab_conn_input(c), evbuffer_get_length(cab_conn_input(c)));
+    cab_io_forget(c);                  /* a full input would be read no more */
+    if (c->lingers)
+        cab_io_pace(c);
+    else
+        cab_io_deafen(c);
     if (cab_conn_unsent(c))
         cab_conn_wait(c, CAB_WAIT_WRITE);
     else
@@ -144,7 +113,9 @@ void cab_conn_finish(cab_conn *c)
 /* What a carrier said about the connection. */
 static void settle(cab_conn *c, bool goes_on)
 {
-    if (!goes_on)
+    if (goes_on)
+        cab_io_pace(c);
+    else
         cab_conn_finish(c);
 }
 
@@ -174,7 +145,7 @@ bool cab_conn_untouched(const cab_conn *c)
 {
     char one;
     return !c->closing && !c->x && !c->busy && !cab_conn_unsent(c) &&
-           !evbuffer_get_length(bufferevent_get_input(c->bev)) && recv(c->fd, &one, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+           !cab_conn_waiting(c) && recv(c->fd, &one, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
 void cab_conn_drain(cab_conn *c, bool now)
@@ -187,92 +158,53 @@ void cab_conn_drain(cab_conn *c, bool now)
         settle(c, c->carrier->drain(c, now));
 }
 
-/* ---- writing ---- */
-
-static void free_body(const void *p, size_t n, void *arg)
-{
-    (void)p;
-    (void)n;
-    free(arg);
-}
-
-/* The rest of a body from `from` on; a long one is not copied. */
-static bool queue_body(struct evbuffer *out, cab_bytes *body, size_t from)
-{
-    enum { COPIED = 16 << 10 };
-    size_t n = body->n - from;
-    if (!n)
-        return true;
-    if (n <= COPIED)
-        return !evbuffer_add(out, body->p + from, n);
-    if (evbuffer_add_reference(out, body->p + from, n, free_body, body->p))
-        return false;
-    *body = (cab_bytes){ .limit = body->limit };
-    return true;
-}
-
-bool cab_conn_write(cab_conn *c, const void *head, size_t n, cab_bytes *body)
-{
-    cab_bytes none = { 0 };
-    struct evbuffer *out = bufferevent_get_output(c->bev);
-    size_t sent = 0;
-    body = body ? body : &none;
-    c->moved += n + body->n;           /* counts while WRITE; begins with it else */
-    if (!c->secure && !evbuffer_get_length(out)) {
-        struct iovec v[2] = { { (void *)(uintptr_t)head, n }, { body->p, body->n < OUTPUT_MAX ? body->n : OUTPUT_MAX } };
-        struct msghdr m = { .msg_iov = v, .msg_iovlen = body->n ? 2 : 1 };
-        ssize_t k = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (k < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-            return false;
-        sent = k > 0 ? (size_t)k : 0;
-    }
-    if (sent < n && evbuffer_add(out, (const char *)head + sent, n - sent))
-        return false;
-    return queue_body(out, body, sent > n ? sent - n : 0);
-}
-
 /* ---- events ---- */
 
 /* Which carrier the first bytes ask for; NULL: more of them are needed. */
 static const cab_carrier *sniff(cab_conn *c)
 {
-    char first[sizeof preface - 1];
-    ssize_t n = evbuffer_copyout(cab_conn_input(c), first, sizeof first);
-    if (n <= 0)
+    const size_t whole = sizeof preface - 1;
+    cab_slice in = cab_conn_input(c, whole);
+    size_t n = in.n < whole ? in.n : whole;
+    if (!n)
         return NULL;
-    if (memcmp(first, preface, (size_t)n))
+    if (memcmp(in.p, preface, n))
         return &cab_carrier_http1;
-    return n == (ssize_t)sizeof first ? &cab_carrier_http2 : NULL;
+    return n == whole ? &cab_carrier_http2 : NULL;
 }
 
-static void on_read(struct bufferevent *bev, void *arg)
+static bool read_on(cab_conn *c)
 {
-    cab_conn *c = arg;
-    (void)bev;
+    if (c->carrier || (c->carrier = sniff(c)))
+        return c->carrier->readable(c);
+    if (c->waiting == CAB_WAIT_FIRST)
+        cab_conn_wait(c, CAB_WAIT_HEAD);
+    return true;
+}
+
+void cab_conn_came(cab_conn *c)
+{
     if (c->closing) {
-        evbuffer_drain(cab_conn_input(c), evbuffer_get_length(cab_conn_input(c)));
+        cab_io_forget(c);
+        cab_io_pace(c);
         return;
     }
-    if (c->again)
+    if (c->again) {                    /* in line */
+        settle(c, cab_io_keep(c));
         return;
+    }
     c->loop->now_ns = cab_now_ns();
-    if (!c->carrier && !(c->carrier = sniff(c))) {
-        if (c->waiting == CAB_WAIT_FIRST)
-            cab_conn_wait(c, CAB_WAIT_HEAD);
-        return;
-    }
-    settle(c, c->carrier->readable(c));
+    bool goes_on = read_on(c);
+    settle(c, cab_io_keep(c) && goes_on);
 }
 
 void cab_conn_again(cab_conn *c)
 {
-    on_read(c->bev, c);
+    cab_conn_came(c);
 }
 
-static void on_written(struct bufferevent *bev, void *arg)
+void cab_conn_sent(cab_conn *c)
 {
-    cab_conn *c = arg;
-    (void)bev;
     c->loop->now_ns = cab_now_ns();
     if (c->closing)
         sent_all(c);
@@ -281,27 +213,24 @@ static void on_written(struct bufferevent *bev, void *arg)
 }
 
 /* A client that has sent its last byte may still take the answer that was begun. */
-static bool only_reads(const cab_conn *c, short what)
+static bool only_reads(const cab_conn *c)
 {
-    return (what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING) && !c->secure && !c->busy && !c->streams &&
-           cab_conn_unsent(c);
+    return !c->busy && !c->streams && cab_conn_unsent(c);
 }
 
-static void on_event(struct bufferevent *bev, short what, void *arg)
+void cab_conn_ended(cab_conn *c, bool half)
 {
-    cab_conn *c = arg;
     c->loop->now_ns = cab_now_ns();
-    if (!(what & BEV_EVENT_CONNECTED)) {
-        if (only_reads(c, what))
-            cab_conn_finish(c);
-        else
-            cab_conn_close(c);
-        return;
-    }
-    const unsigned char *name = NULL;
-    unsigned n = 0;
-    SSL_get0_alpn_selected(bufferevent_openssl_get_ssl(bev), &name, &n);
-    if (n == 2 && !memcmp(name, "h2", 2))
+    if (half && only_reads(c))
+        cab_conn_finish(c);
+    else
+        cab_conn_close(c);
+}
+
+void cab_conn_secured(cab_conn *c, bool http2)
+{
+    c->loop->now_ns = cab_now_ns();
+    if (http2)
         c->carrier = &cab_carrier_http2;
     cab_conn_wait(c, CAB_WAIT_FIRST);
 }
@@ -320,47 +249,26 @@ static bool make_room(cab_loop *l)
     return oldest != NULL;
 }
 
-static struct bufferevent *open_stream(cab_loop *l, int fd, bool secure)
-{
-    const int options = BEV_OPT_CLOSE_ON_FREE;
-    if (!secure)
-        return bufferevent_socket_new(l->base, fd, options);
-    SSL *ssl = l->server->tls ? cab_tls_session(l->server->tls) : NULL;
-    struct bufferevent *bev = ssl ? bufferevent_openssl_socket_new(l->base, fd, ssl,
-                                                BUFFEREVENT_SSL_ACCEPTING, options) : NULL;
-    if (bev)                           /* else ssl is freed */
-        bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
-    return bev;
-}
-
 void cab_conn_accept(cab_loop *l, int fd, bool secure)
 {
     cab_server *s = l->server;
     cab_conn *c = NULL;
-    struct bufferevent *bev = NULL;
     if (atomic_load(&s->conns) < s->limits.conns || make_room(l))
         c = calloc(1, sizeof *c);
     if (c)
-        bev = open_stream(l, fd, secure);
-    if (!bev) {
+        *c = (cab_conn){ .loop = l, .fd = fd, .secure = secure, .draining = atomic_load(&s->draining) };
+    if (!c || !cab_io_open(c)) {
         free(c);
         close(fd);
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &(int){ UNSENT_MAX }, sizeof(int));
-    *c = (cab_conn){ .loop = l, .bev = bev, .fd = fd, .secure = secure,
-                     .draining = atomic_load(&s->draining) };
     atomic_fetch_add(&s->conns, 1);
     link_conn(c);
     cab_conn_wait(c, secure ? CAB_WAIT_HEAD : CAB_WAIT_FIRST);
     if (c->draining)
         cab_conn_drain(c, false);
-    bufferevent_setcb(bev, on_read, on_written, on_event, c);
-    bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
-    bufferevent_set_max_single_read(bev, INPUT_MAX);
-    bufferevent_set_max_single_write(bev, OUTPUT_MAX);
-    bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
 
 /* ---- exchanges ---- */

@@ -10,6 +10,7 @@
 
 struct bufferevent;
 struct evbuffer;
+struct event;
 typedef struct cab_conn cab_conn;
 
 /* How requests come out of bytes and answers go in. */
@@ -17,6 +18,9 @@ typedef struct cab_carrier {
     const char *name;
     /* Reads what there is; false: the connection is at its end (cab_conn_close was not called). */
     bool (*readable)(cab_conn *c);
+    /* Where bytes of the connection may go at once, *n of them, instead of through its input: `readable` finds its input
+     * there then.  NULL: nowhere.  May be missing.  [plain sockets] */
+    char *(*sink)(cab_conn *c, size_t *n);
     /* The socket has taken everything written. */
     bool (*drained)(cab_conn *c);
     /* The connection's deadline has passed; writes a word to the client, or mends it and says true. */
@@ -42,7 +46,6 @@ typedef enum cab_waiting {
 struct cab_conn {
     cab_loop *loop;
     const cab_carrier *carrier;        /* NULL until the first bytes told which */
-    struct bufferevent *bev;
     int fd;
     bool secure, draining;
     bool closing;                      /* finished: goes when the socket has taken everything */
@@ -53,6 +56,13 @@ struct cab_conn {
     int64_t since_ns;                  /* BODY, WRITE: what it is reckoned from, ... */
     size_t moved;                      /* ... bytes that came since, or were queued (the unsent among them) */
     cab_conn *prev, *next, *next_again;
+    /* bytes (conn_io.c) */
+    struct bufferevent *tls;           /* NULL: plain */
+    struct event *readable, *writable; /* plain: writable while `out` has something */
+    cab_slice in;                      /* plain: input that was not read yet, in `held` or where it came in */
+    cab_bytes held;
+    bool full;                         /* plain: nothing is read until there is room */
+    struct evbuffer *out;              /* plain: what the socket did not take; NULL: nothing */
     /* HTTP/1.1 */
     cab_exchange *x;                   /* being read or answered */
     bool busy;                         /* x is a handler's */
@@ -90,7 +100,12 @@ bool cab_conn_untouched(const cab_conn *c);
 bool cab_conn_write(cab_conn *c, const void *head, size_t n, cab_bytes *body);
 /* Bytes written that the socket has not taken yet. */
 size_t cab_conn_unsent(const cab_conn *c);
-struct evbuffer *cab_conn_input(cab_conn *c);
+/* Input in one piece (its bytes may be written to): all of it, or (TLS) some of it and at least `least` bytes where there are as many. */
+cab_slice cab_conn_input(cab_conn *c, size_t least);
+/* All bytes of input. */
+size_t cab_conn_waiting(const cab_conn *c);
+/* The first n bytes of the input have been read. */
+void cab_conn_took(cab_conn *c, size_t n);
 /* n more bytes for the body of x, within the budget of all bodies; false: over it, or out of memory. */
 bool cab_body_reserve(cab_exchange *x, size_t n);
 

@@ -7,7 +7,6 @@
  * input than its watermark lets in, so a client cannot pile up requests.
  */
 #include "serve/serve_int.h"
-#include <event2/buffer.h>
 #include <stdlib.h>
 
 typedef struct framing {
@@ -95,7 +94,7 @@ static bool take_head(cab_conn *c, const char *p)
     x->fields = x->field_space;
     x->n_fields = (int)h->n_fields;
     f->keep_alive = h->keep_alive;
-    evbuffer_drain(cab_conn_input(c), h->bytes);
+    cab_conn_took(c, h->bytes);
     return true;
 }
 
@@ -113,7 +112,7 @@ static bool begin_body(cab_conn *c)
     cab_conn_wait(c, CAB_WAIT_BODY);
     if (n && !cab_bytes_room(&c->x->body_bytes, n < AT_FIRST ? n : AT_FIRST))
         return refuse(c, 503, "no memory for a body of that length");
-    if (f->head.expect_continue && !evbuffer_get_length(cab_conn_input(c)))
+    if (f->head.expect_continue && !cab_conn_waiting(c))
         return cab_conn_write(c, CAB_HTTP1_CONTINUE, sizeof CAB_HTTP1_CONTINUE - 1, NULL);
     return true;
 }
@@ -123,15 +122,13 @@ static bool read_head(cab_conn *c, bool *more)
     framing *f = c->http1;
     const cab_limits *m = &c->loop->server->limits;
     const cab_http1_limits lim = { m->head_bytes, m->head_bytes / 2, CAB_FIELDS_MAX, m->body_bytes };
-    struct evbuffer *in = cab_conn_input(c);
-    size_t n = evbuffer_get_length(in);
-    n = n < m->head_bytes + 1 ? n : m->head_bytes + 1;
-    char *p = (char *)evbuffer_pullup(in, (ev_ssize_t)n);
-    if (!p)
+    cab_slice in = cab_conn_input(c, m->head_bytes + 1);
+    size_t n = in.n < m->head_bytes + 1 ? in.n : m->head_bytes + 1;
+    if (!n)
         return false;
-    switch (cab_http1_head_read(&f->head, &lim, p, n)) {
+    switch (cab_http1_head_read(&f->head, &lim, (char *)(uintptr_t)in.p, n)) {
     case CAB_HTTP1_DONE:
-        return take_head(c, p) ? begin_body(c) : refuse(c, 503, "out of memory");
+        return take_head(c, in.p) ? begin_body(c) : refuse(c, 503, "out of memory");
     case CAB_HTTP1_REFUSED:
         return refuse(c, f->head.status, f->head.why);
     default:
@@ -150,29 +147,53 @@ static bool dispatch(cab_conn *c)
     return cab_exchange_handle(x) ? send_answer(c, keeps(c)) : true;
 }
 
+/* Takes in a piece of the body, where it is not there already (sink); false: it must not be. */
+static bool take_data(cab_conn *c, cab_slice data)
+{
+    cab_exchange *x = c->x;
+    const framing *f = c->http1;
+    if (!cab_body_reserve(x, data.n))
+        return false;
+    if (data.p == x->body_bytes.p + x->body_bytes.n)
+        cab_bytes_wrote(&x->body_bytes, data.n);
+    else
+        cab_bytes_slice(&x->body_bytes, data);
+    if (!f->head.chunked && x->body_bytes.n > AT_FIRST / 2)
+        cab_bytes_room(&x->body_bytes, (size_t)f->head.length - x->body_bytes.n);
+    c->moved += data.n;
+    return true;
+}
+
+/* The rest of a body whose length is known. */
+static char *sink(cab_conn *c, size_t *n)
+{
+    enum { WORTH = 4096 };
+    cab_exchange *x = c->x;
+    const framing *f = c->http1;
+    if (!x || c->busy || !f->in_body || f->head.chunked)
+        return NULL;
+    size_t room = x->body_bytes.cap - x->body_bytes.n, left = (size_t)f->head.length - x->body_bytes.n;
+    room = room < left ? room : left;
+    *n = room < *n ? room : *n;
+    return *n >= WORTH ? x->body_bytes.p + x->body_bytes.n : NULL;
+}
+
 static bool read_body(cab_conn *c, bool *more)
 {
     framing *f = c->http1;
     cab_exchange *x = c->x;
-    struct evbuffer *in = cab_conn_input(c);
     for (;;) {
-        size_t n = evbuffer_get_contiguous_space(in), used = 0;
-        cab_slice data = { NULL, 0 };
-        const char *p = n ? (const char *)evbuffer_pullup(in, (ev_ssize_t)n) : "";
-        cab_http1_got got = cab_http1_body_read(&f->body, p, n, &used, &data);
-        if (got == CAB_HTTP1_DATA && !cab_body_reserve(x, data.n))
+        cab_slice in = cab_conn_input(c, 1), data = { NULL, 0 };
+        size_t used = 0;
+        cab_http1_got got = cab_http1_body_read(&f->body, in.n ? in.p : "", in.n, &used, &data);
+        if (got == CAB_HTTP1_DATA && !take_data(c, data))
             return refuse(c, 503, "too many bytes of requests are waiting");
-        if (got == CAB_HTTP1_DATA && !f->head.chunked && x->body_bytes.n + data.n > AT_FIRST)
-            cab_bytes_room(&x->body_bytes, (size_t)f->head.length - x->body_bytes.n);
-        if (got == CAB_HTTP1_DATA)
-            cab_bytes_slice(&x->body_bytes, data);
-        c->moved += data.n;
-        evbuffer_drain(in, used);
+        cab_conn_took(c, used);
         if (got == CAB_HTTP1_REFUSED)
             return refuse(c, f->body.status, f->body.why);
         if (got == CAB_HTTP1_DONE)
             return x->body_bytes.failed ? refuse(c, 503, "out of memory") : dispatch(c);
-        if (got == CAB_HTTP1_MORE && !evbuffer_get_length(in)) {
+        if (got == CAB_HTTP1_MORE && !cab_conn_waiting(c)) {
             *more = true;
             return true;
         }
@@ -186,7 +207,7 @@ static bool readable(cab_conn *c)
     bool more = false, goes_on = true, first = true;
     while (goes_on && !more && !c->busy && !cab_conn_unsent(c)) {
         if (!c->x) {
-            if (!evbuffer_get_length(cab_conn_input(c)))
+            if (!cab_conn_waiting(c))
                 break;
             if (!first && cab_loop_turn_over(c->loop)) {
                 cab_loop_again(c->loop, c);
@@ -239,4 +260,4 @@ static void closed(cab_conn *c)
     free(c->http1);
 }
 
-const cab_carrier cab_carrier_http1 = { "HTTP/1.1", readable, drained, late, answer, drain, closed };
+const cab_carrier cab_carrier_http1 = { "HTTP/1.1", readable, sink, drained, late, answer, drain, closed };

@@ -8,7 +8,6 @@
  * closed (CVE-2023-44487).
  */
 #include "serve/conn_http2_int.h"
-#include <event2/buffer.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -372,19 +371,16 @@ static nghttp2_session *open_session(cab_conn *c)
 
 static bool readable(cab_conn *c)
 {
-    struct evbuffer *in = cab_conn_input(c);
     if (!c->session && !(c->session = open_session(c)))
         return false;
-    for (size_t n; (n = evbuffer_get_contiguous_space(in)) > 0;) {
-        n = n < PIECE ? n : PIECE;
-        const unsigned char *p = evbuffer_pullup(in, (ev_ssize_t)n);
-        ssize_t k = nghttp2_session_mem_recv(c->session, p, n);
+    for (cab_slice in; (in = cab_conn_input(c, 1)).n;) {
+        ssize_t k = nghttp2_session_mem_recv(c->session, (const uint8_t *)in.p, in.n < PIECE ? in.n : PIECE);
         if (k < 0)
             return false;
-        evbuffer_drain(in, (size_t)k);
+        cab_conn_took(c, (size_t)k);
         if (c->resets > RESETS_MAX)
             return false;
-        if (evbuffer_get_length(in) && cab_loop_turn_over(c->loop)) {
+        if (cab_conn_waiting(c) && cab_loop_turn_over(c->loop)) {
             cab_loop_again(c->loop, c);
             break;
         }
@@ -465,4 +461,4 @@ static void closed(cab_conn *c)
         let_go(c, c->streams);
 }
 
-const cab_carrier cab_carrier_http2 = { "HTTP/2", readable, drained, late, answer, drain, closed };
+const cab_carrier cab_carrier_http2 = { "HTTP/2", readable, NULL, drained, late, answer, drain, closed };

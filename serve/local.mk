@@ -29,6 +29,8 @@ libserve_a_SOURCES += \
 	serve/conn_http1.c \
 	serve/conn_http2.c \
 	serve/conn_http2_int.h \
+	serve/conn_io.c \
+	serve/conn_io.h \
 	serve/conn_stream.c \
 	serve/control.c \
 	serve/control.h \

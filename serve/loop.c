@@ -306,13 +306,14 @@ cab_status cab_loop_init(cab_loop *l, struct cab_server *s, cab_diag *d)
         l->base = event_base_new_with_config(cfg);
         event_config_free(cfg);
     }
+    l->scratch = malloc(CAB_LOOP_SCRATCH);
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (l->base && l->wake_fd >= 0) {
         l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
         l->sweep = event_new(l->base, -1, EV_PERSIST, on_sweep, l);
         l->later = event_new(l->base, -1, 0, on_later, l);
     }
-    if (!l->wake || !l->sweep || !l->later || event_add(l->wake, NULL) ||
+    if (!l->scratch || !l->wake || !l->sweep || !l->later || event_add(l->wake, NULL) ||
         event_add(l->sweep, &(struct timeval){ 0, SWEEP_US }))
         return cab_fail(d, CAB_ENOMEM, NULL, "cannot make an event loop");
     tell_time(l);
@@ -357,6 +358,7 @@ void cab_loop_fini(cab_loop *l)
         free(x);
     }
     cab_bytes_fini(&l->frames);
+    free(l->scratch);
     if (l->wake)
         event_free(l->wake);
     if (l->sweep)

@@ -13,7 +13,7 @@ struct event;
 struct evconnlistener;
 struct cab_conn;
 
-enum { CAB_LISTENERS_MAX = 8 };
+enum { CAB_LISTENERS_MAX = 8, CAB_LOOP_SCRATCH = 256 << 10 };
 
 typedef struct cab_loop {
     struct cab_server *server;
@@ -36,6 +36,7 @@ typedef struct cab_loop {
     int n_spare;
     int given;                         /* exchanges that handlers have */
     cab_bytes frames;                  /* HTTP/2 on its way to a socket */
+    char *scratch;                     /* CAB_LOOP_SCRATCH bytes that have just come */
     pthread_mutex_t lock;              /* of the three below */
     cab_exchange *inbox, **inbox_tail; /* answered elsewhere */
     unsigned wishes;                   /* enum cab_loop_wish */

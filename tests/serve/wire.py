@@ -108,6 +108,8 @@ class H2:
         self.s = dial(port)
         self.got = b""
         self.s.sendall(PREFACE + setting(*settings))
+        self.until(SETTINGS)           # the server's windows hold from its acknowledgement on
+        self.send(frame(SETTINGS, ACK, 0))
 
     def send(self, *frames):
         self.s.sendall(b"".join(frames))

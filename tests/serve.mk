@@ -60,14 +60,17 @@ tests_test_batcher_LDADD = $(serve_ldadd)
 tests_test_sched_SOURCES = tests/test_sched.c tests/test.h tests/wire.h
 tests_test_sched_LDADD = libserve.a $(compiler_ldadd)
 tests_test_sched_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc
+tests_test_registry_SOURCES = tests/test_registry.c tests/test.h tests/serve/store_kit.h
 tests_test_registry_LDADD = $(serve_ldadd)
 tests_test_sandbox_SOURCES = tests/test_sandbox.c tools/sandbox.c tools/sandbox.h
 tests_test_sandbox_LDADD = libcabrt.a $(SECCOMP_LIBS) -lpthread -lm
+tests_test_build_SOURCES = tests/test_build.c tests/test.h tests/serve/store_kit.h tests/wire.h
 tests_test_build_LDADD = $(serve_ldadd)
 # The prey of kill-registry.py.
 check_PROGRAMS += tests/serve/register_loop
 tests_serve_register_loop_LDADD = $(serve_ldadd)
 EXTRA_DIST += tests/serve/kill-registry.py tests/serve/hostile-build.py
+tests_test_durable_SOURCES = tests/test_durable.c tests/test.h tests/serve/store_kit.h
 tests_test_durable_LDADD = $(serve_ldadd)
 tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap=renameat,--wrap=openat \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup

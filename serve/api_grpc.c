@@ -27,9 +27,9 @@ void cab_rpc_model_ready(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelReadyRequest *q = request;
     Inference__ModelReadyResponse r = INFERENCE__MODEL_READY_RESPONSE__INIT;
-    cab_loaded *l;
+    cab_resident *l;
     r.ready = cab_catalog_get(s->catalog, cab_slice_of(q->name), cab_slice_of(q->version), &l) == CAB_FOUND;
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
     cab_grpc_answer(x, &r.base);
 }
 
@@ -67,7 +67,7 @@ static tensor **tensors(cab_exchange *x, cab_tensor_info *t, int n)
 /* Numbers of the loaded versions. */
 static char **versions(cab_service *s, cab_exchange *x, const char *model, size_t *n)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int k = cab_catalog_list(s->catalog, model, &all);
     char **at = k < 0 ? NULL : cab_pieces_zero(&x->mem, (size_t)k, sizeof *at);
     for (int i = 0; at && i < k; i++)
@@ -81,7 +81,7 @@ void cab_rpc_model_metadata(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelMetadataRequest *q = request;
     Inference__ModelMetadataResponse r = INFERENCE__MODEL_METADATA_RESPONSE__INIT;
-    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
+    cab_resident *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
     if (!l)
         return;
     r.name = l->name;
@@ -95,7 +95,7 @@ void cab_rpc_model_metadata(cab_service *s, cab_exchange *x, void *request)
         cab_grpc_answer(x, &r.base);
     else
         cab_exchange_refuse(x, 503, "out of memory");
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
 }
 
 /* ---- its configuration ---- */
@@ -109,7 +109,7 @@ static Inference__DataType type_of(int dtype)
     return v ? (Inference__DataType)v->value : INFERENCE__DATA_TYPE__TYPE_INVALID;
 }
 
-static Inference__ModelInput **config_inputs(cab_exchange *x, const cab_loaded *l, int skip)
+static Inference__ModelInput **config_inputs(cab_exchange *x, const cab_resident *l, int skip)
 {
     size_t n = (size_t)l->n_inputs;
     Inference__ModelInput *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
@@ -124,7 +124,7 @@ static Inference__ModelInput **config_inputs(cab_exchange *x, const cab_loaded *
     return m ? at : NULL;
 }
 
-static Inference__ModelOutput **config_outputs(cab_exchange *x, const cab_loaded *l, int skip)
+static Inference__ModelOutput **config_outputs(cab_exchange *x, const cab_resident *l, int skip)
 {
     size_t n = (size_t)l->n_outputs;
     Inference__ModelOutput *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
@@ -147,7 +147,7 @@ typedef struct serving {
     int32_t preferred[CAB_BATCH_PREFERRED];
 } serving;
 
-static void put_serving(Inference__ModelConfig *c, const cab_loaded *l, serving *p)
+static void put_serving(Inference__ModelConfig *c, const cab_resident *l, serving *p)
 {
     const cab_served_config *k = cab_served_get_config(l->served);
     const cab_batch_config *q = &k->queue;
@@ -182,7 +182,7 @@ void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
     Inference__ModelConfigResponse r = INFERENCE__MODEL_CONFIG_RESPONSE__INIT;
     Inference__ModelConfig c = INFERENCE__MODEL_CONFIG__INIT;
     serving more;
-    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
+    cab_resident *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
     if (!l)
         return;
     c.name = l->name;
@@ -198,7 +198,7 @@ void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
         cab_grpc_answer(x, &r.base);
     else
         cab_exchange_refuse(x, 503, "out of memory");
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
 }
 
 /* ---- statistics ---- */
@@ -215,7 +215,7 @@ static Inference__StatisticDuration *duration(cab_exchange *x, cab_tally t)
 }
 
 /* Runs by their rows, in x's memory; left out when that is short. */
-static void fill_batches(cab_exchange *x, const cab_loaded *l, Inference__ModelStatistics *m)
+static void fill_batches(cab_exchange *x, const cab_resident *l, Inference__ModelStatistics *m)
 {
     cab_batch_stats all[CAB_BATCH_SIZES + 1];
     int64_t n = cab_served_get_batches(l->served, all, CAB_BATCH_SIZES + 1);
@@ -234,7 +234,7 @@ static void fill_batches(cab_exchange *x, const cab_loaded *l, Inference__ModelS
     }
 }
 
-static void fill_stats(cab_exchange *x, const cab_loaded *l, Inference__ModelStatistics *m, Inference__InferStatistics *i)
+static void fill_stats(cab_exchange *x, const cab_resident *l, Inference__ModelStatistics *m, Inference__InferStatistics *i)
 {
     cab_served_stats v;
     cab_served_get_stats(l->served, &v);
@@ -259,7 +259,7 @@ void cab_rpc_model_statistics(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelStatisticsRequest *q = request;
     Inference__ModelStatisticsResponse r = INFERENCE__MODEL_STATISTICS_RESPONSE__INIT;
-    cab_loaded **all, *one = NULL;
+    cab_resident **all, *one = NULL;
     if (*q->name && !(one = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version))))
         return;
     int n = cab_catalog_list(s->catalog, one ? one->name : NULL, &all);
@@ -274,7 +274,7 @@ void cab_rpc_model_statistics(cab_service *s, cab_exchange *x, void *request)
         r.model_stats[r.n_model_stats++] = &m[j];
     }
     cab_catalog_let_go(all, n);
-    cab_loaded_unref(one);
+    cab_resident_unref(one);
     if (m && i && r.model_stats)
         cab_grpc_answer(x, &r.base);
     else

@@ -105,7 +105,7 @@ static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, 
 {
     named n;
     const char *why;
-    cab_loaded *l;
+    cab_resident *l;
     if (!find_names(x, model_key, &n, &why)) {
         cab_exchange_refuse(x, 400, "failed to parse the request JSON: %s", why);
         return NULL;
@@ -116,7 +116,7 @@ static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, 
         l = cab_find_loaded(s, x, n.model, n.version);
         return l ? cab_infer_begin(x, l, encode) : NULL;
     }
-    cab_loaded **all;
+    cab_resident **all;
     int k = cab_catalog_list(s->catalog, NULL, &all);
     bool one = k > 0 && !strcmp(all[0]->name, all[k - 1]->name);
     l = NULL;

@@ -60,7 +60,7 @@ static void put_one(cab_bytes *b, const char *name, const char *type, const char
 }
 
 /* One model's lines of the histogram: classes add up. */
-static void put_latency(cab_bytes *b, const cab_loaded *l, const cab_served_stats *v)
+static void put_latency(cab_bytes *b, const cab_resident *l, const cab_served_stats *v)
 {
     static const char name[] = "cabochon_request_duration_seconds";
     uint64_t n = 0;
@@ -92,7 +92,7 @@ static void put_process(cab_service *s, cab_bytes *b)
 
 bool cab_metrics_write(cab_service *s, cab_bytes *b)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int n = cab_catalog_list(s->catalog, NULL, &all);
     cab_served_stats *v = n < 0 ? NULL : calloc((size_t)n + 1, sizeof *v);
     for (int i = 0; v && i < n; i++)

@@ -12,7 +12,7 @@
 
 /* ---- one version ---- */
 
-void cab_loaded_destroy(cab_loaded *l)
+void cab_resident_destroy(cab_resident *l)
 {
     if (!l)
         return;
@@ -31,7 +31,7 @@ static cab_status runtime_story(cab_diag *d, const char *name, int64_t version, 
     return cab_fail(d, (cab_status)e->code, NULL, "%s version %lld: %s", name, (long long)version, e->text);
 }
 
-static cab_status read_interface(cab_loaded *l, cab_diag *d)
+static cab_status read_interface(cab_resident *l, cab_diag *d)
 {
     l->n_inputs = cab_model_input_count(l->model);
     l->n_outputs = cab_model_output_count(l->model);
@@ -52,7 +52,7 @@ static cab_status read_interface(cab_loaded *l, cab_diag *d)
                                        "cannot be served: the protocol has tensors only", l->name);
 }
 
-static cab_status open_model(cab_service *s, const cab_version_info *v, cab_loaded *l, cab_diag *d)
+static cab_status open_model(cab_service *s, const cab_version_info *v, cab_resident *l, cab_diag *d)
 {
     cab_error e = { 0 };
     char label[200];
@@ -64,7 +64,7 @@ static cab_status open_model(cab_service *s, const cab_version_info *v, cab_load
     return code ? runtime_story(d, v->name, v->version, &e) : CAB_OK;
 }
 
-static cab_status serve_model(cab_service *s, const cab_version_info *v, const char *config, cab_loaded *l, cab_diag *d)
+static cab_status serve_model(cab_service *s, const cab_version_info *v, const char *config, cab_resident *l, cab_diag *d)
 {
     cab_model_config c;
     cab_error e = { 0 };
@@ -78,9 +78,9 @@ static cab_status serve_model(cab_service *s, const cab_version_info *v, const c
 }
 
 /* config: instead of the version's own; NULL or "": that. */
-static cab_status load(cab_service *s, const cab_version_info *v, const char *config, cab_loaded **out, cab_diag *d)
+static cab_status load(cab_service *s, const cab_version_info *v, const char *config, cab_resident **out, cab_diag *d)
 {
-    cab_loaded *l = calloc(1, sizeof *l);
+    cab_resident *l = calloc(1, sizeof *l);
     *out = NULL;
     if (!l)
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
@@ -95,11 +95,11 @@ static cab_status load(cab_service *s, const cab_version_info *v, const char *co
     if (k == CAB_OK)
         *out = l;
     else
-        cab_loaded_destroy(l);
+        cab_resident_destroy(l);
     return k;
 }
 
-static cab_status load_number(cab_service *s, const char *model, int64_t version, const char *config, cab_loaded **out, cab_diag *d)
+static cab_status load_number(cab_service *s, const char *model, int64_t version, const char *config, cab_resident **out, cab_diag *d)
 {
     cab_version_list l = { 0 };
     cab_status k = cab_registry_find(s->registry, model, version, &l, d);
@@ -111,20 +111,20 @@ static cab_status load_number(cab_service *s, const char *model, int64_t version
 /* ---- one model ---- */
 
 /* What is loaded of that version already, with a reference; or NULL. */
-static cab_loaded *keep(cab_loaded **all, int n, int64_t version)
+static cab_resident *keep(cab_resident **all, int n, int64_t version)
 {
     for (int i = 0; i < n; i++)
         if (all[i]->version == version) {
-            cab_loaded_ref(all[i]);
+            cab_resident_ref(all[i]);
             return all[i];
         }
     return NULL;
 }
 
 static cab_status gather(cab_service *s, const char *model, const int64_t *chosen, size_t n, const char *afresh,
-                         cab_loaded **out, cab_diag *d)
+                         cab_resident **out, cab_diag *d)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int n_all = cab_catalog_list(s->catalog, model, &all);
     cab_status k = n_all < 0 ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory") : CAB_OK;
     for (size_t i = 0; k == CAB_OK && i < n; i++) {
@@ -136,7 +136,7 @@ static cab_status gather(cab_service *s, const char *model, const int64_t *chose
     return k;
 }
 
-static cab_status publish(cab_service *s, const cab_model_info *m, cab_loaded **loaded, size_t n, const int64_t *chosen,
+static cab_status publish(cab_service *s, const cab_model_info *m, cab_resident **loaded, size_t n, const int64_t *chosen,
                           cab_diag *d)
 {
     int64_t latest = n ? chosen[0] : 0, resolved;
@@ -161,12 +161,12 @@ static cab_status apply(cab_service *s, const cab_model_info *m, const char *afr
     size_t n = 0;
     if (m->wanted)
         CAB_TRY(cab_registry_chosen(s->registry, m->name, &chosen, &n, d));
-    cab_loaded **loaded = calloc(n + 1, sizeof *loaded);
+    cab_resident **loaded = calloc(n + 1, sizeof *loaded);
     cab_status k = loaded ? gather(s, m->name, chosen, n, afresh, loaded, d)
                           : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     k = k == CAB_OK ? publish(s, m, loaded, n, chosen, d) : k;
     for (size_t i = 0; loaded && k != CAB_OK && i < n; i++)
-        cab_loaded_unref(loaded[i]);
+        cab_resident_unref(loaded[i]);
     free(loaded);
     free(chosen);
     return k;
@@ -324,7 +324,7 @@ void cab_repository_start(cab_service *s)
 
 void cab_repository_stop(cab_service *s)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int n = cab_catalog_list(s->catalog, NULL, &all);
     for (int i = 0; i < n; i++)
         cab_catalog_set(s->catalog, all[i]->name, NULL, 0, 0, NULL, 0);

@@ -27,7 +27,7 @@ void cab_repository_stop(struct cab_service *s);
 cab_status cab_repository_build(struct cab_service *s, const char *model, int64_t version, const char *promise,
                                 cab_exchange *x, cab_diag *d);
 /* Frees a version that nobody has any more. */
-void cab_loaded_destroy(cab_loaded *l);
+void cab_resident_destroy(cab_resident *l);
 /* A version as /register and /discover answer it: name, version, state, inputs, outputs, resources... */
 void cab_version_put(cab_bytes *out, const cab_version_info *v);
 /* The same of a registered one. */

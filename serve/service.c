@@ -17,7 +17,7 @@
 static void log_request(cab_service *s, const cab_exchange *x, cab_slice path, cab_slice model)
 {
     cab_bytes b = { 0 };
-    cab_loaded *l = NULL;
+    cab_resident *l = NULL;
     if (!s->o.log_requests)
         return;
     cab_line_begin(&b, "info", "request");
@@ -25,7 +25,7 @@ static void log_request(cab_service *s, const cab_exchange *x, cab_slice path, c
     cab_line_text(&b, "path", path);
     if (model.n && cab_catalog_get(s->catalog, model, CAB_SLICE(""), &l) == CAB_FOUND)
         cab_line_text(&b, "model", model);
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
     cab_line_int(&b, "bytes", (int64_t)x->body.n);
     cab_line_end(s->journal, &b);
     cab_bytes_fini(&b);
@@ -111,12 +111,12 @@ static void handle(cab_server *server, cab_exchange *x)
 
 static void bury_task(cab_service *s, cab_task *t)
 {
-    cab_loaded *l = (cab_loaded *)((char *)t - offsetof(cab_loaded, burial));
+    cab_resident *l = (cab_resident *)((char *)t - offsetof(cab_resident, burial));
     (void)s;
-    cab_loaded_destroy(l);
+    cab_resident_destroy(l);
 }
 
-static void buried(void *user, cab_loaded *l)
+static void buried(void *user, cab_resident *l)
 {
     cab_service *s = user;
     l->burial.run = bury_task;

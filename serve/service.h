@@ -78,7 +78,7 @@ cab_status cab_base64_read(cab_pieces *mem, const struct json_t *v, void **out, 
 bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
 /* ---- api_meta.c ---- */
 /* The version of a model that a request is for, with a reference; NULL: answered (404). */
-cab_loaded *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);
+cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);
 bool cab_service_is_ready(const cab_service *s);
 extern const char *const cab_extensions[];      /* of the protocol; NULL ends them */
 /* "[1,-1,3]". */

@@ -109,35 +109,24 @@ static Inference__DataType type_of(int dtype)
     return v ? (Inference__DataType)v->value : INFERENCE__DATA_TYPE__TYPE_INVALID;
 }
 
-static Inference__ModelInput **config_inputs(cab_exchange *x, const cab_resident *l, int skip)
-{
-    size_t n = (size_t)l->n_inputs;
-    Inference__ModelInput *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
-    for (size_t i = 0; m && at && i < n; i++) {
-        inference__model_input__init(&m[i]);
-        m[i].name = (char *)(uintptr_t)l->inputs[i].name;
-        m[i].data_type = type_of(l->inputs[i].dtype);
-        m[i].n_dims = (size_t)(l->inputs[i].rank - skip);
-        m[i].dims = l->inputs[i].dims + skip;
-        at[i] = &m[i];
+/* Inputs and outputs are messages of different types that have these fields alike; skip: the axis of the batch is
+ * not said. */
+#define CONFIG_TENSORS(function, type, init) \
+    static type **function(cab_exchange *x, cab_tensor_info *t, int n, int skip) \
+    { \
+        type *m = cab_pieces_zero(&x->mem, (size_t)n, sizeof *m), **at = cab_pieces_zero(&x->mem, (size_t)n, sizeof *at); \
+        for (int i = 0; m && at && i < n; i++) { \
+            init(&m[i]); \
+            m[i].name = (char *)(uintptr_t)t[i].name; \
+            m[i].data_type = type_of(t[i].dtype); \
+            m[i].n_dims = (size_t)(t[i].rank - skip); \
+            m[i].dims = t[i].dims + skip; \
+            at[i] = &m[i]; \
+        } \
+        return m ? at : NULL; \
     }
-    return m ? at : NULL;
-}
-
-static Inference__ModelOutput **config_outputs(cab_exchange *x, const cab_resident *l, int skip)
-{
-    size_t n = (size_t)l->n_outputs;
-    Inference__ModelOutput *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
-    for (size_t i = 0; m && at && i < n; i++) {
-        inference__model_output__init(&m[i]);
-        m[i].name = (char *)(uintptr_t)l->outputs[i].name;
-        m[i].data_type = type_of(l->outputs[i].dtype);
-        m[i].n_dims = (size_t)(l->outputs[i].rank - skip);
-        m[i].dims = l->outputs[i].dims + skip;
-        at[i] = &m[i];
-    }
-    return m ? at : NULL;
-}
+CONFIG_TENSORS(config_inputs, Inference__ModelInput, inference__model_input__init)
+CONFIG_TENSORS(config_outputs, Inference__ModelOutput, inference__model_output__init)
 
 /* Parts of a configuration's message. */
 typedef struct serving {
@@ -188,8 +177,8 @@ void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
     c.name = l->name;
     c.platform = c.backend = (char *)(uintptr_t)"cabochon";
     c.max_batch_size = (int32_t)l->max_batch;
-    c.input = config_inputs(x, l, l->max_batch > 0);
-    c.output = config_outputs(x, l, l->max_batch > 0);
+    c.input = config_inputs(x, l->inputs, l->n_inputs, l->max_batch > 0);
+    c.output = config_outputs(x, l->outputs, l->n_outputs, l->max_batch > 0);
     c.n_input = c.input ? (size_t)l->n_inputs : 0;
     c.n_output = c.output ? (size_t)l->n_outputs : 0;
     put_serving(&c, l, &more);

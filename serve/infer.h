@@ -21,7 +21,7 @@ typedef struct cab_infer cab_infer;
 struct cab_infer {
     cab_call call;
     cab_exchange *x;
-    cab_resident *loaded;        /* a reference */
+    cab_resident *loaded;      /* a reference */
     /* Writes the outputs as x's answer; false: why is set. */
     bool (*encode)(cab_infer *q);
     cab_tensor_view *inputs;   /* of the model, in its order; dtype 0: not given */
@@ -54,7 +54,6 @@ void cab_infer_submit(cab_infer *q);
 void cab_infer_refuse(cab_infer *q);
 /* The i-th output to write, and how; -1 beyond the last. */
 int cab_infer_output(const cab_infer *q, int i, bool *binary);
-
 
 /* "[1,3,-1]". */
 void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims);

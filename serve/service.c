@@ -199,7 +199,7 @@ static bool succeed(cab_service *s)
 static void load_task(cab_service *s, cab_task *t)
 {
     cab_bytes where = { 0 };
-    cab_repository_start(s);
+    cab_repository_start(s, !s->root.inherited);
     cab_listen_describe(s, &where);
     atomic_store(&s->ready, true);
     if (s->root.inherited && !succeed(s)) {
@@ -216,7 +216,7 @@ static void load_task(cab_service *s, cab_task *t)
 
 static void inherit_task(cab_service *s, cab_task *t)
 {
-    cab_repository_start(s);           /* what is loaded or being built stays as it is */
+    cab_repository_start(s, true);     /* what is loaded or being built stays as it is */
     free(t);
 }
 

@@ -90,6 +90,38 @@ def repository(s):
     check(s.ask("POST", "/v2/repository/models/no/load")[0] == 404, "load: unknown")
 
 
+def retries(s):
+    """Who asks again while the version is built waits for that build, and is answered as the first would have been."""
+    big, promise = slow(600, 64), [{"name": "x", "shape": [-1, 64]}]
+    check(s.register("late", big, wait=False)[2]["state"] == "building", "stored")
+    waiting = []
+    def again(**more):
+        def one():
+            waiting.append((more, s.register("late", big, **more)))
+        t = threading.Thread(target=one)
+        t.start()
+        return t
+    threads = [again(), again(inputs=promise), again(inputs=[{"name": "z"}])]
+    st, _, v = s.register("late", big, wait=False)
+    check(st == 202 and v["state"] == "building" and v["version"] == "1", ("it is being built", st, v))
+    for t in threads:
+        t.join()
+    for more, (st, _, v) in waiting:
+        broken = more.get("inputs", promise) != promise
+        check(st == 422 and "inputs" in v["error"] if broken else st == 201 and v["state"] == "ready", ("asked again", more, st, v))
+    check(s.register("late", big, inputs=promise)[0] == 200, "built already")
+    check(s.register("late", big, inputs=[{"name": "z"}])[0] == 422, "built already, and not as promised")
+    # a model that is removed while it is built, and another one by its name
+    s.register("ghost", slow(600, 1), wait=False)
+    check(s.ask("DELETE", "/v2/models/ghost")[0] == 200, "removed while it is built")
+    check(s.register("ghost", linear(), wait=False)[2]["version"] == "1", "its number again")
+    st, end = 404, time.time() + 60
+    while st == 404 and time.time() < end:
+        st, _, v = s.infer("ghost", [[5.0]])
+    check(st == 200 and v["outputs"][0]["data"] == [17.0], ("the one that is registered", st, v))
+    check(any(l["event"] == "built in vain" for l in s.lines()), "the other one is not taken")
+
+
 def restart(build):
     """A registry is found again; what serves after a restart is what served before."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
@@ -163,7 +195,7 @@ def transport(build):
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
-    for part in (verbs, versions, protocol, repository):
+    for part in (verbs, versions, protocol, repository, retries):
         part(s)
     check(s.stop() == 0, "ends with 0")
     restart(build)

@@ -44,6 +44,16 @@ def gone(pid, seconds):
     return False
 
 
+def finish(s, times=1):
+    """Ends what is left of that root; twice: without draining."""
+    for pid in processes(s):
+        for _ in range(times):
+            os.kill(pid, signal.SIGTERM)
+            time.sleep(0.05)
+        check(gone(pid, 10), "ends")
+    shutil.rmtree(s.root, ignore_errors=True)
+
+
 def hand_over(build, rounds):
     s = Server(build, "--drain-ms=1500", "--io-threads=2", "--listen-health=127.0.0.1:0")
     s.register("linear", linear())
@@ -81,10 +91,7 @@ def hand_over(build, rounds):
     left = processes(s)
     check(len(left) == 1, ("one successor", left))
     check(s.infer("linear", [[1.0]])[2]["outputs"][0]["data"] == [2.0], "what was registered is served")
-    for pid in left:
-        os.kill(pid, signal.SIGTERM)
-        check(gone(pid, 10), "ends")
-    shutil.rmtree(s.root, ignore_errors=True)
+    finish(s)
 
 
 def unfinished(build):
@@ -103,10 +110,30 @@ def unfinished(build):
         time.sleep(0.05)
     check(s.ask("GET", "/v2/models/late/ready")[0] == 200 and s.ask("GET", "/v2/models/later/ready")[0] == 200,
           ("built by the successor", s.ask("POST", "/v2/repository/index")[2]))
-    for pid in processes(s):
-        os.kill(pid, signal.SIGTERM)
-        check(gone(pid, 10), "ends")
-    shutil.rmtree(s.root, ignore_errors=True)
+    finish(s)
+
+
+def killed(build):
+    """A predecessor that is killed while it builds: the successor builds what that had begun."""
+    s = Server(build, "--drain-ms=60000")
+    s.register("linear", linear())
+    s.register("late", slow(1500, 64), wait=False)
+    held = dial(s.port)
+    held.sendall(ASK)                  # a client that stays: so does the predecessor
+    check(read_answer(held)[0] == 200, "held")
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30)
+    st, _, v = s.register("late", slow(1500, 64))
+    check(st == 503 and "ask again" in v["error"], ("who waits is told to ask again", st, v))
+    s.p.kill()
+    s.p.wait()
+    end, st = time.time() + 60, 503
+    while time.time() < end and st == 503:
+        st, _, v = s.register("late", slow(1500, 64))
+        time.sleep(0.02)
+    check(st == 201 and v["state"] == "ready", ("built by the successor", st, v))
+    held.close()
+    finish(s, 2)
 
 
 def failed_successor(build):
@@ -132,10 +159,7 @@ def failed_successor(build):
     s.wait_ready(2, 30)
     check(gone(old, 10), "a later one takes over")
     check(s.infer("linear", [[5.0]])[2]["outputs"][0]["data"] == [17.0], "and serves")
-    for pid in processes(s):
-        os.kill(pid, signal.SIGTERM)
-        check(gone(pid, 10), "ends")
-    shutil.rmtree(root, ignore_errors=True)
+    finish(s)
 
 
 def drains(build):
@@ -218,6 +242,7 @@ def main():
     told_twice(build)
     failed_successor(build)
     unfinished(build)
+    killed(build)
     hand_over(build, rounds)
     cold(build, max(2, rounds // 4))
     verdict("restart.py")

@@ -273,11 +273,18 @@ static void on_written(struct bufferevent *bev, void *arg)
         settle(c, c->carrier->drained(c));
 }
 
-/* A client that has sent its last byte may still take the answer that was begun. */
+/* Requests that came in one go and have not had their turn. */
+static bool has_requests(const cab_conn *c)
+{
+    return c->carrier == &cab_carrier_http1 && !c->closing && evbuffer_get_length(bufferevent_get_input(c->bev));
+}
+
+/* A client that has sent its last byte may still take answers: that which is on its way, and those to requests that
+ * are still to be read.  One whose only request is being computed has gone, for all that we can see. */
 static bool only_reads(const cab_conn *c, short what)
 {
-    return (what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING) && !c->secure && !c->busy && !c->streams &&
-           cab_conn_unsent(c);
+    return (what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING) && !c->secure && !c->streams &&
+           (has_requests(c) || (!c->busy && cab_conn_unsent(c)));
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
@@ -285,10 +292,11 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     cab_conn *c = arg;
     c->loop->now_ns = cab_now_ns();
     if (!(what & BEV_EVENT_CONNECTED)) {
-        if (only_reads(c, what))
-            cab_conn_finish(c);
-        else
+        c->ended = true;
+        if (!only_reads(c, what))
             cab_conn_close(c);
+        else
+            settle(c, has_requests(c) && c->carrier->readable(c));
         return;
     }
     const unsigned char *name = NULL;

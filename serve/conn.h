@@ -47,6 +47,7 @@ struct cab_conn {
     bool secure, draining;
     bool closing;                      /* finished: goes when the socket has taken everything */
     bool again;                        /* its input waits for the others' turn */
+    bool ended;                        /* its client has sent its last byte, and takes answers to what it sent */
     bool lingers;                      /* ... and the client has stopped sending, else it would lose the answer */
     cab_waiting waiting;
     int64_t deadline_ns;               /* monotonic; INT64_MAX: none */

@@ -192,6 +192,32 @@ def transport(build):
     shutil.rmtree(root)
 
 
+def pipelined(build):
+    """Many requests in one go by a client that sends no more after them: all are answered, in order, then it is closed."""
+    body = lambda i: json.dumps({"id": str(i), "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [i]}]})
+    ask = lambda i: "POST /v2/models/linear/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body(i)), body(i))
+    whole = "".join(ask(i) for i in range(100)).encode()
+    for inline in ("50", "0"):
+        s = Server(build, "--drain-ms=0", "--inline-us=" + inline)
+        s.register("linear", linear())
+        for tail in (b"", ask(100).encode()[:-1], b"GET /v2"):
+            c = socket.create_connection(("127.0.0.1", s.port), 20)
+            c.sendall(whole + tail)
+            c.shutdown(socket.SHUT_WR)
+            got = b""
+            try:
+                while piece := c.recv(1 << 16):
+                    got += piece
+            except OSError as e:
+                check(False, ("pipelined: an end without an error", inline, tail[:9], e))
+            c.close()
+            answers = [json.loads(a.split(b"\r\n\r\n")[1]) for a in got.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+            check([(a["id"], a["outputs"][0]["data"]) for a in answers] == [(str(i), [3.0 * i + 2.0]) for i in range(100)],
+                  ("pipelined", inline, tail[:9], len(answers)))
+            check(got.count(b"HTTP/1.1") == 100, ("pipelined: nothing else", inline, tail[:9]))
+        s.stop()
+
+
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
@@ -201,6 +227,7 @@ def main():
     restart(build)
     tokens(build)
     transport(build)
+    pipelined(build)
     verdict("rest.py")
 
 

@@ -174,11 +174,22 @@ bool cab_conn_untouched(const cab_conn *c)
            !evbuffer_get_length(bufferevent_get_input(c->bev)) && recv(c->fd, &one, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
+/* A client that has just come would not know why it was closed: its first request may be on its way. */
+static void soon(cab_conn *c)
+{
+    int64_t until = c->loop->now_ns + LINGER_NS;
+    c->deadline_ns = c->deadline_ns < until ? c->deadline_ns : until;
+}
+
 void cab_conn_drain(cab_conn *c, bool now)
 {
     c->draining = true;
-    if (!c->closing)
-        settle(c, c->carrier ? c->carrier->drain(c, now) : !now || !cab_conn_untouched(c));
+    if (c->closing)
+        return;
+    if (c->carrier)
+        settle(c, c->carrier->drain(c, now));
+    else if (now)
+        soon(c);
 }
 
 /* ---- writing ---- */
@@ -354,8 +365,8 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
     atomic_fetch_add(&s->conns, 1);
     link_conn(c);
     cab_conn_wait(c, secure ? CAB_WAIT_HEAD : CAB_WAIT_FIRST);
-    if (c->draining && !secure)        /* not for long */
-        c->deadline_ns = l->now_ns + LINGER_NS;
+    if (c->draining && !secure)
+        soon(c);
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_set_max_single_read(bev, INPUT_MAX);

@@ -248,7 +248,7 @@ static char **environment_with(char *text)
     return all;
 }
 
-cab_status cab_hand_over(cab_service *s, char **argv, cab_diag *d)
+cab_status cab_hand_over(cab_service *s, const char *program, char **argv, cab_diag *d)
 {
     if (atomic_load(&s->successor) > 0)
         return cab_fail(d, CAB_EINVAL, NULL, "a successor is starting already (process %d)", (int)atomic_load(&s->successor));
@@ -259,11 +259,11 @@ cab_status cab_hand_over(cab_service *s, char **argv, cab_diag *d)
         fds[i + 1] = (cab_child_fd){ s->sockets[i].fd, s->sockets[i].fd };
     CAB_TRY(inherit_text(s, &text, d));
     char **env = environment_with(text.p);
-    int rc = env ? cab_child_start(&(cab_child){ .path = "/proc/self/exe", .argv = argv, .env = env, .fds = fds,
+    int rc = env ? cab_child_start(&(cab_child){ .path = program, .argv = argv, .env = env, .fds = fds,
                                                  .n_fds = s->n_sockets + 1 }, &pid)
                  : ENOMEM;
     free(env);
     cab_bytes_fini(&text);
     atomic_store(&s->successor, rc ? 0 : (int)pid);
-    return rc ? cab_fail(d, CAB_EIO, NULL, "cannot start a successor: %s", strerror(rc)) : CAB_OK;
+    return rc ? cab_fail(d, CAB_EIO, NULL, "cannot start a successor, %s: %s", program, strerror(rc)) : CAB_OK;
 }

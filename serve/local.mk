@@ -77,6 +77,8 @@ libserve_a_SOURCES += \
 	serve/metrics.c \
 	serve/model_config.c \
 	serve/model_config.h \
+	serve/notify.c \
+	serve/notify.h \
 	serve/openapi.c \
 	serve/options.c \
 	serve/options.def \

@@ -5,6 +5,7 @@
 #include "serve/service.h"
 #include "base/log.h"
 #include "serve/listen.h"
+#include "serve/notify.h"
 #include "serve/repository.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -210,6 +211,10 @@ static void load_task(cab_service *s, cab_task *t)
     cab_journal_say(s->journal, "info", "ready", "%s, %.1f ms after the start", cab_bytes_cstr(&where),
                     (double)(cab_now_ns() - s->started_ns) / 1e6);
     cab_bytes_fini(&where);
+    if (s->root.inherited)
+        cab_notify(s->journal, "MAINPID=%d\nREADY=1", (int)getpid());
+    else
+        cab_notify(s->journal, "READY=1");
     cab_tell_predecessor();
     free(t);
 }
@@ -258,16 +263,29 @@ cab_status cab_service_start(cab_service *s, cab_diag *d)
 
 /* ---- running, ending ---- */
 
+/* Before it is ready the manager waits for that. */
+void cab_service_says_busy(const cab_service *s, bool busy)
+{
+    if (!atomic_load(&s->ready))
+        return;
+    if (busy)
+        cab_notify_reloading(s->journal);
+    else
+        cab_notify(s->journal, "READY=1");
+}
+
 void cab_service_reload(cab_service *s)
 {
     cab_diag d;
     cab_diag_init(&d);
+    cab_service_says_busy(s, true);
     cab_journal_reopen(s->journal, &d);
     cab_auth_reload(s->auth, &d);
     if (s->server.tls)
         cab_tls_reload(s->server.tls, &d);
     cab_journal_diag(s->journal, "reload failed", &d);
     cab_journal_say(s->journal, "info", "reloaded", "tokens, certificates, log");
+    cab_service_says_busy(s, false);
     cab_diag_fini(&d);
 }
 
@@ -333,6 +351,7 @@ void cab_service_drain(cab_service *s, bool succeeded)
     } else {
         cab_journal_say(s->journal, "info", "draining", "unready; new connections for %lld ms", (long long)s->o.drain_ms);
         atomic_store(&s->server.draining, true);
+        cab_notify(s->journal, "STOPPING=1");
         wish(s, CAB_LOOP_DRAIN);
         hurry = told_again((int)s->o.drain_ms);
     }

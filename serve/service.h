@@ -55,6 +55,8 @@ void cab_service_fini(cab_service *s);
 void cab_service_inherit(cab_service *s);
 /* Certificates, tokens and the log file again; what fails stays as it was, and is said in the log. */
 void cab_service_reload(cab_service *s);
+/* Tells a service manager that we are busy with ourselves, or no more. */
+void cab_service_says_busy(const cab_service *s, bool busy);
 
 /* The service that an exchange came to. */
 static inline cab_service *cab_service_of(const cab_exchange *x) { return x->server->user; }

@@ -2,56 +2,7 @@
 """restart.py BUILD [ROUNDS]: restarts under load: hand-over by SIGUSR2 without a failed request, draining by SIGTERM."""
 import os, signal, sys, tempfile, time
 sys.path.insert(0, os.path.dirname(__file__))
-from kit import *
-from wire import *
-
-BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [5]}]}).encode()
-ASK = request("POST", "/v2/models/linear/infer", BODY)
-
-
-class Client(Probe):
-    def __init__(self, port, fresh):
-        super().__init__(port, ASK, pause=0.001, fresh=fresh)
-
-    def answer(self, got):
-        if got[0] != 200 or json.loads(got[2])["outputs"][0]["data"] != [17.0]:
-            self.bad.append(got)
-
-
-def processes(s):
-    """Of that root, by /proc."""
-    out = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/cmdline" % pid, "rb") as f:
-                if os.path.join(s.root, "registry").encode() in f.read().split(b"\0"):
-                    out.append(int(pid))
-        except OSError:
-            pass
-    return out
-
-
-def gone(pid, seconds):
-    end = time.time() + seconds
-    while time.time() < end:
-        try:
-            with open("/proc/%d/stat" % pid) as f:
-                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    return True
-        except OSError:
-            return True
-        time.sleep(0.01)
-    return False
-
-
-def finish(s, times=1):
-    """Ends what is left of that root; twice: without draining."""
-    for pid in processes(s):
-        for _ in range(times):
-            os.kill(pid, signal.SIGTERM)
-            time.sleep(0.05)
-        check(gone(pid, 10), "ends")
-    shutil.rmtree(s.root, ignore_errors=True)
+from succession import *
 
 
 def hand_over(build, rounds):
@@ -134,6 +85,23 @@ def killed(build):
     check(st == 201 and v["state"] == "ready", ("built by the successor", st, v))
     held.close()
     finish(s, 2)
+
+
+def upgraded(build):
+    """The successor is the program that stands by then where the server was started from."""
+    folder = tempfile.mkdtemp(prefix="cab-serve-")
+    exe, new = os.path.join(folder, "cab-serve"), os.path.join(folder, "new")
+    shutil.copy(os.path.join(build, "cab-serve"), exe)
+    s = Server(folder, "--drain-ms=0")
+    shutil.copy(os.path.join(build, "cab-serve"), new)
+    os.replace(new, exe)
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30)
+    s.p.wait(10)
+    left = processes(s)
+    check([os.stat("/proc/%d/exe" % pid).st_ino for pid in left] == [os.stat(exe).st_ino], ("the new binary", left))
+    finish(s)
+    shutil.rmtree(folder)
 
 
 def failed_successor(build):
@@ -243,6 +211,7 @@ def main():
     failed_successor(build)
     unfinished(build)
     killed(build)
+    upgraded(build)
     hand_over(build, rounds)
     cold(build, max(2, rounds // 4))
     verdict("restart.py")

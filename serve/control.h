@@ -38,14 +38,15 @@ typedef struct cab_building {
     void (*built)(struct cab_service *s, struct cab_building *b);
 } cab_building;
 
+/* After a failure cab_control_destroy is still due (*out may be NULL). */
 cab_status cab_control_create(struct cab_service *s, cab_control **out, cab_diag *d);
 /* Builds give up from now on.  [any thread] */
 void cab_control_hurry(cab_control *c);
 /* The same, then runs the tasks that are left, joins the threads.  NULL is allowed. */
 void cab_control_destroy(cab_control *c);
-/* [any thread] */
+/* t->run on the control thread, after what was posted before.  [any thread] */
 void cab_control_post(cab_control *c, cab_task *t);
-/* [control thread] */
+/* Builds b, after those before it; b->built is given it then, in any case.  [control thread] */
 void cab_control_build(cab_control *c, cab_building *b);
 /* The build of that model as that version, under way or in the queue; NULL: none.  [control thread] */
 cab_building *cab_control_building(cab_control *c, const char *name, int64_t version, const cab_digest *model);

@@ -365,15 +365,29 @@ cab_status cab_repository_build(cab_service *s, const cab_version_info *v, const
 
 /* ---- all models ---- */
 
-static void build_all(cab_service *s, cab_version_state state, cab_diag *d)
+/* Those of one page of the registry's answer; *q goes on behind them, *last keeps its name.  False: that was the end. */
+static bool build_page(cab_service *s, cab_query *q, char last[CAB_NAME_BYTES], cab_diag *d)
 {
     cab_version_list l = { 0 };
-    cab_query q = { .state = 1 + (int)state };
-    if (cab_registry_discover(s->registry, &q, &l, d) == CAB_OK)
-        for (size_t i = 0; i < l.n; i++)
-            if (l.v[i].has_model && !cab_control_building(s->control, l.v[i].name, l.v[i].version, &l.v[i].model))
-                begin_build(s, &l.v[i], NULL, NULL, d);
+    bool more = cab_registry_discover(s->registry, q, &l, d) == CAB_OK && l.n;
+    for (size_t i = 0; i < l.n; i++)
+        if (l.v[i].has_model && !cab_control_building(s->control, l.v[i].name, l.v[i].version, &l.v[i].model))
+            begin_build(s, &l.v[i], NULL, NULL, d);
+    if (more) {
+        snprintf(last, CAB_NAME_BYTES, "%s", l.v[l.n - 1].name);
+        q->after_name = last;
+        q->after_version = l.v[l.n - 1].version;
+    }
     cab_version_list_fini(&l);
+    return more;
+}
+
+static void build_all(cab_service *s, cab_version_state state, cab_diag *d)
+{
+    char last[CAB_NAME_BYTES];
+    cab_query q = { .state = 1 + (int)state };
+    while (build_page(s, &q, last, d))
+        ;
 }
 
 void cab_repository_start(cab_service *s, bool alone)

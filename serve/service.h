@@ -50,6 +50,7 @@ cab_status cab_service_start(cab_service *s, cab_diag *d);
 /* Unready, then no new connections, then what was begun is finished, or cut off after its time.  With a
  * successor that serves: no new connections at once, and never unready. */
 void cab_service_drain(cab_service *s, bool succeeded);
+/* Cuts off what is left, ends the threads, gives everything back. */
 void cab_service_fini(cab_service *s);
 /* Of a successor: its predecessor has ended; what that still changed is taken over. */
 void cab_service_inherit(cab_service *s);
@@ -97,8 +98,10 @@ void cab_grpc_handle(cab_service *s, cab_exchange *x);
 void cab_grpc_part(cab_exchange *x);
 void cab_grpc_index(cab_exchange *x, const cab_index_row *rows, size_t n);
 /* ---- openapi.c ---- */
+/* The document, from the rows of routes.def; false: out of memory. */
 bool cab_openapi_write(cab_bytes *out);
 /* ---- metrics.c ---- */
+/* Every figure as text; false: out of memory.  [any thread] */
 bool cab_metrics_write(cab_service *s, cab_bytes *out);
 
 #endif

@@ -87,6 +87,22 @@ def killed(build):
     finish(s, 2)
 
 
+def backlog(build):
+    """More versions that nobody has built than the registry names at once: all of them are the next server's."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    s = Server(build, root=root)
+    for i in range(1020):
+        if not check(s.register("m%d" % (i % 7), b"none %d" % i, wait=False)[0] == 202, "stored"):
+            break
+    s.p.kill()
+    s.p.wait()
+    s = Server(build, "--drain-ms=0", root=root)
+    left = [s.ask("POST", "/discover", {"state": state})[2]["models"] for state in ("registered", "building")]
+    check(not left[0] and left[1], ("none is forgotten", [len(l) for l in left]))
+    s.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
 def upgraded(build):
     """The successor is the program that stands by then where the server was started from."""
     folder = tempfile.mkdtemp(prefix="cab-serve-")
@@ -211,6 +227,8 @@ def main():
     failed_successor(build)
     unfinished(build)
     killed(build)
+    if rounds > 4:                     # half a minute
+        backlog(build)
     upgraded(build)
     hand_over(build, rounds)
     cold(build, max(2, rounds // 4))

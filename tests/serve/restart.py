@@ -198,7 +198,8 @@ def told_twice(build):
 
 
 def cold(build, rounds):
-    """SIGTERM and a new start on the same port: refused connections in between, no wrong answers, nothing lost."""
+    """SIGTERM and a new start on the same port: refused connections in between, no wrong answers, and for each client at
+    most one connection that the kernel had taken when the port closed (docs/serving.md; systemd.py has the way without)."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
     s = Server(build, "--drain-ms=100", root=root)
     s.register("linear", linear())
@@ -213,9 +214,9 @@ def cold(build, rounds):
     for c in clients:
         c.stop()
     wrong = [b for c in clients for b in c.bad if not isinstance(b, OSError) and b[0] != 503]
-    cut = [b for c in clients for b in c.bad if isinstance(b, OSError) and not isinstance(b, ConnectionRefusedError)]
+    cut = [[b for b in c.bad if isinstance(b, OSError) and not isinstance(b, ConnectionRefusedError)] for c in clients]
     check(not wrong, ("wrong answers", wrong[:3]))
-    check(len(cut) <= rounds, ("requests that were cut off", len(cut), cut[:3]))
+    check(all(len(c) <= rounds for c in cut), ("requests that were cut off", cut))
     s.stop()
     shutil.rmtree(root, ignore_errors=True)
 

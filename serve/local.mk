@@ -95,6 +95,7 @@ libserve_a_SOURCES += \
 	serve/registry_put.c \
 	serve/registry_sql.def \
 	serve/repository.c \
+	serve/repository_build.c \
 	serve/repository.h \
 	serve/root.c \
 	serve/root.h \

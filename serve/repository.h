@@ -21,6 +21,8 @@ cab_status cab_repository_apply(struct cab_service *s, const char *model, const 
 /* Every model of the registry; what fails is said in the log.  Versions that have no artifact are built; alone: also
  * those that another process was building. */
 void cab_repository_start(struct cab_service *s, bool alone);
+/* Builds every version of that state that no build here is of. */
+void cab_repository_build_all(struct cab_service *s, cab_version_state state, cab_diag *d);
 /* Takes everything out. */
 void cab_repository_stop(struct cab_service *s);
 /* Builds a version that is not ready, then loads it and answers x (NULL: nobody waits) with its description;

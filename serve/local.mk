@@ -143,7 +143,7 @@ EXTRA_DIST += serve/cabochon.service.in
 CLEANFILES += serve/cabochon.service
 serve/cabochon.service: serve/cabochon.service.in
 	@$(MKDIR_P) serve
-	$(AM_V_GEN)sed 's|@bindir@|$(bindir)|' $(srcdir)/serve/cabochon.service.in >$@
+	$(AM_V_GEN)sed 's|[@]bindir[@]|$(bindir)|' $(srcdir)/serve/cabochon.service.in >$@
 # Its client, which cab client starts.
 bin_PROGRAMS += cab-client
 cab_client_SOURCES = \

@@ -27,6 +27,8 @@ libbase_a_SOURCES += \
     base/log.h \
     base/map.c \
     base/map.h \
+    base/process.c \
+    base/process.h \
     base/rng.c \
     base/rng.h \
     base/sha256.c \

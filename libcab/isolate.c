@@ -10,11 +10,11 @@
  * children of the host do not keep them.
  */
 #include "libcab/libcab_int.h"
+#include "base/process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,8 @@
 #ifndef CAB_WORKER
 #define CAB_WORKER "/usr/libexec/cabochon/cab-compile-worker"
 #endif
-enum { ASK_MS = 10 };                      /* between two questions for cancellation */
+enum { ASK_MS = 10,                        /* between two questions for cancellation */
+       FREE_FD = 10 };
 static const size_t MAX_ANSWER = (size_t)64 << 20;
 
 typedef struct child {
@@ -38,7 +39,7 @@ typedef struct child {
     cab_diag *diag;
     int request, model, socket, far;       /* our descriptors; far: the child's end */
     pid_t pid;                             /* 0: none to reap */
-    int status;                            /* of waitpid; -1: somebody else reaped it */
+    int status;                            /* of cab_child_reap */
     char *text;                            /* the answer so far, malloc'ed */
     size_t n, cap;
     int artifact;
@@ -46,7 +47,7 @@ typedef struct child {
 
 /* ---- the program ---- */
 
-/* Beside the host program (a build tree: or one folder up), else installed. */
+/* Beside the host program, else installed. */
 static const char *worker_path(child *w)
 {
     return w->c->worker ? w->c->worker : cab_part(w->arena, "cab-compile-worker", X_OK, CAB_WORKER);
@@ -54,14 +55,8 @@ static const char *worker_path(child *w)
 
 /* ---- what the child is given ---- */
 
-/* Numbers above those the child uses, so that moving them does not collide. */
-static int high(int fd)
-{
-    int up = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 10);
-    if (fd >= 0)
-        close(fd);
-    return up;
-}
+/* A number above those the child uses, so that moving them does not collide. */
+static int high(int fd) { return cab_fd_above(fd, FREE_FD); }
 
 static int memory_file(const void *p, size_t n, cab_diag *d)
 {
@@ -81,7 +76,7 @@ static cab_status prepare(child *w)
     cab_buf_bytes(&b, &parent, sizeof parent);
     cab_wire_put_request(&b, w->c, w->f);
     w->request = memory_file(b.p, b.n, w->diag);
-    w->model = w->f->fd >= 0 ? fcntl(w->f->fd, F_DUPFD_CLOEXEC, 10)
+    w->model = w->f->fd >= 0 ? fcntl(w->f->fd, F_DUPFD_CLOEXEC, FREE_FD)
                              : memory_file(w->f->map.p, w->f->map.n, w->diag);
     if (w->request < 0 || w->model < 0 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -92,50 +87,19 @@ static cab_status prepare(child *w)
     return w->far >= 0 ? CAB_OK : cab_fail(w->diag, CAB_EIO, NULL, "too many open files");
 }
 
-static int actions_of(const child *w, posix_spawn_file_actions_t *fa)
-{
-    int rc = posix_spawn_file_actions_adddup2(fa, w->request, CAB_WORKER_REQUEST);
-    rc = rc ? rc : posix_spawn_file_actions_adddup2(fa, w->model, CAB_WORKER_MODEL);
-    return rc ? rc : posix_spawn_file_actions_adddup2(fa, w->far, CAB_WORKER_SOCKET);
-}
-
-/* The host's blocked and ignored signals are not for the child. */
-static int attributes_of(posix_spawnattr_t *at)
-{
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    sigdelset(&all, SIGKILL);
-    sigdelset(&all, SIGSTOP);
-    int rc = posix_spawnattr_setsigmask(at, &none);
-    rc = rc ? rc : posix_spawnattr_setsigdefault(at, &all);
-    return rc ? rc : posix_spawnattr_setflags(at, POSIX_SPAWN_SETSIGMASK |
-                                                  POSIX_SPAWN_SETSIGDEF);
-}
-
 static cab_status spawn(child *w)
 {
     const char *path = worker_path(w);
     char *argv[] = { (char *)"cab-compile-worker", NULL };
     extern char **environ;
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t at;
-    int rc = posix_spawn_file_actions_init(&fa);
-    if (rc)
-        return cab_fail(w->diag, CAB_ENOMEM, NULL, "out of memory");
-    rc = posix_spawnattr_init(&at);
-    if (!rc) {
-        rc = actions_of(w, &fa);
-        rc = rc ? rc : attributes_of(&at);
-        rc = rc ? rc : posix_spawn(&w->pid, path, &fa, &at, argv, environ);
-        posix_spawnattr_destroy(&at);
-    }
-    posix_spawn_file_actions_destroy(&fa);
+    const cab_child_fd fds[] = { { w->request, CAB_WORKER_REQUEST }, { w->model, CAB_WORKER_MODEL },
+                                 { w->far, CAB_WORKER_SOCKET } };
+    int rc = cab_child_start(&(cab_child){ .path = path, .argv = argv, .env = environ, .fds = fds, .n_fds = 3 },
+                             &w->pid);
     close(w->far);
     w->far = -1;
     if (!rc)
         return CAB_OK;
-    w->pid = 0;
     cab_fail(w->diag, rc == ENOMEM ? CAB_ENOMEM : CAB_EIO, NULL,
              "cannot start the compile worker %s: %s", path, strerror(rc));
     cab_note(w->diag, "it is installed with Cabochon; compile in this process without it");
@@ -180,27 +144,13 @@ static int receive(child *w)
     return k > 0;
 }
 
-static bool reap(child *w, int flags)
-{
-    pid_t r;
-    do
-        r = waitpid(w->pid, &w->status, flags);
-    while (r < 0 && errno == EINTR);
-    if (r == 0)
-        return false;
-    if (r < 0)                             /* the host ignores SIGCHLD, or waits for all */
-        w->status = -1;
-    w->pid = 0;
-    return true;
-}
-
 static cab_status listen_to(child *w)
 {
     for (;;) {
         struct pollfd p = { .fd = w->socket, .events = POLLIN };
         int ready = poll(&p, 1, ASK_MS);
         /* Asked first: what had been said when it ended is still to be read. */
-        bool gone = ready <= 0 && reap(w, WNOHANG);
+        bool gone = ready <= 0 && cab_child_reap(&w->pid, &w->status, WNOHANG);
         int more = ready > 0 || gone ? receive(w) : 1;
         if (more < 0)
             return cab_fail(w->diag, CAB_ENOMEM, NULL, "no room for the compiler's answer");
@@ -255,7 +205,7 @@ static cab_status converse(child *w, cab_compiled *out)
     CAB_TRY(spawn(w));
     CAB_TRY(listen_to(w));
     if (w->pid)
-        reap(w, 0);
+        cab_child_reap(&w->pid, &w->status, 0);
     cab_diag_init(&said);
     cab_status s = cab_wire_get_answer(w->text ? w->text : "", w->n, out, &said, &whole);
     cab_diag_fini(&said);
@@ -271,7 +221,7 @@ static void end(child *w)
 {
     if (w->pid) {
         kill(w->pid, SIGKILL);
-        reap(w, 0);
+        cab_child_reap(&w->pid, &w->status, 0);
     }
     int fds[] = { w->request, w->model, w->socket, w->far, w->artifact };
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)

@@ -7,44 +7,20 @@
  * dies with the host.
  */
 #include "libcab/libcab_int.h"
+#include "base/process.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* Address space in use now. */
-static uint64_t mapped_now(void)
-{
-    unsigned long long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fscanf(f, "%llu", &pages) != 1)
-        pages = 0;
-    if (f)
-        fclose(f);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 /* What a compilation may hold, on top of programs and the mapped model. */
 static void limit_memory(const cab_compiler *c, const cab_opened *f)
 {
     const uint64_t libraries = (uint64_t)512 << 20;     /* LLVM is mapped later */
-    if (!c->max_memory)
-        return;
-    rlim_t most = mapped_now() + libraries + f->map.n + c->max_memory;
-    setrlimit(RLIMIT_AS, &(struct rlimit){ most, most });
-}
-
-static void live_with(pid_t parent)
-{
-    /* 1: the kernel's way to say "no core, not even to a pipe". */
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 });
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(1);
+    if (c->max_memory)
+        cab_process_limit_memory(libraries + f->map.n + c->max_memory);
 }
 
 static void die_by(int number)
@@ -89,7 +65,9 @@ static cab_status serve(cab_arena *a, cab_compiled *r, cab_diag *d)
     if (q.n < sizeof parent)
         return cab_fail(d, CAB_EINTERNAL, NULL, "no request");
     memcpy(&parent, q.p, sizeof parent);
-    live_with((pid_t)parent);
+    cab_process_no_core();
+    if (cab_process_die_with((pid_t)parent))
+        _exit(1);
     CAB_TRY(cab_wire_get_request(a, q.p + sizeof parent, q.n - sizeof parent, &c, &f, d));
     CAB_TRY(cab_opened_map(&f, d));
     limit_memory(&c, &f);

@@ -27,9 +27,9 @@ void cab_rpc_model_ready(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelReadyRequest *q = request;
     Inference__ModelReadyResponse r = INFERENCE__MODEL_READY_RESPONSE__INIT;
-    cab_loaded *l;
+    cab_resident *l;
     r.ready = cab_catalog_get(s->catalog, cab_slice_of(q->name), cab_slice_of(q->version), &l) == CAB_FOUND;
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
     cab_grpc_answer(x, &r.base);
 }
 
@@ -67,7 +67,7 @@ static tensor **tensors(cab_exchange *x, cab_tensor_info *t, int n)
 /* Numbers of the loaded versions. */
 static char **versions(cab_service *s, cab_exchange *x, const char *model, size_t *n)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int k = cab_catalog_list(s->catalog, model, &all);
     char **at = k < 0 ? NULL : cab_pieces_zero(&x->mem, (size_t)k, sizeof *at);
     for (int i = 0; at && i < k; i++)
@@ -81,7 +81,7 @@ void cab_rpc_model_metadata(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelMetadataRequest *q = request;
     Inference__ModelMetadataResponse r = INFERENCE__MODEL_METADATA_RESPONSE__INIT;
-    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
+    cab_resident *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
     if (!l)
         return;
     r.name = l->name;
@@ -95,7 +95,7 @@ void cab_rpc_model_metadata(cab_service *s, cab_exchange *x, void *request)
         cab_grpc_answer(x, &r.base);
     else
         cab_exchange_refuse(x, 503, "out of memory");
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
 }
 
 /* ---- its configuration ---- */
@@ -109,35 +109,24 @@ static Inference__DataType type_of(int dtype)
     return v ? (Inference__DataType)v->value : INFERENCE__DATA_TYPE__TYPE_INVALID;
 }
 
-static Inference__ModelInput **config_inputs(cab_exchange *x, const cab_loaded *l, int skip)
-{
-    size_t n = (size_t)l->n_inputs;
-    Inference__ModelInput *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
-    for (size_t i = 0; m && at && i < n; i++) {
-        inference__model_input__init(&m[i]);
-        m[i].name = (char *)(uintptr_t)l->inputs[i].name;
-        m[i].data_type = type_of(l->inputs[i].dtype);
-        m[i].n_dims = (size_t)(l->inputs[i].rank - skip);
-        m[i].dims = l->inputs[i].dims + skip;
-        at[i] = &m[i];
+/* Inputs and outputs are messages of different types that have these fields alike; skip: the axis of the batch is
+ * not said. */
+#define CONFIG_TENSORS(function, type, init) \
+    static type **function(cab_exchange *x, cab_tensor_info *t, int n, int skip) \
+    { \
+        type *m = cab_pieces_zero(&x->mem, (size_t)n, sizeof *m), **at = cab_pieces_zero(&x->mem, (size_t)n, sizeof *at); \
+        for (int i = 0; m && at && i < n; i++) { \
+            init(&m[i]); \
+            m[i].name = (char *)(uintptr_t)t[i].name; \
+            m[i].data_type = type_of(t[i].dtype); \
+            m[i].n_dims = (size_t)(t[i].rank - skip); \
+            m[i].dims = t[i].dims + skip; \
+            at[i] = &m[i]; \
+        } \
+        return m ? at : NULL; \
     }
-    return m ? at : NULL;
-}
-
-static Inference__ModelOutput **config_outputs(cab_exchange *x, const cab_loaded *l, int skip)
-{
-    size_t n = (size_t)l->n_outputs;
-    Inference__ModelOutput *m = cab_pieces_zero(&x->mem, n, sizeof *m), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
-    for (size_t i = 0; m && at && i < n; i++) {
-        inference__model_output__init(&m[i]);
-        m[i].name = (char *)(uintptr_t)l->outputs[i].name;
-        m[i].data_type = type_of(l->outputs[i].dtype);
-        m[i].n_dims = (size_t)(l->outputs[i].rank - skip);
-        m[i].dims = l->outputs[i].dims + skip;
-        at[i] = &m[i];
-    }
-    return m ? at : NULL;
-}
+CONFIG_TENSORS(config_inputs, Inference__ModelInput, inference__model_input__init)
+CONFIG_TENSORS(config_outputs, Inference__ModelOutput, inference__model_output__init)
 
 /* Parts of a configuration's message. */
 typedef struct serving {
@@ -147,7 +136,7 @@ typedef struct serving {
     int32_t preferred[CAB_BATCH_PREFERRED];
 } serving;
 
-static void put_serving(Inference__ModelConfig *c, const cab_loaded *l, serving *p)
+static void put_serving(Inference__ModelConfig *c, const cab_resident *l, serving *p)
 {
     const cab_served_config *k = cab_served_get_config(l->served);
     const cab_batch_config *q = &k->queue;
@@ -182,14 +171,14 @@ void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
     Inference__ModelConfigResponse r = INFERENCE__MODEL_CONFIG_RESPONSE__INIT;
     Inference__ModelConfig c = INFERENCE__MODEL_CONFIG__INIT;
     serving more;
-    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
+    cab_resident *l = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version));
     if (!l)
         return;
     c.name = l->name;
     c.platform = c.backend = (char *)(uintptr_t)"cabochon";
     c.max_batch_size = (int32_t)l->max_batch;
-    c.input = config_inputs(x, l, l->max_batch > 0);
-    c.output = config_outputs(x, l, l->max_batch > 0);
+    c.input = config_inputs(x, l->inputs, l->n_inputs, l->max_batch > 0);
+    c.output = config_outputs(x, l->outputs, l->n_outputs, l->max_batch > 0);
     c.n_input = c.input ? (size_t)l->n_inputs : 0;
     c.n_output = c.output ? (size_t)l->n_outputs : 0;
     put_serving(&c, l, &more);
@@ -198,7 +187,7 @@ void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
         cab_grpc_answer(x, &r.base);
     else
         cab_exchange_refuse(x, 503, "out of memory");
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
 }
 
 /* ---- statistics ---- */
@@ -215,7 +204,7 @@ static Inference__StatisticDuration *duration(cab_exchange *x, cab_tally t)
 }
 
 /* Runs by their rows, in x's memory; left out when that is short. */
-static void fill_batches(cab_exchange *x, const cab_loaded *l, Inference__ModelStatistics *m)
+static void fill_batches(cab_exchange *x, const cab_resident *l, Inference__ModelStatistics *m)
 {
     cab_batch_stats all[CAB_BATCH_SIZES + 1];
     int64_t n = cab_served_get_batches(l->served, all, CAB_BATCH_SIZES + 1);
@@ -234,7 +223,7 @@ static void fill_batches(cab_exchange *x, const cab_loaded *l, Inference__ModelS
     }
 }
 
-static void fill_stats(cab_exchange *x, const cab_loaded *l, Inference__ModelStatistics *m, Inference__InferStatistics *i)
+static void fill_stats(cab_exchange *x, const cab_resident *l, Inference__ModelStatistics *m, Inference__InferStatistics *i)
 {
     cab_served_stats v;
     cab_served_get_stats(l->served, &v);
@@ -259,7 +248,7 @@ void cab_rpc_model_statistics(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelStatisticsRequest *q = request;
     Inference__ModelStatisticsResponse r = INFERENCE__MODEL_STATISTICS_RESPONSE__INIT;
-    cab_loaded **all, *one = NULL;
+    cab_resident **all, *one = NULL;
     if (*q->name && !(one = cab_find_loaded(s, x, cab_slice_of(q->name), cab_slice_of(q->version))))
         return;
     int n = cab_catalog_list(s->catalog, one ? one->name : NULL, &all);
@@ -274,7 +263,7 @@ void cab_rpc_model_statistics(cab_service *s, cab_exchange *x, void *request)
         r.model_stats[r.n_model_stats++] = &m[j];
     }
     cab_catalog_let_go(all, n);
-    cab_loaded_unref(one);
+    cab_resident_unref(one);
     if (m && i && r.model_stats)
         cab_grpc_answer(x, &r.base);
     else

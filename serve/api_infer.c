@@ -44,7 +44,7 @@ static bool take_raw(cab_infer *q, cab_slice raw)
 
 void cab_api_infer(cab_service *s, cab_exchange *x, const cab_target *t)
 {
-    cab_loaded *l = cab_find_loaded(s, x, t->model, t->version);
+    cab_resident *l = cab_find_loaded(s, x, t->model, t->version);
     cab_infer *q = l ? cab_infer_begin(x, l, cab_json_encode) : NULL;
     if (!q)
         return;

@@ -149,13 +149,11 @@ static cab_status register_files(cab_service *s, cab_exchange *x, const order *o
         CAB_TRY(cab_registry_put_version(s->registry, o->model, &version, &c, NULL, d));
         CAB_TRY(cab_registry_set_wanted(s->registry, o->model, true, d));
         CAB_TRY(cab_registry_find(s->registry, o->model, version, &l, d));
-        bool build = l.v[0].state == CAB_REGISTERED || l.v[0].state == CAB_FAILED;
+        bool build = l.v[0].state != CAB_READY, last = i + 1 == o->n_files;
+        cab_status k = build ? cab_repository_build(s, &l.v[0], NULL, last ? x : NULL, d) : CAB_OK;
         cab_version_list_fini(&l);
-        if (!build)
-            continue;
-        bool last = i + 1 == o->n_files;
-        CAB_TRY(cab_repository_build(s, o->model, version, NULL, last ? x : NULL, d));
-        *waits = *waits || last;
+        CAB_TRY(k);
+        *waits = build && last;
     }
     return CAB_OK;
 }

@@ -77,9 +77,9 @@ void cab_api_metrics(cab_service *s, cab_exchange *x, const cab_target *t)
 
 /* ---- models ---- */
 
-cab_loaded *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version)
+cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version)
 {
-    cab_loaded *l;
+    cab_resident *l;
     int n = (int)(model.n < 200 ? model.n : 200), v = (int)(version.n < 200 ? version.n : 200);
     cab_found found = cab_catalog_get(s->catalog, model, version, &l);
     if (found != CAB_FOUND && !atomic_load(&s->ready)) {
@@ -101,10 +101,10 @@ cab_loaded *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, ca
 
 void cab_api_model_ready(cab_service *s, cab_exchange *x, const cab_target *t)
 {
-    cab_loaded *l;
+    cab_resident *l;
     if (cab_catalog_get(s->catalog, t->model, t->version, &l) == CAB_FOUND) {
         cab_bytes_printf(&x->out, "{\"name\":\"%s\",\"ready\":true}", l->name);
-        cab_loaded_unref(l);
+        cab_resident_unref(l);
         answer(x, 200, "application/json");
     } else {
         cab_exchange_refuse(x, 404, "the model or version is not loaded");
@@ -134,7 +134,7 @@ void cab_put_extents(cab_bytes *b, int rank, const int64_t *dims)
 
 void cab_api_model_metadata(cab_service *s, cab_exchange *x, const cab_target *t)
 {
-    cab_loaded *l = cab_find_loaded(s, x, t->model, t->version), **all;
+    cab_resident *l = cab_find_loaded(s, x, t->model, t->version), **all;
     if (!l)
         return;
     int n = cab_catalog_list(s->catalog, l->name, &all);
@@ -147,17 +147,17 @@ void cab_api_model_metadata(cab_service *s, cab_exchange *x, const cab_target *t
     cab_bytes_char(&x->out, '}');
     x->out.failed = x->out.failed || n < 0;
     cab_catalog_let_go(all, n);
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
     answer(x, 200, "application/json");
 }
 
 void cab_api_model_config(cab_service *s, cab_exchange *x, const cab_target *t)
 {
-    cab_loaded *l = cab_find_loaded(s, x, t->model, t->version);
+    cab_resident *l = cab_find_loaded(s, x, t->model, t->version);
     if (!l)
         return;
     cab_bytes_put(&x->out, l->config.p, l->config.n);
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
     answer(x, 200, "application/json");
 }
 
@@ -199,7 +199,7 @@ static void put_batches(cab_bytes *b, cab_served *served)
     cab_bytes_char(b, ']');
 }
 
-static void put_stats(cab_bytes *b, const cab_loaded *l)
+static void put_stats(cab_bytes *b, const cab_resident *l)
 {
     cab_served_stats v;
     cab_served_get_stats(l->served, &v);
@@ -224,7 +224,7 @@ static void put_stats(cab_bytes *b, const cab_loaded *l)
 
 void cab_api_model_stats(cab_service *s, cab_exchange *x, const cab_target *t)
 {
-    cab_loaded *one = NULL, **all = NULL;
+    cab_resident *one = NULL, **all = NULL;
     int n = 0;
     bool whole = !t->version.n;
     if (t->model.n && !(one = cab_find_loaded(s, x, t->model, t->version)))
@@ -242,6 +242,6 @@ void cab_api_model_stats(cab_service *s, cab_exchange *x, const cab_target *t)
     cab_bytes_str(&x->out, "]}");
     x->out.failed = x->out.failed || n < 0;
     cab_catalog_let_go(all, n);
-    cab_loaded_unref(one);
+    cab_resident_unref(one);
     answer(x, 200, "application/json");
 }

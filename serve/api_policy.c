@@ -91,7 +91,7 @@ static void put_numbers(cab_bytes *b, const int64_t *v, size_t n)
 
 static void put_loaded(cab_service *s, cab_bytes *b, const char *model)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int n = cab_catalog_list(s->catalog, model, &all);
     cab_bytes_str(b, ",\"loaded\":[");
     for (int i = 0; i < n; i++)

@@ -148,14 +148,13 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
     CAB_TRY(cab_registry_put_version(s->registry, a->name, &a->version, &c, &added, d));
     cab_version_list l = { 0 };
     CAB_TRY(cab_registry_find(s->registry, a->name, a->version, &l, d));
-    bool build = l.v[0].state == CAB_REGISTERED || l.v[0].state == CAB_FAILED, ready = l.v[0].state == CAB_READY;
-    cab_version_list_fini(&l);
+    bool ready = l.v[0].state == CAB_READY;
     cab_journal_say(s->journal, "info", added ? "registered" : "registered before", "%s version %lld", a->name, (long long)a->version);
-    if (build) {
-        CAB_TRY(cab_repository_build(s, a->name, a->version, a->promise, a->wait ? x : NULL, d));
-        if (a->wait)
-            return CAB_OK;
-    }
+    cab_status k = !ready ? cab_repository_build(s, &l.v[0], a->promise, a->wait ? x : NULL, d)
+                 : a->promise ? cab_repository_holds(l.v[0].io, a->promise, d) : CAB_OK;
+    cab_version_list_fini(&l);
+    if (k != CAB_OK || (!ready && a->wait))
+        return k;
     CAB_TRY(cab_repository_describe(s, a->name, a->version, &x->out, d));
     x->status = ready ? 200 : 202;
     x->type = "application/json";

@@ -32,11 +32,11 @@ void cab_exchange_fail(cab_exchange *x, const cab_diag *d)
 
 static const char *state_of(cab_service *s, const cab_version_info *v)
 {
-    cab_loaded *l;
+    cab_resident *l;
     char number[24];
     int n = snprintf(number, sizeof number, "%lld", (long long)v->version);
     if (cab_catalog_get(s->catalog, cab_slice_of(v->name), (cab_slice){ number, (size_t)n }, &l) == CAB_FOUND) {
-        cab_loaded_unref(l);
+        cab_resident_unref(l);
         return "READY";
     }
     return v->state == CAB_BUILDING || v->state == CAB_REGISTERED ? "LOADING" : "UNAVAILABLE";

@@ -105,7 +105,7 @@ static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, 
 {
     named n;
     const char *why;
-    cab_loaded *l;
+    cab_resident *l;
     if (!find_names(x, model_key, &n, &why)) {
         cab_exchange_refuse(x, 400, "failed to parse the request JSON: %s", why);
         return NULL;
@@ -116,7 +116,7 @@ static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, 
         l = cab_find_loaded(s, x, n.model, n.version);
         return l ? cab_infer_begin(x, l, encode) : NULL;
     }
-    cab_loaded **all;
+    cab_resident **all;
     int k = cab_catalog_list(s->catalog, NULL, &all);
     bool one = k > 0 && !strcmp(all[0]->name, all[k - 1]->name);
     l = NULL;
@@ -129,8 +129,18 @@ static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, 
     return l ? cab_infer_begin(x, l, encode) : NULL;
 }
 
-static void end(cab_infer *q, bool fine)
+/* Reads the one member of the body that the tensors are in, and sends the request on its way, or back. */
+static void finish(cab_infer *q, const char *member, bool (*read)(cab_infer *q, cab_json *j))
 {
+    cab_json j;
+    bool fine = cab_infer_fault(q, "the request has no '%s'", member);
+    cab_json_init(&j, q->x->body, NULL);
+    cab_json_next(&j);
+    while (cab_json_next(&j) == CAB_JSON_KEY) {
+        bool is = cab_json_is(&j, member);
+        if (is ? !(fine = read(q, &j)) : !cab_json_skip(&j))
+            break;
+    }
     if (fine)
         cab_infer_submit(q);
     else
@@ -182,20 +192,10 @@ static bool read_inputs(cab_infer *q, cab_json *j)
 
 void cab_api_verb_call(cab_service *s, cab_exchange *x, const cab_target *t)
 {
-    cab_json j;
     (void)t;
     cab_infer *q = begin(s, x, "name", encode_call);
-    if (!q)
-        return;
-    bool fine = cab_infer_fault(q, "the request has no 'inputs'");
-    cab_json_init(&j, x->body, NULL);
-    cab_json_next(&j);
-    while (cab_json_next(&j) == CAB_JSON_KEY) {
-        bool is = cab_json_is(&j, "inputs");
-        if (is ? !(fine = read_inputs(q, &j)) : !cab_json_skip(&j))
-            break;
-    }
-    end(q, fine);
+    if (q)
+        finish(q, "inputs", read_inputs);
 }
 
 /* ---- /predict ---- */
@@ -209,26 +209,19 @@ static bool encode_predict(cab_infer *q)
     return end_answer(q);
 }
 
+static bool read_only_input(cab_infer *q, cab_json *j) { return read_list(q, j, 0); }
+
 void cab_api_verb_predict(cab_service *s, cab_exchange *x, const cab_target *t)
 {
-    cab_json j;
     (void)t;
     cab_infer *q = begin(s, x, "model", encode_predict);
     if (!q)
         return;
-    bool fine = cab_infer_fault(q, "the request has no \"X\"");
-    if (q->loaded->n_inputs != 1 || q->loaded->n_outputs < 1) {
-        fine = cab_infer_fault(q, "model '%s' has %d inputs: use /call or /v2/models/%s/infer", q->loaded->name,
-                               q->loaded->n_inputs, q->loaded->name);
-        end(q, fine);
+    if (q->loaded->n_inputs == 1 && q->loaded->n_outputs >= 1) {
+        finish(q, "X", read_only_input);
         return;
     }
-    cab_json_init(&j, x->body, NULL);
-    cab_json_next(&j);
-    while (cab_json_next(&j) == CAB_JSON_KEY) {
-        bool is = cab_json_is(&j, "X");
-        if (is ? !(fine = read_list(q, &j, 0)) : !cab_json_skip(&j))
-            break;
-    }
-    end(q, fine);
+    cab_infer_fault(q, "model '%s' has %d inputs: use /call or /v2/models/%s/infer", q->loaded->name, q->loaded->n_inputs,
+                    q->loaded->name);
+    cab_infer_refuse(q);
 }

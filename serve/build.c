@@ -10,12 +10,11 @@
 #include "serve/build.h"
 #include "serve/io_json.h"
 #include "base/log.h"
+#include "base/process.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +34,7 @@ typedef struct build {
     cab_blob_writer *out;
     int model, artifact, pipe[2];          /* ours; -1 = none */
     pid_t pid;                             /* 0: none to reap */
-    int status;                            /* of waitpid; -1: somebody else reaped it */
+    int status;                            /* of cab_child_reap */
     int64_t began;                         /* ns */
     cab_bytes report;
     cab_diag *d;
@@ -51,22 +50,11 @@ static cab_status no_memory(build *b) { return cab_fail(b->d, CAB_ENOMEM, NULL, 
 
 /* ---- starting ---- */
 
-/* Beside this program (a build tree: or one folder up), else installed. */
-static const char *program_of(const build *b, char path[PATH_MAX])
+/* Beside this program, else installed. */
+static const char *program_of(const build *b, char place[PATH_MAX])
 {
-    static const char name[] = "cab-build";
-    ssize_t n = b->o->program ? 0 : readlink("/proc/self/exe", path, PATH_MAX - sizeof name);
-    if (b->o->program)
-        return b->o->program;
-    for (int up = 0; up < 2 && n > 0; up++) {
-        while (n > 0 && path[n - 1] != '/')
-            n--;
-        memcpy(path + n, name, sizeof name);
-        if (!access(path, X_OK))
-            return path;
-        n--;
-    }
-    return CAB_BUILD;
+    const char *path = b->o->program ? b->o->program : cab_process_neighbour("cab-build", X_OK, place);
+    return path ? path : CAB_BUILD;
 }
 
 typedef struct arguments { char *v[MAX_ARGS + 1]; char number[8][24]; int n, n_numbers; } arguments;
@@ -113,70 +101,28 @@ static void arguments_of(const build *b, arguments *a)
     add_number(a, "--parent", (uint64_t)getpid());
 }
 
-static int actions_of(const build *b, posix_spawn_file_actions_t *fa)
-{
-    int rc = 0;
-    for (int fd = 0; !rc && fd < 3; fd++)
-        rc = posix_spawn_file_actions_addopen(fa, fd, "/dev/null", O_RDWR, 0);
-    rc = rc ? rc : posix_spawn_file_actions_adddup2(fa, b->model, MODEL);
-    rc = rc ? rc : posix_spawn_file_actions_adddup2(fa, b->artifact, ARTIFACT);
-    return rc ? rc : posix_spawn_file_actions_adddup2(fa, b->pipe[1], REPORT);
-}
-
-/* The server's blocked and ignored signals are not for the child, nor the
- * terminal's: its own process group. */
-static int attributes_of(posix_spawnattr_t *at)
-{
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    sigdelset(&all, SIGKILL);
-    sigdelset(&all, SIGSTOP);
-    int rc = posix_spawnattr_setsigmask(at, &none);
-    rc = rc ? rc : posix_spawnattr_setsigdefault(at, &all);
-    rc = rc ? rc : posix_spawnattr_setpgroup(at, 0);
-    return rc ? rc : posix_spawnattr_setflags(at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                                  POSIX_SPAWN_SETPGROUP);
-}
-
 static cab_status spawn(build *b)
 {
     char place[PATH_MAX];
     const char *path = program_of(b, place);
     char *no_environment[] = { (char *)"LC_ALL=C", NULL };
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t at;
+    const cab_child_fd fds[] = { { b->model, MODEL }, { b->artifact, ARTIFACT }, { b->pipe[1], REPORT } };
     arguments a;
     arguments_of(b, &a);
-    if (posix_spawn_file_actions_init(&fa))
-        return no_memory(b);
-    int rc = posix_spawnattr_init(&at);
-    if (!rc) {
-        rc = actions_of(b, &fa);
-        rc = rc ? rc : attributes_of(&at);
-        rc = rc ? rc : posix_spawn(&b->pid, path, &fa, &at, a.v, no_environment);
-        posix_spawnattr_destroy(&at);
-    }
-    posix_spawn_file_actions_destroy(&fa);
+    int rc = cab_child_start(&(cab_child){ .path = path, .argv = a.v, .env = no_environment, .fds = fds, .n_fds = 3,
+                                           .apart = true }, &b->pid);
     close(b->pipe[1]);
     b->pipe[1] = -1;
     if (!rc)
         return CAB_OK;
-    b->pid = 0;
     cab_fail(b->d, rc == ENOMEM ? CAB_ENOMEM : CAB_EIO, &(cab_where){ .file = path },
              "cannot start the compile child: %s", strerror(rc));
     cab_note(b->d, "it is installed with Cabochon, as cab-build");
     return rc == ENOMEM ? CAB_ENOMEM : CAB_EIO;
 }
 
-/* Numbers above those the child uses, so that moving them does not collide. */
-static int high(int fd)
-{
-    int up = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FREE_FD);
-    if (fd >= 0)
-        close(fd);
-    return up;
-}
+/* A number above those the child uses, so that moving them does not collide. */
+static int high(int fd) { return cab_fd_above(fd, FREE_FD); }
 
 static cab_status prepare(build *b, cab_blobs *store)
 {
@@ -198,20 +144,6 @@ static cab_status prepare(build *b, cab_blobs *store)
 }
 
 /* ---- waiting ---- */
-
-static bool reap(build *b, int flags)
-{
-    pid_t r;
-    do
-        r = waitpid(b->pid, &b->status, flags);
-    while (r < 0 && errno == EINTR);
-    if (r == 0)
-        return false;
-    if (r < 0)                             /* the host ignores SIGCHLD, or waits for all */
-        b->status = -1;
-    b->pid = 0;
-    return true;
-}
 
 /* What has arrived; false at the end of it. */
 static cab_status receive(build *b, bool *more)
@@ -249,7 +181,7 @@ static cab_status listen_to(build *b)
         poll(p, 2, ASK_MS);
         if (p[1].revents)
             return cab_fail(b->d, CAB_ECANCELLED, NULL, "the compilation was cancelled");
-        reap(b, WNOHANG);
+        cab_child_reap(&b->pid, &b->status, WNOHANG);
         if (p[0].revents)
             CAB_TRY(receive(b, &open));
         CAB_TRY(check_time(b));
@@ -400,7 +332,7 @@ cab_status cab_build_artifact(cab_blobs *store, const cab_build_order *o, cab_bu
     cab_status s = run(&b, store, r);
     if (b.pid) {
         kill(b.pid, SIGKILL);
-        reap(&b, 0);
+        cab_child_reap(&b.pid, &b.status, 0);
     }
     int fds[] = { b.model, b.artifact, b.pipe[0], b.pipe[1] };
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)

@@ -17,7 +17,7 @@ typedef struct set {
     struct set *next;
     uint64_t hash;
     char name[CAB_NAME_BYTES];
-    cab_loaded *latest, **versions;
+    cab_resident *latest, **versions;
     int n, n_labels;
     cab_name *labels;
 } set;
@@ -25,11 +25,11 @@ typedef struct set {
 struct cab_catalog {
     pthread_mutex_t lock;
     set *buckets[BUCKETS];
-    void (*buried)(void *user, cab_loaded *l);
+    void (*buried)(void *user, cab_resident *l);
     void *user;
 };
 
-cab_catalog *cab_catalog_create(void (*buried)(void *user, cab_loaded *l), void *user)
+cab_catalog *cab_catalog_create(void (*buried)(void *user, cab_resident *l), void *user)
 {
     cab_catalog *c = calloc(1, sizeof *c);
     if (c) {
@@ -48,12 +48,12 @@ void cab_catalog_destroy(cab_catalog *c)
     free(c);
 }
 
-void cab_loaded_ref(cab_loaded *l)
+void cab_resident_ref(cab_resident *l)
 {
     atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
 }
 
-void cab_loaded_unref(cab_loaded *l)
+void cab_resident_unref(cab_resident *l)
 {
     if (l && atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) == 1)
         l->catalog->buried(l->catalog->user, l);
@@ -83,7 +83,7 @@ static int64_t number(cab_slice s)
     return v;
 }
 
-static cab_loaded *pick(const set *s, cab_slice version)
+static cab_resident *pick(const set *s, cab_slice version)
 {
     if (!version.n)
         return s->latest;
@@ -97,14 +97,14 @@ static cab_loaded *pick(const set *s, cab_slice version)
     return NULL;
 }
 
-cab_found cab_catalog_get(cab_catalog *c, cab_slice model, cab_slice version, cab_loaded **out)
+cab_found cab_catalog_get(cab_catalog *c, cab_slice model, cab_slice version, cab_resident **out)
 {
     uint64_t hash = cab_hash(model.p, model.n, 0);
     *out = NULL;
     pthread_mutex_lock(&c->lock);
     const set *s = *place(c, model, hash);
     if (s && (*out = pick(s, version)))
-        cab_loaded_ref(*out);
+        cab_resident_ref(*out);
     pthread_mutex_unlock(&c->lock);
     return *out ? CAB_FOUND : s ? CAB_NO_VERSION : CAB_NO_MODEL;
 }
@@ -120,12 +120,12 @@ static int count(const cab_catalog *c, const char *model)
 
 static int by_name(const void *a, const void *b)
 {
-    const cab_loaded *x = *(cab_loaded *const *)a, *y = *(cab_loaded *const *)b;
+    const cab_resident *x = *(cab_resident *const *)a, *y = *(cab_resident *const *)b;
     int k = strcmp(x->name, y->name);
     return k ? k : (x->version > y->version) - (x->version < y->version);
 }
 
-int cab_catalog_list(cab_catalog *c, const char *model, cab_loaded ***out)
+int cab_catalog_list(cab_catalog *c, const char *model, cab_resident ***out)
 {
     int n = 0;
     pthread_mutex_lock(&c->lock);
@@ -133,7 +133,7 @@ int cab_catalog_list(cab_catalog *c, const char *model, cab_loaded ***out)
     for (int b = 0; *out && b < BUCKETS; b++)
         for (const set *s = c->buckets[b]; s; s = s->next)
             for (int i = 0; (!model || !strcmp(model, s->name)) && i < s->n; i++) {
-                cab_loaded_ref(s->versions[i]);
+                cab_resident_ref(s->versions[i]);
                 (*out)[n++] = s->versions[i];
             }
     pthread_mutex_unlock(&c->lock);
@@ -143,10 +143,10 @@ int cab_catalog_list(cab_catalog *c, const char *model, cab_loaded ***out)
     return n;
 }
 
-void cab_catalog_let_go(cab_loaded **list, int n)
+void cab_catalog_let_go(cab_resident **list, int n)
 {
     for (int i = 0; i < n; i++)
-        cab_loaded_unref(list[i]);
+        cab_resident_unref(list[i]);
     free(list);
 }
 
@@ -157,13 +157,13 @@ static void free_set(set *s)
     if (!s)
         return;
     for (int i = 0; i < s->n; i++)
-        cab_loaded_unref(s->versions[i]);
+        cab_resident_unref(s->versions[i]);
     free(s->versions);
     free(s->labels);
     free(s);
 }
 
-static set *make_set(const char *model, cab_loaded *const *versions, int n, int64_t latest,
+static set *make_set(const char *model, cab_resident *const *versions, int n, int64_t latest,
                      const cab_name *labels, int n_labels)
 {
     set *s = calloc(1, sizeof *s);
@@ -189,7 +189,7 @@ static set *make_set(const char *model, cab_loaded *const *versions, int n, int6
     return s;
 }
 
-bool cab_catalog_set(cab_catalog *c, const char *model, cab_loaded *const *versions, int n, int64_t latest,
+bool cab_catalog_set(cab_catalog *c, const char *model, cab_resident *const *versions, int n, int64_t latest,
                      const cab_name *labels, int n_labels)
 {
     set *fresh = n ? make_set(model, versions, n, latest, labels, n_labels) : NULL;

@@ -7,8 +7,9 @@
 #include "serve/infer.h"
 
 /* ---- REST (codec_json.c): text, and raw tensors behind it ---- */
-/* False: q->why. */
+/* Fills q from the text, and raw tensors from the tail.  False: q->why. */
 bool cab_json_decode(cab_infer *q, cab_slice text, cab_slice tail);
+/* Writes q's outputs as the answer of its exchange.  False: q->why. */
 bool cab_json_encode(cab_infer *q);
 
 #endif

@@ -168,7 +168,7 @@ bool cab_grpc_encode(cab_infer *q)
 void cab_rpc_model_infer(cab_service *s, cab_exchange *x, void *request)
 {
     const Inference__ModelInferRequest *r = request;
-    cab_loaded *l = cab_find_loaded(s, x, cab_slice_of(r->model_name), cab_slice_of(r->model_version));
+    cab_resident *l = cab_find_loaded(s, x, cab_slice_of(r->model_name), cab_slice_of(r->model_version));
     cab_infer *q = l ? cab_infer_begin(x, l, cab_grpc_encode) : NULL;
     if (!q)
         return;

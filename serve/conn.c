@@ -148,12 +148,18 @@ bool cab_conn_untouched(const cab_conn *c)
            !cab_conn_waiting(c) && recv(c->fd, &one, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
+/* A client that has just come would not know why it was closed: its first request may be on its way. */
+static void soon(cab_conn *c)
+{
+    int64_t until = c->loop->now_ns + LINGER_NS;
+    c->deadline_ns = c->deadline_ns < until ? c->deadline_ns : until;
+}
+
 void cab_conn_drain(cab_conn *c, bool now)
 {
-    int64_t soon = c->loop->now_ns + LINGER_NS;
     c->draining = true;
-    if (!c->carrier)                   /* its first request may be on its way */
-        c->deadline_ns = c->deadline_ns < soon ? c->deadline_ns : soon;
+    if (!c->carrier)
+        soon(c);
     else if (!c->closing)
         settle(c, c->carrier->drain(c, now));
 }
@@ -212,19 +218,27 @@ void cab_conn_sent(cab_conn *c)
         settle(c, c->carrier->drained(c));
 }
 
-/* A client that has sent its last byte may still take the answer that was begun. */
+/* Requests that came in one go and have not had their turn. */
+static bool has_requests(const cab_conn *c)
+{
+    return c->carrier == &cab_carrier_http1 && !c->closing && cab_conn_waiting(c);
+}
+
+/* A client that has sent its last byte may still take answers: that which is on its way, and those to requests that
+ * are still to be read.  One whose only request is being computed has gone, for all that we can see. */
 static bool only_reads(const cab_conn *c)
 {
-    return !c->busy && !c->streams && cab_conn_unsent(c);
+    return !c->streams && (has_requests(c) || (!c->busy && cab_conn_unsent(c)));
 }
 
 void cab_conn_ended(cab_conn *c, bool half)
 {
     c->loop->now_ns = cab_now_ns();
-    if (half && only_reads(c))
-        cab_conn_finish(c);
-    else
+    c->ended = true;
+    if (!half || !only_reads(c))
         cab_conn_close(c);
+    else
+        settle(c, has_requests(c) && c->carrier->readable(c));
 }
 
 void cab_conn_secured(cab_conn *c, bool http2)
@@ -268,7 +282,7 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
     link_conn(c);
     cab_conn_wait(c, secure ? CAB_WAIT_HEAD : CAB_WAIT_FIRST);
     if (c->draining)
-        cab_conn_drain(c, false);
+        soon(c);
 }
 
 /* ---- exchanges ---- */

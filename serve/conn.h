@@ -48,9 +48,10 @@ struct cab_conn {
     const cab_carrier *carrier;        /* NULL until the first bytes told which */
     int fd;
     bool secure, draining;
-    bool closing;                      /* finished: goes when the socket has taken everything */
-    bool again;                        /* in the loop's line of that name */
+    bool closing;                      /* finished: goes when the socket has taken everything, ... */
     bool lingers;                      /* ... and the client has stopped sending, else it would lose the answer */
+    bool again;                        /* in the loop's line of that name */
+    bool ended;                        /* its client has sent its last byte, and takes answers to what it sent */
     cab_waiting waiting;
     int64_t deadline_ns;               /* monotonic; INT64_MAX: none */
     int64_t since_ns;                  /* BODY, WRITE: what it is reckoned from, ... */
@@ -69,8 +70,9 @@ struct cab_conn {
     void *http1;                       /* framing state (conn_http1.c) */
     /* HTTP/2 */
     void *session;                     /* nghttp2_session */
-    cab_exchange *streams;             /* list by next */
-    int n_streams, resets;
+    cab_exchange *streams;             /* list by next_stream */
+    int n_streams;
+    int resets;                        /* streams ended by errors, less those that were answered */
     int farewell;                      /* GOAWAYs sent; the second is due at notice_ns */
     int64_t notice_ns;
 };
@@ -87,16 +89,18 @@ void cab_conn_close(cab_conn *c);
 void cab_conn_finish(cab_conn *c);
 /* The answer of x (which the loop's inbox or the handler itself gives back). */
 void cab_conn_answered(cab_exchange *x);
+/* From now on it waits for that, by the limit for it. */
 void cab_conn_wait(cab_conn *c, cab_waiting what);
 /* A deadline has passed, ms after *since: more time (at most ms again) when `moved` bytes earned it at a second
  * for each `slowest`; then *since and *deadline are new. */
 bool cab_conn_earned(const cab_conn *c, int ms, size_t moved, int64_t *since, int64_t *deadline);
-/* The server is draining; now: idle connections go. */
+/* The server is draining; now: idle connections go, those without a request so far in a second. */
 void cab_conn_drain(cab_conn *c, bool now);
 /* Nothing has come that was not answered, not even to the socket. */
 bool cab_conn_untouched(const cab_conn *c);
 /* Sends a head and a body: to the socket at once where that is possible.  What the socket does not take of
- * the body stays where it is: *body's memory is the connection's then (and body empty). */
+ * the body stays where it is: *body's memory is the connection's then (and body empty).  False: the connection is
+ * broken, or out of memory. */
 bool cab_conn_write(cab_conn *c, const void *head, size_t n, cab_bytes *body);
 /* Bytes written that the socket has not taken yet. */
 size_t cab_conn_unsent(const cab_conn *c);

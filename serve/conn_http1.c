@@ -222,7 +222,8 @@ static bool readable(cab_conn *c)
         const framing *f = c->http1;
         goes_on = f->in_body ? read_body(c, &more) : read_head(c, &more);
     }
-    return goes_on;
+    bool waits = c->busy || c->again || cab_conn_unsent(c);
+    return goes_on && (waits || !c->ended);        /* what is not whole now will never be */
 }
 
 static bool drained(cab_conn *c)

@@ -128,7 +128,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 void cab_io_pace(cab_conn *c)
 {
-    if (c->full && c->in.n < INPUT_MAX) {
+    if (c->full && c->in.n < INPUT_MAX && !c->ended) {
         c->full = false;
         event_add(c->readable, NULL);
     }

@@ -6,6 +6,7 @@
 #include "serve/service.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ struct cab_control {
     cab_service *service;
     int cancel_fd;             /* readable: builds give up */
     queue changes, builds;
+    cab_building *under_way;   /* list by next; the control thread's */
 };
 
 /* ---- queues ---- */
@@ -92,7 +94,10 @@ static void change(cab_control *c, cab_task *t)
 
 static void come_back(cab_service *s, cab_task *t)
 {
-    cab_building *b = (cab_building *)t;
+    cab_building *b = (cab_building *)t, **at = &s->control->under_way;
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next;
     b->built(s, b);
 }
 
@@ -150,7 +155,17 @@ void cab_control_post(cab_control *c, cab_task *t)
 
 void cab_control_build(cab_control *c, cab_building *b)
 {
+    b->next = c->under_way;
+    c->under_way = b;
     put(&c->builds, &b->task);
+}
+
+cab_building *cab_control_building(cab_control *c, const char *name, int64_t version, const cab_digest *model)
+{
+    cab_building *b = c->under_way;
+    while (b && (b->version != version || strcmp(b->name, name) || !cab_digest_equal(&b->model, model)))
+        b = b->next;
+    return b;
 }
 
 static void give(cab_exchange *x)

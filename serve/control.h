@@ -16,28 +16,40 @@
 struct cab_service;
 typedef struct cab_control cab_control;
 
+/* A request that is answered when a version has been built; in the memory of its exchange. */
+typedef struct cab_waiter {
+    cab_exchange *x;
+    const char *promise;       /* what inputs and outputs must be (JSON); NULL: anything */
+    struct cab_waiter *next;
+} cab_waiter;
+
 /* A build and what becomes of it: `built` gets it on the control thread and frees it. */
 typedef struct cab_building {
     cab_task task;
+    struct cab_building *next; /* under way */
+    cab_waiter *waiters;
     char name[CAB_NAME_BYTES];
     int64_t version;
     cab_digest model;
-    char *promise;             /* what its inputs and outputs must be (JSON); or NULL */
+    char *promise;             /* a version that breaks it has failed (JSON); or NULL */
     cab_status status;
     cab_diag diag;
     cab_build_result result;
     void (*built)(struct cab_service *s, struct cab_building *b);
 } cab_building;
 
+/* After a failure cab_control_destroy is still due (*out may be NULL). */
 cab_status cab_control_create(struct cab_service *s, cab_control **out, cab_diag *d);
 /* Builds give up from now on.  [any thread] */
 void cab_control_hurry(cab_control *c);
 /* The same, then runs the tasks that are left, joins the threads.  NULL is allowed. */
 void cab_control_destroy(cab_control *c);
-/* [any thread] */
+/* t->run on the control thread, after what was posted before.  [any thread] */
 void cab_control_post(cab_control *c, cab_task *t);
-/* [any thread] */
+/* Builds b, after those before it; b->built is given it then, in any case.  [control thread] */
 void cab_control_build(cab_control *c, cab_building *b);
+/* The build of that model as that version, under way or in the queue; NULL: none.  [control thread] */
+cab_building *cab_control_building(cab_control *c, const char *name, int64_t version, const cab_digest *model);
 /* The task of a handler: run(s, t) on the control thread, which answers x. */
 void cab_control_do(struct cab_service *s, cab_exchange *x, void (*run)(struct cab_service *s, cab_task *t));
 

@@ -10,7 +10,7 @@
 
 enum { CAB_GRPC_PREFIX = 5 };  /* of a message: compressed?, its length in 4 bytes */
 
-/* Appends m as a frame to the answer. */
+/* Appends m as a frame to the answer; false: out of memory. */
 bool cab_grpc_put(cab_exchange *x, const ProtobufCMessage *m);
 /* x answered with status 0 by one message. */
 void cab_grpc_answer(cab_exchange *x, const ProtobufCMessage *m);
@@ -22,7 +22,9 @@ char *cab_grpc_text(cab_exchange *x, cab_slice s);
 #include "serve/rpcs.def"
 
 /* ---- codec_grpc.c ---- */
+/* Fills q from r, to which it refers from then on.  False: q->why. */
 bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r);
+/* Writes q's outputs as the answer of its exchange.  False: q->why. */
 bool cab_grpc_encode(cab_infer *q);
 
 #endif

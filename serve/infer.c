@@ -22,7 +22,7 @@ static void release(cab_exchange *x)
     cab_infer *q = x->user;
     if (q->submitted)
         cab_call_release(&q->call);
-    cab_loaded_unref(q->loaded);
+    cab_resident_unref(q->loaded);
 }
 
 static void say_full(cab_exchange *x)
@@ -31,10 +31,10 @@ static void say_full(cab_exchange *x)
     cab_exchange_put_field(x, "retry-after", CAB_SLICE("1"));
 }
 
-cab_infer *cab_infer_begin(cab_exchange *x, cab_loaded *l, bool (*encode)(cab_infer *q))
+cab_infer *cab_infer_begin(cab_exchange *x, cab_resident *l, bool (*encode)(cab_infer *q))
 {
     if (cab_served_turns_away(l->served)) {
-        cab_loaded_unref(l);
+        cab_resident_unref(l);
         say_full(x);
         cab_exchange_answer(x);
         return NULL;
@@ -47,7 +47,7 @@ cab_infer *cab_infer_begin(cab_exchange *x, cab_loaded *l, bool (*encode)(cab_in
         q->wanted = cab_pieces_zero(&x->mem, out, sizeof *q->wanted);
     }
     if (!q || !q->inputs || !q->outputs || !q->wanted) {
-        cab_loaded_unref(l);
+        cab_resident_unref(l);
         cab_exchange_refuse(x, 503, "out of memory");
         return NULL;
     }
@@ -112,7 +112,7 @@ void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims)
 
 cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int rank, const int64_t *dims)
 {
-    const cab_loaded *l = q->loaded;
+    const cab_resident *l = q->loaded;
     int i = find(l->inputs, l->n_inputs, name);
     if (i < 0) {
         cab_infer_fault(q, "unexpected inference input '%.*s' for model '%s'", (int)(name.n < 100 ? name.n : 100),
@@ -161,7 +161,7 @@ bool cab_infer_raw(cab_infer *q, cab_tensor_view *v, const void *p, size_t n)
 
 cab_wanted *cab_infer_want(cab_infer *q, cab_slice name)
 {
-    const cab_loaded *l = q->loaded;
+    const cab_resident *l = q->loaded;
     int i = find(l->outputs, l->n_outputs, name);
     if (i < 0) {
         cab_infer_fault(q, "unexpected inference output '%.*s' for model '%s'",
@@ -223,7 +223,7 @@ static void done(cab_call *c)
 
 static bool complete(cab_infer *q)
 {
-    const cab_loaded *l = q->loaded;
+    const cab_resident *l = q->loaded;
     int given = 0;
     for (int i = 0; i < l->n_inputs; i++)
         given += q->inputs[i].data != NULL;

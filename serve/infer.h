@@ -21,7 +21,7 @@ typedef struct cab_infer cab_infer;
 struct cab_infer {
     cab_call call;
     cab_exchange *x;
-    cab_loaded *loaded;        /* a reference */
+    cab_resident *loaded;      /* a reference */
     /* Writes the outputs as x's answer; false: why is set. */
     bool (*encode)(cab_infer *q);
     cab_tensor_view *inputs;   /* of the model, in its order; dtype 0: not given */
@@ -37,7 +37,7 @@ struct cab_infer {
 };
 
 /* NULL (with an answer set): the queue is full, before anything is read; or out of memory.  Takes over the reference. */
-cab_infer *cab_infer_begin(cab_exchange *x, cab_loaded *l, bool (*encode)(cab_infer *q));
+cab_infer *cab_infer_begin(cab_exchange *x, cab_resident *l, bool (*encode)(cab_infer *q));
 /* Says what is wrong with the request, for why: returns false. */
 bool cab_infer_fault(cab_infer *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Declares input `name` (once): type and extents, data and bytes open.  NULL: why. */
@@ -54,7 +54,6 @@ void cab_infer_submit(cab_infer *q);
 void cab_infer_refuse(cab_infer *q);
 /* The i-th output to write, and how; -1 beyond the last. */
 int cab_infer_output(const cab_infer *q, int i, bool *binary);
-
 
 /* "[1,3,-1]". */
 void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims);

@@ -184,7 +184,7 @@ static void loosen(cab_instance *i)
     cab_served *s = i->served;
     cab_answers a = { 0 };
     pthread_mutex_lock(&s->lock);
-    int64_t now = cab_serve_now();
+    int64_t now = cab_now_ns();
     for (int64_t k = 0; k < i->n; k++) {
         cab_call *c = i->slots[k].call;
         c->state = CAB_CALL_LOOSE;
@@ -380,9 +380,9 @@ static int run_one_apart(cab_instance *i, const cab_slot *slot, cab_block **bloc
     }
     for (int k = 0; k < s->shapes.n_outputs; k++)
         i->out[k] = (cab_tensor_view){ 0 };
-    t->run = cab_serve_now();
+    t->run = cab_now_ns();
     int rc = cab_session_run(i->session, i->in, i->out, e);
-    t->out = cab_serve_now();
+    t->out = cab_now_ns();
     return rc == CAB_RT_OK ? copy_outputs(i, block, e) : rc;
 }
 
@@ -402,7 +402,7 @@ static void run_apart(cab_instance *i, stage t)
         if (!wanted)
             continue;
         int rc = run_one_apart(i, slot, &block, &t, &e);
-        t.end = cab_serve_now();
+        t.end = cab_now_ns();
         pthread_mutex_lock(&s->lock);
         count_run(s, slot->rows, &t);
         answer_slot(i, slot, rc, &e, &t, block, &a);
@@ -457,21 +457,21 @@ static bool try_apart(const cab_instance *i, int rc)
 void cab_instance_run(cab_instance *i)
 {
     cab_error e = { 0 };
-    stage t = { .start = cab_serve_now() };
+    stage t = { .start = cab_now_ns() };
     bool alone = i->n == 1;
     int rc = alone || gather(i) ? CAB_RT_OK : fail(&e, CAB_RT_ENOMEM, "no memory for the inputs");
     if (!alone && rc == CAB_RT_OK)
         loosen(i);
-    t.run = cab_serve_now();
+    t.run = cab_now_ns();
     if (rc == CAB_RT_OK)
         rc = cab_session_run(i->session, i->in, i->out, &e);
-    t.out = cab_serve_now();
+    t.out = cab_now_ns();
     if (rc == CAB_RT_OK)
         rc = place_outputs(i, &e);
     if (try_apart(i, rc)) {
-        t.out = cab_serve_now();
+        t.out = cab_now_ns();
         run_apart(i, t);
     }
-    t.end = cab_serve_now();
+    t.end = cab_now_ns();
     finish(i, rc, &e, &t);
 }

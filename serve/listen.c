@@ -6,12 +6,12 @@
  * predecessor's number, the lock's descriptor, and each socket with the option and the text it was opened by.
  */
 #include "serve/listen.h"
+#include "base/process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <netdb.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -260,34 +260,22 @@ static char **environment_with(char *text)
     return all;
 }
 
-cab_status cab_hand_over(cab_service *s, char **argv, cab_diag *d)
+cab_status cab_hand_over(cab_service *s, const char *program, char **argv, cab_diag *d)
 {
     if (atomic_load(&s->successor) > 0)
         return cab_fail(d, CAB_EINVAL, NULL, "a successor is starting already (process %d)", (int)atomic_load(&s->successor));
     cab_bytes text = { 0 };
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t at;
-    sigset_t none;
-    pid_t pid;
+    cab_child_fd fds[CAB_SOCKETS_MAX + 1] = { { s->root.lock, s->root.lock } };
+    pid_t pid = 0;
+    for (int i = 0; i < s->n_sockets; i++)
+        fds[i + 1] = (cab_child_fd){ s->sockets[i].fd, s->sockets[i].fd };
     CAB_TRY(inherit_text(s, &text, d));
     char **env = environment_with(text.p);
-    if (!env || posix_spawn_file_actions_init(&fa) || posix_spawnattr_init(&at)) {
-        free(env);
-        cab_bytes_fini(&text);
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    }
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&at, &none);
-    posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK);
-    /* A descriptor moved onto itself loses its close-on-exec flag. */
-    posix_spawn_file_actions_adddup2(&fa, s->root.lock, s->root.lock);
-    for (int i = 0; i < s->n_sockets; i++)
-        posix_spawn_file_actions_adddup2(&fa, s->sockets[i].fd, s->sockets[i].fd);
-    int rc = posix_spawn(&pid, "/proc/self/exe", &fa, &at, argv, env);
-    posix_spawn_file_actions_destroy(&fa);
-    posix_spawnattr_destroy(&at);
+    int rc = env ? cab_child_start(&(cab_child){ .path = program, .argv = argv, .env = env, .fds = fds,
+                                                 .n_fds = s->n_sockets + 1 }, &pid)
+                 : ENOMEM;
     free(env);
     cab_bytes_fini(&text);
     atomic_store(&s->successor, rc ? 0 : (int)pid);
-    return rc ? cab_fail(d, CAB_EIO, NULL, "cannot start a successor: %s", strerror(rc)) : CAB_OK;
+    return rc ? cab_fail(d, CAB_EIO, NULL, "cannot start a successor, %s: %s", program, strerror(rc)) : CAB_OK;
 }

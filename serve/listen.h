@@ -23,8 +23,8 @@ void cab_listen_describe(const cab_service *s, cab_bytes *b);
 
 /* The registry's lock from a predecessor, or -1. */
 int cab_inherited_lock(void);
-/* Starts this program again (argv as main got it) with our sockets and lock; it ends us by SIGTERM when it is ready. */
-cab_status cab_hand_over(cab_service *s, char **argv, cab_diag *d);
+/* Starts program (argv as main got it) with our sockets and lock; it ends us by SIGTERM when it is ready. */
+cab_status cab_hand_over(cab_service *s, const char *program, char **argv, cab_diag *d);
 /* Of a successor: tells the predecessor, if there is one, that we serve. */
 void cab_tell_predecessor(void);
 

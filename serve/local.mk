@@ -79,6 +79,8 @@ libserve_a_SOURCES += \
 	serve/metrics.c \
 	serve/model_config.c \
 	serve/model_config.h \
+	serve/notify.c \
+	serve/notify.h \
 	serve/openapi.c \
 	serve/options.c \
 	serve/options.def \
@@ -95,6 +97,7 @@ libserve_a_SOURCES += \
 	serve/registry_put.c \
 	serve/registry_sql.def \
 	serve/repository.c \
+	serve/repository_build.c \
 	serve/repository.h \
 	serve/root.c \
 	serve/root.h \
@@ -142,7 +145,7 @@ EXTRA_DIST += serve/cabochon.service.in
 CLEANFILES += serve/cabochon.service
 serve/cabochon.service: serve/cabochon.service.in
 	@$(MKDIR_P) serve
-	$(AM_V_GEN)sed 's|@bindir@|$(bindir)|' $(srcdir)/serve/cabochon.service.in >$@
+	$(AM_V_GEN)sed 's|[@]bindir[@]|$(bindir)|' $(srcdir)/serve/cabochon.service.in >$@
 # Its client, which cab client starts.
 bin_PROGRAMS += cab-client
 cab_client_SOURCES = \

@@ -9,9 +9,11 @@
 #include "serve/listen.h"
 #include "serve/service.h"
 #include <event2/thread.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,11 +43,25 @@ static int hash_token(void)
     return n ? 0 : 1;
 }
 
-static void hand_over(cab_service *s, char **argv, cab_diag *d)
+/* What a successor is: whatever stands by then where this program was started from. */
+static const char *program_of(char **argv, char place[PATH_MAX])
+{
+    ssize_t n = strchr(argv[0], '/') ? -1 : readlink("/proc/self/exe", place, PATH_MAX - 1);
+    if (n < 0)
+        return argv[0];
+    place[n] = 0;
+    return place;
+}
+
+static void hand_over(cab_service *s, const char *program, char **argv, cab_diag *d)
 {
     cab_diag_clear(d);
-    if (cab_hand_over(s, argv, d) != CAB_OK)
-        cab_journal_diag(s->journal, "hand-over failed", d);
+    cab_service_says_busy(s, true);
+    if (cab_hand_over(s, program, argv, d) == CAB_OK)
+        return;
+    cab_journal_diag(s->journal, "hand-over failed", d);
+    if (atomic_load(&s->successor) <= 0)       /* else one is starting already */
+        cab_service_says_busy(s, false);
 }
 
 /* A successor that ended instead of taking over. */
@@ -57,17 +73,20 @@ static void look_after_successor(cab_service *s)
     atomic_store(&s->successor, 0);
     cab_journal_say(s->journal, "error", "hand-over failed", "process %d ended with %s %d; this one serves on", pid,
                     WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    cab_service_says_busy(s, false);
 }
 
 static void serve(cab_service *s, const sigset_t *signals, char **argv, cab_diag *d)
 {
+    char place[PATH_MAX];
+    const char *program = program_of(argv, place);
     siginfo_t i;
     for (;;) {
         int n = sigwaitinfo(signals, &i);
         if (n == SIGHUP) {
             cab_service_reload(s);
         } else if (n == SIGUSR2) {
-            hand_over(s, argv, d);
+            hand_over(s, program, argv, d);
         } else if (n == SIGUSR1) {
             cab_service_inherit(s);
         } else if (n == SIGCHLD) {

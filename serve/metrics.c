@@ -5,9 +5,8 @@
  * Names of figures that Triton has too are its names (nv_inference_*), so that existing dashboards work.
  */
 #include "serve/service.h"
-#include <stdio.h>
+#include "base/process.h"
 #include <stdlib.h>
-#include <unistd.h>
 
 typedef struct metric {
     const char *name, *type, *help;
@@ -61,7 +60,7 @@ static void put_one(cab_bytes *b, const char *name, const char *type, const char
 }
 
 /* One model's lines of the histogram: classes add up. */
-static void put_latency(cab_bytes *b, const cab_loaded *l, const cab_served_stats *v)
+static void put_latency(cab_bytes *b, const cab_resident *l, const cab_served_stats *v)
 {
     static const char name[] = "cabochon_request_duration_seconds";
     uint64_t n = 0;
@@ -80,29 +79,20 @@ static void put_latency(cab_bytes *b, const cab_loaded *l, const cab_served_stat
                      (unsigned long long)n);
 }
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long size, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fscanf(f, "%llu %llu", &size, &resident) != 2)
-        resident = 0;
-    if (f)
-        fclose(f);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void put_process(cab_service *s, cab_bytes *b)
 {
+    uint64_t mapped, resident;
+    cab_process_bytes(&mapped, &resident);
     put_one(b, "cabochon_connections", "gauge", "Open connections", atomic_load(&s->server.conns));
     put_one(b, "cabochon_request_body_bytes", "gauge", "Bytes of request bodies held", (double)atomic_load(&s->server.bodies));
     put_one(b, "cabochon_tensor_bytes", "gauge", "Bytes of tensors held by runs and results", (double)cab_sched_memory(s->sched));
     put_one(b, "cabochon_ready", "gauge", "1 when requests are taken", cab_service_is_ready(s));
-    put_one(b, "process_resident_memory_bytes", "gauge", "Resident memory", (double)resident_bytes());
+    put_one(b, "process_resident_memory_bytes", "gauge", "Resident memory", (double)resident);
 }
 
 bool cab_metrics_write(cab_service *s, cab_bytes *b)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int n = cab_catalog_list(s->catalog, NULL, &all);
     cab_served_stats *v = n < 0 ? NULL : calloc((size_t)n + 1, sizeof *v);
     for (int i = 0; v && i < n; i++)

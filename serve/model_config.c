@@ -184,7 +184,7 @@ static void put_batching(cab_bytes *b, const cab_batch_config *q)
                      (long long)(q->default_timeout_ns / 1000));
 }
 
-bool cab_model_config_write(cab_loaded *l, const cab_model_config *c)
+bool cab_model_config_write(cab_resident *l, const cab_model_config *c)
 {
     cab_bytes *b = &l->config;
     cab_bytes_printf(b, "{\"name\":\"%s\",\"platform\":\"cabochon\",\"backend\":\"cabochon\",\"max_batch_size\":%lld",

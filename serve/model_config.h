@@ -25,6 +25,6 @@ typedef struct cab_model_config {
 /* text "" or NULL: the defaults.  max_queue: the figure where the text has none. */
 cab_status cab_model_config_read(const char *text, int64_t max_queue, cab_model_config *out, cab_diag *d);
 /* The whole of it, as /v2/models/NAME/config answers, into l->config. */
-bool cab_model_config_write(cab_loaded *l, const cab_model_config *c);
+bool cab_model_config_write(cab_resident *l, const cab_model_config *c);
 
 #endif

@@ -45,7 +45,7 @@ const char *cab_version_state_text(cab_version_state s);
 typedef struct cab_version_content {
     const cab_digest *model;       /* ONNX; NULL when only an artifact is given */
     const cab_digest *artifact;    /* NULL: to be built from the model */
-    const char *io;                /* what io.h describes; NULL: known when it is built or read */
+    const char *io;                /* what io_json.h describes; NULL: known when it is built or read */
     const char *resources;
     const char *config;            /* batching, instances, queue */
     const char *const *tags;

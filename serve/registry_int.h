@@ -50,17 +50,21 @@ cab_status cab_reg_begin(cab_registry *r, cab_diag *d);
 cab_status cab_reg_end(cab_registry *r, cab_status s, cab_diag *d);
 
 /* ---- what several files need ---- */
+/* CAB_EINVAL, CAB_ENOTFOUND. */
 cab_status cab_reg_model(cab_registry *r, const char *name, int64_t *id, cab_diag *d);
+/* CAB_EINVAL unless `name` can be the name of a `what`. */
 cab_status cab_reg_check_name(const char *what, const char *name, cab_diag *d);
 /* CAB_ENOTFOUND unless the version is there. */
 cab_status cab_reg_check_version(cab_registry *r, int64_t model, const char *name, int64_t version,
                                  cab_diag *d);
+/* That story: CAB_ENOTFOUND. */
 cab_status cab_reg_no_version(const char *name, int64_t version, cab_diag *d);
 /* The rows of a description that can be asked for. */
 cab_status cab_reg_put_tensors(cab_registry *r, int64_t model, int64_t version, const char *io,
                                cab_diag *d);
-/* "[1,-1]" -> "1,-1" */
+/* A json_t "[1,-1]" -> "1,-1", malloc'ed; NULL: out of memory. */
 char *cab_reg_shape_text(const void *json);
+/* SQL's shape_fits(stored, asked): the rule of cab_query.shape. */
 void cab_reg_shape_fits(sqlite3_context *c, int n, sqlite3_value **v);
 
 #endif

@@ -3,7 +3,6 @@
  * repository.c - from what is registered to what is loaded.
  */
 #include "serve/repository.h"
-#include "serve/io_json.h"
 #include "serve/model_config.h"
 #include "serve/service.h"
 #include <stdio.h>
@@ -12,7 +11,7 @@
 
 /* ---- one version ---- */
 
-void cab_loaded_destroy(cab_loaded *l)
+void cab_resident_destroy(cab_resident *l)
 {
     if (!l)
         return;
@@ -31,7 +30,7 @@ static cab_status runtime_story(cab_diag *d, const char *name, int64_t version, 
     return cab_fail(d, (cab_status)e->code, NULL, "%s version %lld: %s", name, (long long)version, e->text);
 }
 
-static cab_status read_interface(cab_loaded *l, cab_diag *d)
+static cab_status read_interface(cab_resident *l, cab_diag *d)
 {
     l->n_inputs = cab_model_input_count(l->model);
     l->n_outputs = cab_model_output_count(l->model);
@@ -52,7 +51,7 @@ static cab_status read_interface(cab_loaded *l, cab_diag *d)
                                        "cannot be served: the protocol has tensors only", l->name);
 }
 
-static cab_status open_model(cab_service *s, const cab_version_info *v, cab_loaded *l, cab_diag *d)
+static cab_status open_model(cab_service *s, const cab_version_info *v, cab_resident *l, cab_diag *d)
 {
     cab_error e = { 0 };
     char label[200];
@@ -64,7 +63,7 @@ static cab_status open_model(cab_service *s, const cab_version_info *v, cab_load
     return code ? runtime_story(d, v->name, v->version, &e) : CAB_OK;
 }
 
-static cab_status serve_model(cab_service *s, const cab_version_info *v, const char *config, cab_loaded *l, cab_diag *d)
+static cab_status serve_model(cab_service *s, const cab_version_info *v, const char *config, cab_resident *l, cab_diag *d)
 {
     cab_model_config c;
     cab_error e = { 0 };
@@ -78,9 +77,9 @@ static cab_status serve_model(cab_service *s, const cab_version_info *v, const c
 }
 
 /* config: instead of the version's own; NULL or "": that. */
-static cab_status load(cab_service *s, const cab_version_info *v, const char *config, cab_loaded **out, cab_diag *d)
+static cab_status load(cab_service *s, const cab_version_info *v, const char *config, cab_resident **out, cab_diag *d)
 {
-    cab_loaded *l = calloc(1, sizeof *l);
+    cab_resident *l = calloc(1, sizeof *l);
     *out = NULL;
     if (!l)
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
@@ -95,11 +94,11 @@ static cab_status load(cab_service *s, const cab_version_info *v, const char *co
     if (k == CAB_OK)
         *out = l;
     else
-        cab_loaded_destroy(l);
+        cab_resident_destroy(l);
     return k;
 }
 
-static cab_status load_number(cab_service *s, const char *model, int64_t version, const char *config, cab_loaded **out, cab_diag *d)
+static cab_status load_number(cab_service *s, const char *model, int64_t version, const char *config, cab_resident **out, cab_diag *d)
 {
     cab_version_list l = { 0 };
     cab_status k = cab_registry_find(s->registry, model, version, &l, d);
@@ -111,20 +110,20 @@ static cab_status load_number(cab_service *s, const char *model, int64_t version
 /* ---- one model ---- */
 
 /* What is loaded of that version already, with a reference; or NULL. */
-static cab_loaded *keep(cab_loaded **all, int n, int64_t version)
+static cab_resident *keep(cab_resident **all, int n, int64_t version)
 {
     for (int i = 0; i < n; i++)
         if (all[i]->version == version) {
-            cab_loaded_ref(all[i]);
+            cab_resident_ref(all[i]);
             return all[i];
         }
     return NULL;
 }
 
 static cab_status gather(cab_service *s, const char *model, const int64_t *chosen, size_t n, const char *afresh,
-                         cab_loaded **out, cab_diag *d)
+                         cab_resident **out, cab_diag *d)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int n_all = cab_catalog_list(s->catalog, model, &all);
     cab_status k = n_all < 0 ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory") : CAB_OK;
     for (size_t i = 0; k == CAB_OK && i < n; i++) {
@@ -136,7 +135,7 @@ static cab_status gather(cab_service *s, const char *model, const int64_t *chose
     return k;
 }
 
-static cab_status publish(cab_service *s, const cab_model_info *m, cab_loaded **loaded, size_t n, const int64_t *chosen,
+static cab_status publish(cab_service *s, const cab_model_info *m, cab_resident **loaded, size_t n, const int64_t *chosen,
                           cab_diag *d)
 {
     int64_t latest = n ? chosen[0] : 0, resolved;
@@ -161,12 +160,12 @@ static cab_status apply(cab_service *s, const cab_model_info *m, const char *afr
     size_t n = 0;
     if (m->wanted)
         CAB_TRY(cab_registry_chosen(s->registry, m->name, &chosen, &n, d));
-    cab_loaded **loaded = calloc(n + 1, sizeof *loaded);
+    cab_resident **loaded = calloc(n + 1, sizeof *loaded);
     cab_status k = loaded ? gather(s, m->name, chosen, n, afresh, loaded, d)
                           : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     k = k == CAB_OK ? publish(s, m, loaded, n, chosen, d) : k;
     for (size_t i = 0; loaded && k != CAB_OK && i < n; i++)
-        cab_loaded_unref(loaded[i]);
+        cab_resident_unref(loaded[i]);
     free(loaded);
     free(chosen);
     return k;
@@ -182,133 +181,9 @@ cab_status cab_repository_apply(cab_service *s, const char *model, const char *a
     return k;
 }
 
-/* ---- builds ---- */
-
-/* Whether a tensor is what was promised: every member that the promise has, an extent of -1 for any. */
-static bool tensor_holds(const json_t *is, const json_t *promise)
-{
-    const char *name, *members[] = { "name", "datatype" };
-    const json_t *want = json_object_get(promise, "shape"), *got = json_object_get(is, "shape");
-    bool holds = true;
-    for (int i = 0; i < 2; i++) {
-        name = json_string_value(json_object_get(promise, members[i]));
-        const char *have = json_string_value(json_object_get(is, members[i]));
-        holds = holds && (!name || (have && !strcmp(name, have)));
-    }
-    holds = holds && (!want || json_array_size(want) == json_array_size(got));
-    for (size_t i = 0; holds && want && i < json_array_size(want); i++) {
-        json_int_t w = json_integer_value(json_array_get(want, i)), g = json_integer_value(json_array_get(got, i));
-        holds = w < 0 || w == g;
-    }
-    return holds;
-}
-
-static cab_status side_holds(const json_t *is, const json_t *promise, const char *side, cab_diag *d)
-{
-    const json_t *want = json_object_get(promise, side), *have = json_object_get(is, side);
-    bool holds = !want || json_array_size(want) == json_array_size(have);
-    for (size_t i = 0; holds && want && i < json_array_size(want); i++)
-        holds = tensor_holds(json_array_get(have, i), json_array_get(want, i));
-    return holds ? CAB_OK : cab_fail(d, CAB_EMODEL, NULL, "the model's %s are not what the request says they are", side);
-}
-
-static cab_status io_holds(const char *io, const char *promise, cab_diag *d)
-{
-    json_t *is = NULL, *want = NULL;
-    cab_status k = cab_json_read(io, "the model's interface", &is, d);
-    k = k == CAB_OK ? cab_json_read(promise, "inputs and outputs", &want, d) : k;
-    k = k == CAB_OK ? side_holds(is, want, "inputs", d) : k;
-    k = k == CAB_OK ? side_holds(is, want, "outputs", d) : k;
-    json_decref(is);
-    json_decref(want);
-    return k;
-}
-
-static void finish_build(cab_service *s, cab_building *b)
-{
-    cab_diag *d = &b->diag;
-    cab_status k = b->status;
-    if (k == CAB_OK && b->promise)
-        k = io_holds(cab_bytes_cstr(&b->result.io), b->promise, d);
-    if (k == CAB_OK)
-        k = cab_registry_set_built(s->registry, b->name, b->version, &b->result.artifact, cab_bytes_cstr(&b->result.io), d);
-    if (k == CAB_OK)
-        k = cab_repository_apply(s, b->name, NULL, d);
-    if (k == CAB_ECANCELLED)           /* the next server, or a successor, builds it */
-        cab_registry_set_state(s->registry, b->name, b->version, CAB_REGISTERED, NULL, NULL);
-    if (k != CAB_OK && k != CAB_ECANCELLED) {
-        const cab_diag_entry *e = cab_diag_first(d);
-        cab_registry_set_state(s->registry, b->name, b->version, CAB_FAILED, e ? e->text : cab_status_text(k), NULL);
-        cab_journal_diag(s->journal, "build failed", d);
-    } else if (k == CAB_OK) {
-        cab_journal_say(s->journal, "info", "built", "%s version %lld in %.2f s", b->name, (long long)b->version,
-                        b->result.seconds);
-    }
-    cab_exchange *x = b->task.x;
-    if (x && k == CAB_OK && x->user) { /* a load, which says nothing */
-        cab_exchange_done(x);
-        x = NULL;
-    }
-    if (x && k == CAB_OK)
-        k = cab_repository_describe(s, b->name, b->version, &x->out, d);
-    if (x && k == CAB_OK) {
-        x->status = 201;
-        x->type = "application/json";
-        cab_exchange_answer(x);
-    } else if (x) {
-        cab_exchange_fail(x, d);
-    }
-    cab_build_result_fini(&b->result);
-    cab_diag_fini(d);
-    free(b->promise);
-    free(b);
-}
-
-cab_status cab_repository_build(cab_service *s, const char *model, int64_t version, const char *promise,
-                                cab_exchange *x, cab_diag *d)
-{
-    cab_version_list l = { 0 };
-    cab_status k = cab_registry_find(s->registry, model, version, &l, d);
-    cab_building *b = k == CAB_OK ? calloc(1, sizeof *b) : NULL;
-    if (b && promise && !(b->promise = strdup(promise))) {
-        free(b);
-        b = NULL;
-    }
-    if (k == CAB_OK && !b)
-        k = cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    if (k == CAB_OK)
-        k = cab_registry_set_state(s->registry, model, version, CAB_BUILDING, NULL, d);
-    if (k != CAB_OK) {
-        free(b ? b->promise : NULL);
-        free(b);
-        cab_version_list_fini(&l);
-        return k;
-    }
-    b->task.x = x;
-    b->version = version;
-    b->model = l.v[0].model;
-    b->built = finish_build;
-    snprintf(b->name, sizeof b->name, "%s", model);
-    cab_diag_init(&b->diag);
-    cab_version_list_fini(&l);
-    cab_control_build(s->control, b);
-    return CAB_OK;
-}
-
 /* ---- all models ---- */
 
-static void build_what_is_left(cab_service *s, cab_diag *d)
-{
-    cab_version_list l = { 0 };
-    cab_query q = { .state = 1 + CAB_REGISTERED };
-    if (cab_registry_discover(s->registry, &q, &l, d) == CAB_OK)
-        for (size_t i = 0; i < l.n; i++)
-            if (l.v[i].has_model)
-                cab_repository_build(s, l.v[i].name, l.v[i].version, NULL, NULL, d);
-    cab_version_list_fini(&l);
-}
-
-void cab_repository_start(cab_service *s)
+void cab_repository_start(cab_service *s, bool alone)
 {
     cab_model_list l = { 0 };
     cab_diag d;
@@ -317,14 +192,16 @@ void cab_repository_start(cab_service *s)
         for (size_t i = 0; i < l.n; i++)
             apply(s, &l.m[i], NULL, &d);
     cab_model_list_fini(&l);
-    build_what_is_left(s, &d);
+    cab_repository_build_all(s, CAB_REGISTERED, &d);
+    if (alone)
+        cab_repository_build_all(s, CAB_BUILDING, &d);
     cab_journal_diag(s->journal, "load failed", &d);
     cab_diag_fini(&d);
 }
 
 void cab_repository_stop(cab_service *s)
 {
-    cab_loaded **all;
+    cab_resident **all;
     int n = cab_catalog_list(s->catalog, NULL, &all);
     for (int i = 0; i < n; i++)
         cab_catalog_set(s->catalog, all[i]->name, NULL, 0, 0, NULL, 0);

@@ -18,16 +18,22 @@ struct cab_service;
  * configuration, or with "" its own.  A version that cannot be
  * loaded leaves all as it was. */
 cab_status cab_repository_apply(struct cab_service *s, const char *model, const char *afresh, cab_diag *d);
-/* Every model of the registry; what fails is said in the log.  Versions that have no artifact are built. */
-void cab_repository_start(struct cab_service *s);
+/* Every model of the registry; what fails is said in the log.  Versions that have no artifact are built; alone: also
+ * those that another process was building. */
+void cab_repository_start(struct cab_service *s, bool alone);
+/* Builds every version of that state that no build here is of. */
+void cab_repository_build_all(struct cab_service *s, cab_version_state state, cab_diag *d);
 /* Takes everything out. */
 void cab_repository_stop(struct cab_service *s);
-/* Builds a registered version, then loads it and answers x (NULL: nobody waits) with its description; x->user set: with nothing.
- * promise: {"inputs", "outputs"} that it must have, JSON; NULL: none. */
-cab_status cab_repository_build(struct cab_service *s, const char *model, int64_t version, const char *promise,
-                                cab_exchange *x, cab_diag *d);
+/* Builds a version that is not ready, then loads it and answers x (NULL: nobody waits) with its description;
+ * x->user set: with nothing.  Where it is being built already x waits for that build; CAB_ECANCELLED where another
+ * process does that.  promise: {"inputs", "outputs"} that it must have, JSON; NULL: none. */
+cab_status cab_repository_build(struct cab_service *s, const cab_version_info *v, const char *promise, cab_exchange *x,
+                                cab_diag *d);
+/* Whether an interface (JSON, of the registry) is what was promised: CAB_EMODEL, CAB_EPARSE. */
+cab_status cab_repository_holds(const char *io, const char *promise, cab_diag *d);
 /* Frees a version that nobody has any more. */
-void cab_loaded_destroy(cab_loaded *l);
+void cab_resident_destroy(cab_resident *l);
 /* A version as /register and /discover answer it: name, version, state, inputs, outputs, resources... */
 void cab_version_put(cab_bytes *out, const cab_version_info *v);
 /* The same of a registered one. */

@@ -207,7 +207,7 @@ static void *mind_clock(void *arg)
     int64_t next;
     pthread_mutex_lock(&k->lock);
     while (!k->quit) {
-        cab_served *s = due(k, cab_serve_now(), &next);
+        cab_served *s = due(k, cab_now_ns(), &next);
         if (s) {
             cab_served_enter(s);
             pthread_mutex_unlock(&k->lock);

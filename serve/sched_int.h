@@ -9,7 +9,7 @@
 #ifndef CAB_SERVE_SCHED_INT_H
 #define CAB_SERVE_SCHED_INT_H
 #include <pthread.h>
-#include <time.h>
+#include "base/log.h"
 #include "serve/memory.h"
 #include "serve/sched.h"
 #include "serve/shapes.h"
@@ -89,13 +89,6 @@ struct cab_sched {
     cab_budget budget;
     cab_blocks blocks;
 };
-
-static inline int64_t cab_serve_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* ---- sched.c ---- */
 /* An idle executor is promised to s; false: none is, and s stands in line for

@@ -216,7 +216,7 @@ void cab_served_tick(cab_served *s)
     pthread_mutex_lock(&s->lock);
     s->armed = CAB_NEVER;
     s->no_memory = false;
-    cab_served_pump(s, cab_serve_now(), false, &a);
+    cab_served_pump(s, cab_now_ns(), false, &a);
     pthread_mutex_unlock(&s->lock);
     cab_answers_tell(&a);
 }
@@ -225,7 +225,7 @@ cab_instance *cab_served_turn(cab_served *s)
 {
     cab_answers a = { 0 };
     pthread_mutex_lock(&s->lock);
-    int64_t now = cab_serve_now();
+    int64_t now = cab_now_ns();
     expire(s, now, &a);
     cab_instance *i = cab_served_assign(s, now, &a);
     cab_served_pump(s, now, false, &a);        /* more of them for others */
@@ -329,7 +329,7 @@ static void submit(cab_served *s, cab_call *c, bool in_line)
     c->state = CAB_CALL_NEW;
     c->code = c->error.code = c->error.text[0] = c->dropped = 0;
     c->batch_rows = c->queue_ns = c->input_ns = c->infer_ns = c->output_ns = 0;
-    c->submitted_ns = cab_serve_now();
+    c->submitted_ns = cab_now_ns();
     int rc = cab_shapes_check(&s->shapes, c->inputs, &rows, &key, &c->error);
     c->wait.rows = rows;
     c->wait.shape = key;
@@ -384,7 +384,7 @@ void cab_call_cancel(cab_call *c)
     cab_answers a = { 0 };
     cab_served_enter(s);
     pthread_mutex_lock(&s->lock);
-    int64_t now = cab_serve_now();
+    int64_t now = cab_now_ns();
     if (c->state == CAB_CALL_QUEUED) {
         cab_batcher_remove(s->batcher, &c->wait);
         cab_call_answer(c, CAB_CALL_CANCELLED, "the call was cancelled", now, &a);

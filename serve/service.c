@@ -5,6 +5,7 @@
 #include "serve/service.h"
 #include "base/log.h"
 #include "serve/listen.h"
+#include "serve/notify.h"
 #include "serve/repository.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 static void log_request(cab_service *s, const cab_exchange *x, cab_slice path, cab_slice model)
 {
     cab_bytes b = { 0 };
-    cab_loaded *l = NULL;
+    cab_resident *l = NULL;
     if (!s->o.log_requests)
         return;
     cab_line_begin(&b, "info", "request");
@@ -25,7 +26,7 @@ static void log_request(cab_service *s, const cab_exchange *x, cab_slice path, c
     cab_line_text(&b, "path", path);
     if (model.n && cab_catalog_get(s->catalog, model, CAB_SLICE(""), &l) == CAB_FOUND)
         cab_line_text(&b, "model", model);
-    cab_loaded_unref(l);
+    cab_resident_unref(l);
     cab_line_int(&b, "bytes", (int64_t)x->body.n);
     cab_line_end(s->journal, &b);
     cab_bytes_fini(&b);
@@ -111,12 +112,12 @@ static void handle(cab_server *server, cab_exchange *x)
 
 static void bury_task(cab_service *s, cab_task *t)
 {
-    cab_loaded *l = (cab_loaded *)((char *)t - offsetof(cab_loaded, burial));
+    cab_resident *l = (cab_resident *)((char *)t - offsetof(cab_resident, burial));
     (void)s;
-    cab_loaded_destroy(l);
+    cab_resident_destroy(l);
 }
 
-static void buried(void *user, cab_loaded *l)
+static void buried(void *user, cab_resident *l)
 {
     cab_service *s = user;
     l->burial.run = bury_task;
@@ -199,7 +200,7 @@ static bool succeed(cab_service *s)
 static void load_task(cab_service *s, cab_task *t)
 {
     cab_bytes where = { 0 };
-    cab_repository_start(s);
+    cab_repository_start(s, !s->root.inherited);
     cab_listen_describe(s, &where);
     atomic_store(&s->ready, true);
     if (s->root.inherited && !succeed(s)) {
@@ -210,13 +211,17 @@ static void load_task(cab_service *s, cab_task *t)
     cab_journal_say(s->journal, "info", "ready", "%s, %.1f ms after the start", cab_bytes_cstr(&where),
                     (double)(cab_now_ns() - s->started_ns) / 1e6);
     cab_bytes_fini(&where);
+    if (s->root.inherited)
+        cab_notify(s->journal, "MAINPID=%d\nREADY=1", (int)getpid());
+    else
+        cab_notify(s->journal, "READY=1");
     cab_tell_predecessor();
     free(t);
 }
 
 static void inherit_task(cab_service *s, cab_task *t)
 {
-    cab_repository_start(s);           /* what is loaded or being built stays as it is */
+    cab_repository_start(s, true);     /* what is loaded or being built stays as it is */
     free(t);
 }
 
@@ -258,16 +263,29 @@ cab_status cab_service_start(cab_service *s, cab_diag *d)
 
 /* ---- running, ending ---- */
 
+/* Before it is ready the manager waits for that. */
+void cab_service_says_busy(const cab_service *s, bool busy)
+{
+    if (!atomic_load(&s->ready))
+        return;
+    if (busy)
+        cab_notify_reloading(s->journal);
+    else
+        cab_notify(s->journal, "READY=1");
+}
+
 void cab_service_reload(cab_service *s)
 {
     cab_diag d;
     cab_diag_init(&d);
+    cab_service_says_busy(s, true);
     cab_journal_reopen(s->journal, &d);
     cab_auth_reload(s->auth, &d);
     if (s->server.tls)
         cab_tls_reload(s->server.tls, &d);
     cab_journal_diag(s->journal, "reload failed", &d);
     cab_journal_say(s->journal, "info", "reloaded", "tokens, certificates, log");
+    cab_service_says_busy(s, false);
     cab_diag_fini(&d);
 }
 
@@ -333,6 +351,7 @@ void cab_service_drain(cab_service *s, bool succeeded)
     } else {
         cab_journal_say(s->journal, "info", "draining", "unready; new connections for %lld ms", (long long)s->o.drain_ms);
         atomic_store(&s->server.draining, true);
+        cab_notify(s->journal, "STOPPING=1");
         wish(s, CAB_LOOP_DRAIN);
         hurry = told_again((int)s->o.drain_ms);
         cab_listen_seal(s);

@@ -50,11 +50,14 @@ cab_status cab_service_start(cab_service *s, cab_diag *d);
 /* Unready, then no new connections, then what was begun is finished, or cut off after its time.  With a
  * successor that serves: no new connections at once, and never unready. */
 void cab_service_drain(cab_service *s, bool succeeded);
+/* Cuts off what is left, ends the threads, gives everything back. */
 void cab_service_fini(cab_service *s);
 /* Of a successor: its predecessor has ended; what that still changed is taken over. */
 void cab_service_inherit(cab_service *s);
 /* Certificates, tokens and the log file again; what fails stays as it was, and is said in the log. */
 void cab_service_reload(cab_service *s);
+/* Tells a service manager that we are busy with ourselves, or no more. */
+void cab_service_says_busy(const cab_service *s, bool busy);
 
 /* The service that an exchange came to. */
 static inline cab_service *cab_service_of(const cab_exchange *x) { return x->server->user; }
@@ -78,7 +81,7 @@ cab_status cab_base64_read(cab_pieces *mem, const struct json_t *v, void **out, 
 bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
 /* ---- api_meta.c ---- */
 /* The version of a model that a request is for, with a reference; NULL: answered (404). */
-cab_loaded *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);
+cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);
 bool cab_service_is_ready(const cab_service *s);
 extern const char *const cab_extensions[];      /* of the protocol; NULL ends them */
 /* "[1,-1,3]". */
@@ -95,8 +98,10 @@ void cab_grpc_handle(cab_service *s, cab_exchange *x);
 void cab_grpc_part(cab_exchange *x);
 void cab_grpc_index(cab_exchange *x, const cab_index_row *rows, size_t n);
 /* ---- openapi.c ---- */
+/* The document, from the rows of routes.def; false: out of memory. */
 bool cab_openapi_write(cab_bytes *out);
 /* ---- metrics.c ---- */
+/* Every figure as text; false: out of memory.  [any thread] */
 bool cab_metrics_write(cab_service *s, cab_bytes *out);
 
 #endif

@@ -21,7 +21,7 @@ tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)
 
 EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py
-EXTRA_DIST += tests/serve/restart.py tests/serve/swap.py tests/serve/leak.py tests/serve/canary.py tests/serve/large.py
+EXTRA_DIST += tests/serve/restart.py tests/serve/succession.py tests/serve/systemd.py tests/serve/swap.py tests/serve/leak.py tests/serve/canary.py tests/serve/large.py
 # Memory over 10,000 loads and 50,000 requests; minutes.
 serve-leak: cab-serve cab-build
 	python3 $(srcdir)/tests/serve/leak.py . 10000 50000
@@ -60,14 +60,17 @@ tests_test_batcher_LDADD = $(serve_ldadd)
 tests_test_sched_SOURCES = tests/test_sched.c tests/test.h tests/wire.h
 tests_test_sched_LDADD = libserve.a $(compiler_ldadd)
 tests_test_sched_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc
+tests_test_registry_SOURCES = tests/test_registry.c tests/test.h tests/serve/store_kit.h
 tests_test_registry_LDADD = $(serve_ldadd)
 tests_test_sandbox_SOURCES = tests/test_sandbox.c tools/sandbox.c tools/sandbox.h
 tests_test_sandbox_LDADD = libcabrt.a $(SECCOMP_LIBS) -lpthread -lm
+tests_test_build_SOURCES = tests/test_build.c tests/test.h tests/serve/store_kit.h tests/wire.h
 tests_test_build_LDADD = $(serve_ldadd)
 # The prey of kill-registry.py.
 check_PROGRAMS += tests/serve/register_loop
 tests_serve_register_loop_LDADD = $(serve_ldadd)
 EXTRA_DIST += tests/serve/kill-registry.py tests/serve/hostile-build.py
+tests_test_durable_SOURCES = tests/test_durable.c tests/test.h tests/serve/store_kit.h
 tests_test_durable_LDADD = $(serve_ldadd)
 tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap=renameat,--wrap=openat \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup

@@ -4,10 +4,13 @@
  */
 #include "tests/test.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/base.h"
+#include "base/process.h"
 
 static cab_job job;
 static cab_arena *arena;
@@ -539,6 +542,60 @@ static void check_log(void)
     CHECK(cab_now_ns() <= cab_now_ns());
 }
 
+/* ---- children ---- */
+
+/* How a line of the shell ends that has the pipe's end as 9. */
+static int run_shell(const char *line, int end, bool apart)
+{
+    char *argv[] = { (char *)"sh", (char *)"-c", (char *)(uintptr_t)line, NULL }, *env[] = { NULL };
+    const cab_child_fd fds[] = { { end, 9 } };
+    pid_t pid;
+    int status = -1;
+    CHECK_EQ(cab_child_start(&(cab_child){ .path = "/bin/sh", .argv = argv, .env = env, .fds = fds, .n_fds = 1,
+                                           .apart = apart }, &pid), 0);
+    CHECK(pid > 0 && cab_child_reap(&pid, &status, 0) && !pid);
+    return status;
+}
+
+static void check_children(void)
+{
+    char text[8] = "";
+    int p[2];
+    CHECK(!pipe(p));
+    int end = cab_fd_above(p[1], 20);
+    CHECK(end >= 20 && fcntl(end, F_GETFD) == FD_CLOEXEC && fcntl(p[1], F_GETFD) < 0);
+    CHECK_EQ(cab_fd_above(-1, 20), -1);
+    CHECK_EQ(run_shell("echo hello >&9; exit 3", end, false), 3 << 8);
+    CHECK(read(p[0], text, sizeof text) == 6 && !memcmp(text, "hello\n", 6));
+    /* What we ignore and block, it does not. */
+    sigset_t set, old;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    CHECK(signal(SIGTERM, SIG_IGN) != SIG_ERR && !sigprocmask(SIG_BLOCK, &set, &old));
+    CHECK_EQ(run_shell("kill $$; exit 3", end, false), SIGTERM);
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    signal(SIGTERM, SIG_DFL);
+    /* No terminal; the leader of its process group. */
+    CHECK_EQ(run_shell("[ /dev/fd/0 -ef /dev/null ] && [ /dev/fd/2 -ef /dev/null ] && kill -TERM -$$", end, true),
+             SIGTERM);
+    close(p[0]);
+    close(end);
+    pid_t pid = 7;
+    char *none[] = { NULL };
+    CHECK_EQ(cab_child_start(&(cab_child){ .path = "/no/such", .argv = none, .env = none }, &pid), ENOENT);
+    CHECK_EQ(pid, 0);
+}
+
+static void check_process(void)
+{
+    char path[PATH_MAX];
+    uint64_t mapped, resident;
+    cab_process_bytes(&mapped, &resident);
+    CHECK(resident > 0 && resident < mapped);
+    CHECK(cab_process_neighbour("test_base", X_OK, path) && !access(path, X_OK));
+    CHECK(!cab_process_neighbour("no such neighbour", F_OK, path));
+}
+
 int main(void)
 {
     if (CAB_JOB_ENTER(&job)) {
@@ -565,5 +622,7 @@ int main(void)
     check_log();
     cab_arena_destroy(arena);
     CHECK_EQ(job.used, 0);
+    check_children();
+    check_process();
     TEST_END();
 }

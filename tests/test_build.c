@@ -7,12 +7,10 @@
  * what --name tells.
  */
 #include "serve/build.h"
-#include "serve/registry.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "tests/test.h"
+#include "tests/serve/store_kit.h"
 #include "tests/wire.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -86,57 +84,19 @@ static int misbehave(int argc, char **argv)
 
 /* ---- tools ---- */
 
-static char top[64], self[4096];
-static cab_diag diag;
-static cab_root root;
-static cab_blobs *blobs;
-static cab_registry *reg;
-
-static bool says(const char *words)
-{
-    bool yes = false;
-    for (size_t i = 0; i < diag.n; i++) {
-        char *text = cab_diag_format(&diag.entries[i]);
-        yes = yes || (text && strstr(text, words));
-        free(text);
-    }
-    if (!yes)
-        for (size_t i = 0; i < diag.n; i++)
-            fprintf(stderr, "it said: %s\n", diag.entries[i].text);
-    cab_diag_clear(&diag);
-    return yes;
-}
-
-static int entries(const char *path)
-{
-    DIR *d = opendir(path);
-    int n = 0;
-    for (struct dirent *e; d && (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    if (d)
-        closedir(d);
-    return n;
-}
+static char self[4096];
+static store a;                            /* the one folder of this test */
 
 /* Files in the store and in tmp/, and open descriptors: nothing may stay behind. */
 static int traces(void)
 {
-    char path[128];
-    int n = entries("/proc/self/fd");
-    snprintf(path, sizeof path, "%s/tmp", top);
-    n += entries(path);
+    int n = files_in("/proc/self/fd") + files_in(in_top("a/tmp"));
     for (int i = 0; i < 256; i++) {
-        snprintf(path, sizeof path, "%s/blobs/sha256/%02x", top, i);
-        n += entries(path);
+        char name[32];
+        snprintf(name, sizeof name, "a/blobs/sha256/%02x", i);
+        n += files_in(in_top(name));
     }
     return n;
-}
-
-static cab_digest store(const void *p, size_t n)
-{
-    cab_digest g = { { 0 } };
-    CHECK_EQ(cab_blobs_add(blobs, p, n, &g, &diag), CAB_OK);
-    return g;
 }
 
 /* ---- builds ---- */
@@ -148,17 +108,17 @@ static void check_sound(void)
     cab_build_order o = { .model = digits, .name = "digits", .seconds = 60 };
     cab_build_result r, again;
     int64_t v = 0;
-    CHECK_EQ(cab_build_artifact(blobs, &o, &r, &diag), CAB_OK);
+    CHECK_EQ(cab_build_artifact(a.blobs, &o, &r, &diag), CAB_OK);
     CHECK(strstr(cab_bytes_cstr(&r.io), "\"datatype\":\"FP32\"") != NULL);
     CHECK(r.bytes > 10000 && r.seconds > 0);
-    CHECK_EQ(cab_blobs_verify(blobs, &r.artifact, &diag), CAB_OK);
+    CHECK_EQ(cab_blobs_verify(a.blobs, &r.artifact, &diag), CAB_OK);
     o.threads = 2;
-    CHECK_EQ(cab_build_artifact(blobs, &o, &again, &diag), CAB_OK);
+    CHECK_EQ(cab_build_artifact(a.blobs, &o, &again, &diag), CAB_OK);
     CHECK(cab_digest_equal(&r.artifact, &again.artifact));
     cab_build_result_fini(&again);
-    CHECK_EQ(cab_registry_put_version(reg, "digits", &v, &(cab_version_content){ .model = &digits },
+    CHECK_EQ(cab_registry_put_version(a.reg, "digits", &v, &(cab_version_content){ .model = &digits },
                                       NULL, &diag), CAB_OK);
-    CHECK_EQ(cab_registry_set_built(reg, "digits", v, &r.artifact, cab_bytes_cstr(&r.io), &diag),
+    CHECK_EQ(cab_registry_set_built(a.reg, "digits", v, &r.artifact, cab_bytes_cstr(&r.io), &diag),
              CAB_OK);
     cab_build_result_fini(&r);
 }
@@ -168,7 +128,7 @@ static void refuse(cab_build_order o, cab_status status, const char *story)
 {
     cab_build_result r;
     int before = traces();
-    cab_status s = cab_build_artifact(blobs, &o, &r, &diag);
+    cab_status s = cab_build_artifact(a.blobs, &o, &r, &diag);
     cab_build_result_fini(&r);
     if (s != status)
         fprintf(stderr, "%s:\n", o.name ? o.name : story);
@@ -205,10 +165,10 @@ static void check_models(const uint8_t *p, size_t n)
     CHECK(relu != NULL);
     if (relu)
         memcpy(relu, "Ralu", 4);
-    refuse((cab_build_order){ .model = store(other, n) }, CAB_EUNSUPPORTED, "Ralu");
-    refuse((cab_build_order){ .model = store("hello", 5) }, CAB_EMODEL, "invalid model");
-    refuse((cab_build_order){ .model = store("", 0) }, CAB_EMODEL, "invalid model");
-    refuse((cab_build_order){ .model = store(p, n / 2) }, CAB_EMODEL, "invalid model");
+    refuse((cab_build_order){ .model = store_add(&a, other, n) }, CAB_EUNSUPPORTED, "Ralu");
+    refuse((cab_build_order){ .model = store_add(&a, "hello", 5) }, CAB_EMODEL, "invalid model");
+    refuse((cab_build_order){ .model = store_add(&a, "", 0) }, CAB_EMODEL, "invalid model");
+    refuse((cab_build_order){ .model = store_add(&a, p, n / 2) }, CAB_EMODEL, "invalid model");
     refuse((cab_build_order){ .model = digits, .max_memory = 1000 }, CAB_ELIMIT, "over a budget");
     refuse((cab_build_order){ .model = digits, .max_artifact = 1000 }, CAB_EINTERNAL,
            "grew larger than it may");
@@ -245,7 +205,7 @@ static void check_killed(void)
     if (access(path, R_OK))                /* a kernel that does not tell */
         return;
     CHECK(!pthread_create(&t, NULL, kill_child, path));
-    CHECK_EQ(cab_build_artifact(blobs, &(cab_build_order){ .model = digits }, &r, &diag), CAB_EINTERNAL);
+    CHECK_EQ(cab_build_artifact(a.blobs, &(cab_build_order){ .model = digits }, &r, &diag), CAB_EINTERNAL);
     cab_build_result_fini(&r);
     CHECK(!pthread_join(t, NULL));
     CHECK(says("was killed by signal 9"));
@@ -256,12 +216,11 @@ static void check_killed(void)
 static void check_external(const char *location, cab_status status, const char *story)
 {
     const int64_t dims[2] = { -1, 4 }, four[1] = { 4 };
-    char folder[96], path[128];
+    char folder[96];
     wire g = { 0 }, t = m_tensor("w", 1, 1, four);
-    snprintf(folder, sizeof folder, "%s/data", top);
-    snprintf(path, sizeof path, "%s/w.bin", folder);
+    snprintf(folder, sizeof folder, "%s/a/data", top);
     CHECK(!mkdir(folder, 0700) || errno == EEXIST);
-    CHECK_EQ(cab_file_write(path, (const float[4]){ 1, 2, 3, 4 }, 16, &diag), CAB_OK);
+    CHECK_EQ(cab_file_write(in_top("a/data/w.bin"), (const float[4]){ 1, 2, 3, 4 }, 16, &diag), CAB_OK);
     w_external(&t, "location", location);
     w_num(&t, 14, 1);
     w_sub(&g, 1, m_node("Add", "x,w", "y"));
@@ -270,14 +229,14 @@ static void check_external(const char *location, cab_status status, const char *
     w_sub(&g, 11, m_value("x", 2, dims));
     w_sub(&g, 12, m_value("y", -1, NULL));
     wire m = m_model(14, g);
-    cab_build_order o = { .model = store(m.p, m.n), .external = folder };
+    cab_build_order o = { .model = store_add(&a, m.p, m.n), .external = folder };
     cab_build_result r;
     w_free(&m);
     if (status != CAB_OK) {
         refuse(o, status, story);
         return;
     }
-    CHECK_EQ(cab_build_artifact(blobs, &o, &r, &diag), CAB_OK);
+    CHECK_EQ(cab_build_artifact(a.blobs, &o, &r, &diag), CAB_OK);
     cab_build_result_fini(&r);
     o.external = NULL;
     refuse(o, CAB_EMODEL, "of a file without a folder");
@@ -287,19 +246,19 @@ static void check_external(const char *location, cab_status status, const char *
 static void check_registry_intact(void)
 {
     cab_version_list l;
-    cab_digest bad = store("hello", 5);
+    cab_digest bad = store_add(&a, "hello", 5);
     int64_t v = 0, served;
-    CHECK_EQ(cab_registry_put_version(reg, "digits", &v, &(cab_version_content){ .model = &bad }, NULL,
+    CHECK_EQ(cab_registry_put_version(a.reg, "digits", &v, &(cab_version_content){ .model = &bad }, NULL,
                                       &diag), CAB_OK);
-    CHECK_EQ(cab_registry_set_state(reg, "digits", v, CAB_BUILDING, NULL, &diag), CAB_OK);
+    CHECK_EQ(cab_registry_set_state(a.reg, "digits", v, CAB_BUILDING, NULL, &diag), CAB_OK);
     refuse((cab_build_order){ .model = bad, .name = "kill", .program = self }, CAB_EINTERNAL,
            "killed by signal 9");
-    CHECK_EQ(cab_registry_set_state(reg, "digits", v, CAB_FAILED, "killed", &diag), CAB_OK);
-    CHECK_EQ(cab_registry_resolve(reg, "digits", NULL, &served, &diag), CAB_OK);
+    CHECK_EQ(cab_registry_set_state(a.reg, "digits", v, CAB_FAILED, "killed", &diag), CAB_OK);
+    CHECK_EQ(cab_registry_resolve(a.reg, "digits", NULL, &served, &diag), CAB_OK);
     CHECK_EQ(served, 1);
-    CHECK_EQ(cab_registry_find(reg, "digits", 1, &l, &diag), CAB_OK);
+    CHECK_EQ(cab_registry_find(a.reg, "digits", 1, &l, &diag), CAB_OK);
     CHECK(l.v[0].state == CAB_READY);
-    CHECK_EQ(cab_blobs_verify(blobs, &l.v[0].artifact, &diag), CAB_OK);
+    CHECK_EQ(cab_blobs_verify(a.blobs, &l.v[0].artifact, &diag), CAB_OK);
     cab_version_list_fini(&l);
 }
 
@@ -310,7 +269,7 @@ static void check_all(void)
     cab_mapping m;
     snprintf(path, sizeof path, "%s/samples/digits/digits.onnx", srcdir ? srcdir : "..");
     CHECK_EQ(cab_file_map(path, &m, &diag), CAB_OK);
-    digits = store(m.p, m.n);
+    digits = store_add(&a, m.p, m.n);
     check_sound();
     check_misdeeds();
     check_killed();
@@ -326,25 +285,16 @@ static void check_all(void)
 
 int main(int argc, char **argv)
 {
-    char command[128];
     if (!strcmp(argv[0], "cab-build"))
         _exit(misbehave(argc, argv));
-    cab_diag_init(&diag);
-    snprintf(top, sizeof top, "/tmp/cab-build-XXXXXX");
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (!mkdtemp(top) || n < 0)
+    if (n < 0)
         return EXIT_FAILURE;
     self[n] = 0;
-    CHECK_EQ(cab_root_open(top, -1, &root, &diag), CAB_OK);
-    CHECK_EQ(cab_blobs_open(&root, &blobs, &diag), CAB_OK);
-    CHECK_EQ(cab_registry_open(&root, blobs, &reg, &diag), CAB_OK);
+    store_kit_begin("build");
+    a = store_open("a");
     check_all();
-    CHECK_EQ(diag.n, 0);
-    cab_registry_close(reg);
-    cab_blobs_close(blobs);
-    cab_root_close(&root);
-    cab_diag_fini(&diag);
-    snprintf(command, sizeof command, "rm -rf %s", top);
-    CHECK_EQ(system(command), 0);
+    store_close(&a);
+    store_kit_end();
     TEST_END();
 }

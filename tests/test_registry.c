@@ -3,9 +3,7 @@
  * test_registry.c - the server's folder, its stored files, and the registry.
  */
 #include "serve/io_json.h"
-#include "serve/registry.h"
-#include "tests/test.h"
-#include <dirent.h>
+#include "tests/serve/store_kit.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -13,72 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char top[64];
-static cab_diag diag;
-
 /* ---- tools ---- */
 
-static const char *in_top(const char *name)
-{
-    static _Thread_local char path[4][512];
-    static _Thread_local int at;
-    char *p = path[at++ % 4];
-    snprintf(p, sizeof path[0], "%s/%s", top, name);
-    return p;
-}
-
-/* Whether the story so far has the words; forgets it. */
-static bool says(const char *words)
-{
-    bool yes = false;
-    for (size_t i = 0; i < diag.n; i++) {
-        char *text = cab_diag_format(&diag.entries[i]);
-        yes = yes || (text && strstr(text, words));
-        free(text);
-    }
-    if (!yes)
-        for (size_t i = 0; i < diag.n; i++)
-            fprintf(stderr, "it said: %s\n", diag.entries[i].text);
-    cab_diag_clear(&diag);
-    return yes;
-}
-
-typedef struct place { cab_root root; cab_blobs *blobs; cab_registry *reg; } place;
-
-static place open_place(const char *name)
-{
-    place p = { 0 };
-    CHECK_EQ(cab_root_open(in_top(name), -1, &p.root, &diag), CAB_OK);
-    CHECK_EQ(cab_blobs_open(&p.root, &p.blobs, &diag), CAB_OK);
-    CHECK_EQ(cab_registry_open(&p.root, p.blobs, &p.reg, &diag), CAB_OK);
-    CHECK_EQ(diag.n, 0);
-    return p;
-}
-
-static void close_place(place *p)
-{
-    cab_registry_close(p->reg);
-    cab_blobs_close(p->blobs);
-    cab_root_close(&p->root);
-}
-
-static cab_digest add(place *p, const char *text)
-{
-    cab_digest g = { { 0 } };
-    CHECK_EQ(cab_blobs_add(p->blobs, text, strlen(text), &g, &diag), CAB_OK);
-    return g;
-}
-
-static int files_in(const char *folder)
-{
-    DIR *d = opendir(folder);
-    int n = 0;
-    for (struct dirent *e; d && (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    if (d)
-        closedir(d);
-    return n;
-}
+static cab_digest add(store *p, const char *text) { return store_add(p, text, strlen(text)); }
 
 static const char *blob_path(const cab_digest *g)
 {
@@ -125,7 +60,7 @@ static void check_root(void)
 
 /* ---- stored files ---- */
 
-static void check_blobs(place *p)
+static void check_blobs(store *p)
 {
     cab_digest g = add(p, "abc"), h, other;
     char hex[CAB_DIGEST_TEXT], text[8] = "";
@@ -176,7 +111,7 @@ static void check_blobs(place *p)
 }
 
 /* Damage is seen, and healed by adding the bytes again. */
-static void check_damage(place *p)
+static void check_damage(store *p)
 {
     cab_digest g = add(p, "sound bytes");
     int fd;
@@ -202,7 +137,7 @@ enum { WRITERS = 4, ROUNDS = 40 };
 
 static void *write_many(void *user)
 {
-    place *p = user;
+    store *p = user;
     char text[32];
     intptr_t bad = 0;
     for (int i = 0; i < ROUNDS; i++) {
@@ -221,7 +156,7 @@ static int keep_none(void *user, const cab_digest *g)
 }
 
 /* The same bytes from several threads, with a sweep that keeps the young. */
-static void check_threads(place *p)
+static void check_threads(store *p)
 {
     pthread_t t[WRITERS];
     cab_blobs_swept swept;
@@ -242,7 +177,7 @@ static const char io_text[] =
     "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,3,224,224]}],"
     "\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":[-1]}]}";
 
-static void check_versions(place *p)
+static void check_versions(store *p)
 {
     cab_digest m = add(p, "model"), a = add(p, "artifact");
     cab_version_content c = { .model = &m, .resources = "{\"b\": 1, \"a\": 2}" };
@@ -290,7 +225,7 @@ static void check_versions(place *p)
     cab_version_list_fini(&l);
 }
 
-static void check_refusals(place *p)
+static void check_refusals(store *p)
 {
     cab_digest m = add(p, "model"), none = { { 1 } };
     cab_version_content c = { .model = &m };
@@ -343,7 +278,7 @@ static void check_refusals(place *p)
 
 /* ---- what is served ---- */
 
-static const char *chosen(place *p, const char *name)
+static const char *chosen(store *p, const char *name)
 {
     static char text[256];
     int64_t *v;
@@ -356,14 +291,14 @@ static const char *chosen(place *p, const char *name)
     return text;
 }
 
-static int64_t means(place *p, const char *name, const char *label)
+static int64_t means(store *p, const char *name, const char *label)
 {
     int64_t v = -1;
     cab_registry_resolve(p->reg, name, label, &v, NULL);
     return v;
 }
 
-static void check_policies(place *p)
+static void check_policies(store *p)
 {
     cab_digest a = add(p, "ready made");
     char config[32];
@@ -422,7 +357,7 @@ static void check_policies(place *p)
     CHECK(says("came with its artifact"));
 }
 
-static void check_labels(place *p)
+static void check_labels(store *p)
 {
     int64_t v;
     for (int i = 1; i <= 3; i++)
@@ -461,7 +396,7 @@ static void check_labels(place *p)
 }
 
 /* "net/1 p/5" */
-static const char *found(place *p, cab_query q)
+static const char *found(store *p, cab_query q)
 {
     static char text[512];
     cab_version_list l;
@@ -474,7 +409,7 @@ static const char *found(place *p, cab_query q)
     return text;
 }
 
-static void check_discovery(place *p)
+static void check_discovery(store *p)
 {
     CHECK_STR(found(p, (cab_query){ 0 }), "net/1 net/7 net/8 p/1 p/2 p/3 p/4 p/5");
     CHECK_STR(found(p, (cab_query){ .name = "net" }), "net/1 net/7 net/8");
@@ -504,7 +439,7 @@ static void check_discovery(place *p)
 
 /* ---- removing, and the sweep ---- */
 
-static void check_removal(place *p)
+static void check_removal(store *p)
 {
     cab_digest m = add(p, "model"), only = add(p, "only of version 9"), a = add(p, "artifact"), loose;
     cab_version_content c = { .model = &only }, d = { .model = &m };
@@ -544,21 +479,21 @@ static void check_removal(place *p)
 
 static void check_reopen(void)
 {
-    place p = open_place("a");
+    store p = store_open("a");
     int64_t n;
     cab_version_list l;
     CHECK_EQ(cab_registry_set_state(p.reg, "net", 7, CAB_BUILDING, NULL, &diag), CAB_OK);
-    close_place(&p);
-    p = open_place("a");
+    store_close(&p);
+    p = store_open("a");
     CHECK_EQ(cab_registry_recover(p.reg, &n, &diag), CAB_OK);
     CHECK_EQ(n, 1);
     CHECK_EQ(cab_registry_find(p.reg, "net", 7, &l, &diag), CAB_OK);
     CHECK(l.v[0].state == CAB_REGISTERED);
     cab_version_list_fini(&l);
-    close_place(&p);
+    store_close(&p);
 }
 
-typedef struct rival { place *p; int added; int failed; } rival;
+typedef struct rival { store *p; int added; int failed; } rival;
 
 static void *register_many(void *user)
 {
@@ -586,7 +521,7 @@ static void *register_many(void *user)
 }
 
 /* Two connections: every version has a number of its own. */
-static void check_rivals(place *p)
+static void check_rivals(store *p)
 {
     rival k[2] = { { .p = p }, { .p = p } };
     pthread_t t[2];
@@ -633,12 +568,12 @@ static void check_damaged(void)
 {
     char junk[8192];
     memset(junk, 0x5a, sizeof junk);
-    place p = open_place("d1");
-    close_place(&p);
+    store p = store_open("d1");
+    store_close(&p);
     overwrite(in_top("d1/registry.db"), 0, junk, 100);
     CHECK_EQ(try_open("d1"), CAB_EIO);
     CHECK(says("restore registry.db"));
-    p = open_place("d2");
+    p = store_open("d2");
     for (int i = 0; i < 200; i++) {
         char text[16];
         int64_t v = 0;
@@ -647,17 +582,17 @@ static void check_damaged(void)
         CHECK_EQ(cab_registry_put_version(p.reg, text, &v, &(cab_version_content){ .model = &g },
                                           NULL, &diag), CAB_OK);
     }
-    close_place(&p);
+    store_close(&p);
     overwrite(in_top("d2/registry.db"), 4096 * 3, junk, sizeof junk);
     CHECK_EQ(try_open("d2"), CAB_EIO);
     CHECK(says("the file is damaged"));
-    p = open_place("d3");
-    close_place(&p);
+    p = store_open("d3");
+    store_close(&p);
     execute(in_top("d3/registry.db"), "PRAGMA user_version = 2");
     CHECK_EQ(try_open("d3"), CAB_EIO);
     CHECK(says("a newer Cabochon made it"));
-    p = open_place("d4");
-    close_place(&p);
+    p = store_open("d4");
+    store_close(&p);
     unlink(in_top("d4/registry.db"));
     execute(in_top("d4/registry.db"), "CREATE TABLE t(x)");
     CHECK_EQ(try_open("d4"), CAB_EIO);
@@ -669,12 +604,9 @@ static void check_damaged(void)
 
 int main(void)
 {
-    cab_diag_init(&diag);
-    snprintf(top, sizeof top, "/tmp/cab-registry-XXXXXX");
-    if (!mkdtemp(top))
-        return EXIT_FAILURE;
+    store_kit_begin("registry");
     check_root();
-    place p = open_place("a");
+    store p = store_open("a");
     check_blobs(&p);
     check_damage(&p);
     check_threads(&p);
@@ -685,13 +617,9 @@ int main(void)
     check_discovery(&p);
     check_removal(&p);
     check_rivals(&p);
-    close_place(&p);
+    store_close(&p);
     check_reopen();
     check_damaged();
-    CHECK_EQ(diag.n, 0);
-    cab_diag_fini(&diag);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", top);
-    CHECK_EQ(system(command), 0);
+    store_kit_end();
     TEST_END();
 }

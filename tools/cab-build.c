@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,6 +254,10 @@ int main(int argc, char **argv)
     cab_diag d;
     if (!parse(argc, argv, &o))
         return 2;
+    /* They are the server's; a service manager may send them to all processes of the service. */
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     cab_diag_init(&d);
     r.status = work(&o, &r, &d);
     bool told = tell(o.report, &r, &d);

@@ -4,6 +4,7 @@
  * one before it still needed.
  */
 #include "tools/sandbox.h"
+#include "base/process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -24,18 +25,6 @@ static cab_status cannot(cab_diag *d, const char *what, int error)
 
 /* ---- limits ---- */
 
-/* Address space in use now. */
-static uint64_t mapped_now(void)
-{
-    unsigned long long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fscanf(f, "%llu", &pages) != 1)
-        pages = 0;
-    if (f)
-        fclose(f);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static bool set_limit(int which, uint64_t soft, uint64_t hard)
 {
     return !setrlimit((__rlimit_resource_t)which, &(struct rlimit){ soft, hard });
@@ -50,11 +39,10 @@ enum { LIMITS_ADDRESSES = 1 };
 
 static cab_status limit(const cab_sandbox *s, cab_diag *d)
 {
-    uint64_t most = s->max_address + mapped_now();
-    bool ok = set_limit(RLIMIT_CORE, 1, 1);     /* 1: no core, not even to a pipe */
+    bool ok = cab_process_no_core();
     ok = ok && set_limit(RLIMIT_NOFILE, 64, 64);
     if (s->max_address && LIMITS_ADDRESSES)
-        ok = ok && set_limit(RLIMIT_AS, most, most);
+        ok = ok && cab_process_limit_memory(s->max_address);
     if (s->max_file)
         ok = ok && set_limit(RLIMIT_FSIZE, s->max_file, s->max_file);
     if (s->max_cpu_s)                           /* SIGXCPU says why; SIGKILL if it is not heard */
@@ -66,10 +54,10 @@ static cab_status live_with(pid_t parent, cab_diag *d)
 {
     if (!parent)
         return CAB_OK;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
-        return cannot(d, "the parent's death", errno);
-    return getppid() == parent ? CAB_OK
-                               : cab_fail(d, CAB_ECANCELLED, NULL, "the parent process has gone");
+    int rc = cab_process_die_with(parent);
+    if (rc == ESRCH)
+        return cab_fail(d, CAB_ECANCELLED, NULL, "the parent process has gone");
+    return rc ? cannot(d, "the parent's death", rc) : CAB_OK;
 }
 
 /* ---- Landlock ---- */

@@ -19,7 +19,7 @@ static cab_tensor_info tensors[N] = {
     { .name = "h", .dtype = CAB_TYPE_F16, .rank = 2, .dims = { -1, -1 } },
     { .name = "b", .dtype = CAB_TYPE_BOOL, .rank = 1, .dims = { 2 } },
 };
-static cab_loaded model = { .name = "m", .version = 1, .version_text = "1", .n_inputs = N, .n_outputs = N,
+static cab_resident model = { .name = "m", .version = 1, .version_text = "1", .n_inputs = N, .n_outputs = N,
                             .inputs = tensors, .outputs = tensors };
 
 /* In the place of the scheduler's (linked with --wrap): the model here has no queue that could be full. */

@@ -383,7 +383,7 @@ def mended(s):
             break
     rows = s.ask("POST", "/v2/repository/index")[2]
     check(len([r for r in rows if r["name"] == "many"]) == 1001, ("the index has every version", len(rows)))
-    check(s.register("many", b"none", wait=True, tags=["t1000"])[0] in (202, 422), "registered again while it is built")
+    check(s.register("many", b"none", wait=False, tags=["t1000"])[0] == 202, "registered again while it is built")
     check(s.ask("DELETE", "/v2/models/many")[0] == 200, "a model goes while it is built")
 
 

@@ -99,7 +99,8 @@ def patience(build):
 class Server:
     """cab-serve on free ports of 127.0.0.1, in a folder of its own."""
 
-    def __init__(self, build, *flags, root=None, wait=True, env=None):
+    def __init__(self, build, *flags, root=None, wait=True, env=None, before=(), fds=()):
+        """before: a command that becomes the server; fds: descriptors that it has, too."""
         self.build = build
         self.own = root is None
         self.root = root or tempfile.mkdtemp(prefix="cab-serve-")
@@ -110,7 +111,8 @@ class Server:
         args = [os.path.join(build, "cab-serve"), "--root", os.path.join(self.root, "registry"), "--log", self.log]
         if not any(f.startswith("--listen=") for f in flags):
             args.append("--listen=127.0.0.1:0")
-        self.p = subprocess.Popen(args + list(flags), stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})))
+        self.p = subprocess.Popen(list(before) + args + list(flags), stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})),
+                                  pass_fds=fds)
         self.pid = self.p.pid
         atexit.register(self.end)
         if wait:

@@ -231,21 +231,28 @@ def message(**change):
 
 
 def grpc_requests():
-    rows = [("ServerLive", pb.ServerLiveRequest()), ("ServerReady", pb.ServerReadyRequest()), ("ModelReady", pb.ModelReadyRequest(name="noop")),
-            ("ModelReady", pb.ModelReadyRequest(name="noop", version="1")), ("ModelReady", pb.ModelReadyRequest(name="noop", version="9")),
-            ("ModelReady", pb.ModelReadyRequest(name="no")), ("ModelMetadata", pb.ModelMetadataRequest(name="noop")),
-            ("ModelMetadata", pb.ModelMetadataRequest(name="no")), ("ModelMetadata", pb.ModelMetadataRequest(name="noop", version="9")),
-            ("ModelConfig", pb.ModelConfigRequest(name="no")), ("ModelStatistics", pb.ModelStatisticsRequest(name="no")),
-            ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="no")), ("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="no"))]
-    two = message()
+    """(what it is, call, message)"""
+    rows = [("live", "ServerLive", pb.ServerLiveRequest()), ("ready", "ServerReady", pb.ServerReadyRequest()),
+            ("ready", "ModelReady", pb.ModelReadyRequest(name="noop")), ("version ready", "ModelReady", pb.ModelReadyRequest(name="noop", version="1")),
+            ("no such version", "ModelReady", pb.ModelReadyRequest(name="noop", version="9")), ("no such model", "ModelReady", pb.ModelReadyRequest(name="no")),
+            ("model", "ModelMetadata", pb.ModelMetadataRequest(name="noop")), ("no such model", "ModelMetadata", pb.ModelMetadataRequest(name="no")),
+            ("no such version", "ModelMetadata", pb.ModelMetadataRequest(name="noop", version="9")),
+            ("no such model", "ModelConfig", pb.ModelConfigRequest(name="no")), ("no such model", "ModelStatistics", pb.ModelStatisticsRequest(name="no")),
+            ("no such model", "RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="no")),
+            ("no such model", "RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="no"))]
+    two, both, mixed = message(), message(typed=ROW), message(typed=ROW)
     two.raw_input_contents.append(RAW)
-    both = message(typed=ROW)
     both.raw_input_contents.append(RAW)
-    for q in (message(), message(typed=ROW), message(id="7"), message(version="1"), message(output="y"), message(shape=[2, 16], raw=RAW * 2),
-              message(model="no"), message(version="9"), message(version="abc"), message(name="z"), message(output="z"), message(datatype="INT32"),
-              message(datatype="FP33"), message(shape=[16]), message(shape=[-1, 16]), message(raw=RAW[1:]), message(raw=b""), message(typed=ROW[1:]),
-              two, both, pb.ModelInferRequest(model_name="noop"), pb.ModelInferRequest()):
-        rows.append(("ModelInfer", q))
+    mixed.raw_input_contents.append(b"")
+    for what, q in (("raw", message()), ("typed", message(typed=ROW)), ("id", message(id="7")), ("version", message(version="1")),
+                    ("an output", message(output="y")), ("two rows", message(shape=[2, 16], raw=RAW * 2)), ("no such model", message(model="no")),
+                    ("no such version", message(version="9")), ("version no number", message(version="abc")), ("unknown input", message(name="z")),
+                    ("unknown output", message(output="z")), ("another type", message(datatype="INT32")), ("a type that is none", message(datatype="FP33")),
+                    ("rank 1", message(shape=[16])), ("negative extent", message(shape=[-1, 16])), ("bytes too few", message(raw=RAW[1:])),
+                    ("no bytes", message(raw=b"")), ("elements too few", message(typed=ROW[1:])), ("raw without an input", two),
+                    ("raw beside typed", both), ("raw without bytes beside typed", mixed), ("no inputs", pb.ModelInferRequest(model_name="noop")),
+                    ("nothing", pb.ModelInferRequest())):
+        rows.append((what, "ModelInfer", q))
     return rows
 
 
@@ -257,28 +264,31 @@ def call(stub, name, q):
 
 
 GRPC_INTENDED = {
-    # (call, their code, our code): why
-    ("RepositoryModelLoad", "INTERNAL", "NOT_FOUND"): "a model that is not there is not a fault of the server",
-    ("RepositoryModelUnload", "OK", "NOT_FOUND"): "likewise",
-    ("ModelStatistics", "INVALID_ARGUMENT", "NOT_FOUND"): "as every other call says it",
-    ("ModelInfer", "INVALID_ARGUMENT", "NOT_FOUND"): "a version that is no number may be a label",
-    ("ModelInfer", "OK", "INVALID_ARGUMENT"): "theirs drops raw_input_contents that belong to no input",
+    # (what it is, call, their code, our code): why
+    ("no such model", "RepositoryModelLoad", "INTERNAL", "NOT_FOUND"): "a model that is not there is not a fault of the server",
+    ("no such model", "RepositoryModelUnload", "OK", "NOT_FOUND"): "likewise",
+    ("no such model", "ModelStatistics", "INVALID_ARGUMENT", "NOT_FOUND"): "as every other call says it",
+    ("version no number", "ModelInfer", "INVALID_ARGUMENT", "NOT_FOUND"): "a version that is no number may be a label",
+    ("raw without an input", "ModelInfer", "OK", "INVALID_ARGUMENT"): "theirs drops raw_input_contents that belong to no input",
 }
 
 
 def rpc(triton, ours):
     a = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % triton.rpc))
     b = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % ours.port))
-    for name, q in grpc_requests():
+    unmet = set(GRPC_INTENDED)
+    for what, name, q in grpc_requests():
         (ca, ra), (cb, rb) = call(a, name, q), call(b, name, q)
-        if (name, ca, cb) in GRPC_INTENDED:
+        if (what, name, ca, cb) in GRPC_INTENDED:
+            unmet.discard((what, name, ca, cb))
             continue
-        check(ca == cb, ("code", name, str(q)[:160], "theirs", ca, str(ra)[:200], "ours", cb, str(rb)[:200]))
+        check(ca == cb, ("code", what, name, str(q)[:160], "theirs", ca, str(ra)[:200], "ours", cb, str(rb)[:200]))
         if (ca, cb) == ("OK", "OK"):
             for r in (ra, rb):
                 if name == "ModelMetadata":
                     r.platform = ""
-            check(ra == rb, ("message", name, str(q)[:160], str(ra)[:300], str(rb)[:300]))
+            check(ra == rb, ("message", what, name, str(q)[:160], str(ra)[:300], str(rb)[:300]))
+    check(not unmet, ("differences that are none any more", unmet))
 
 
 def main():

@@ -90,6 +90,38 @@ def repository(s):
     check(s.ask("POST", "/v2/repository/models/no/load")[0] == 404, "load: unknown")
 
 
+def retries(s):
+    """Who asks again while the version is built waits for that build, and is answered as the first would have been."""
+    big, promise = slow(600, 64), [{"name": "x", "shape": [-1, 64]}]
+    check(s.register("late", big, wait=False)[2]["state"] == "building", "stored")
+    waiting = []
+    def again(**more):
+        def one():
+            waiting.append((more, s.register("late", big, **more)))
+        t = threading.Thread(target=one)
+        t.start()
+        return t
+    threads = [again(), again(inputs=promise), again(inputs=[{"name": "z"}])]
+    st, _, v = s.register("late", big, wait=False)
+    check(st == 202 and v["state"] == "building" and v["version"] == "1", ("it is being built", st, v))
+    for t in threads:
+        t.join()
+    for more, (st, _, v) in waiting:
+        broken = more.get("inputs", promise) != promise
+        check(st == 422 and "inputs" in v["error"] if broken else st == 201 and v["state"] == "ready", ("asked again", more, st, v))
+    check(s.register("late", big, inputs=promise)[0] == 200, "built already")
+    check(s.register("late", big, inputs=[{"name": "z"}])[0] == 422, "built already, and not as promised")
+    # a model that is removed while it is built, and another one by its name
+    s.register("ghost", slow(600, 1), wait=False)
+    check(s.ask("DELETE", "/v2/models/ghost")[0] == 200, "removed while it is built")
+    check(s.register("ghost", linear(), wait=False)[2]["version"] == "1", "its number again")
+    st, end = 404, time.time() + 60
+    while st == 404 and time.time() < end:
+        st, _, v = s.infer("ghost", [[5.0]])
+    check(st == 200 and v["outputs"][0]["data"] == [17.0], ("the one that is registered", st, v))
+    check(any(l["event"] == "built in vain" for l in s.lines()), "the other one is not taken")
+
+
 def restart(build):
     """A registry is found again; what serves after a restart is what served before."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
@@ -160,15 +192,42 @@ def transport(build):
     shutil.rmtree(root)
 
 
+def pipelined(build):
+    """Many requests in one go by a client that sends no more after them: all are answered, in order, then it is closed."""
+    body = lambda i: json.dumps({"id": str(i), "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [i]}]})
+    ask = lambda i: "POST /v2/models/linear/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body(i)), body(i))
+    whole = "".join(ask(i) for i in range(100)).encode()
+    for inline in ("50", "0"):
+        s = Server(build, "--drain-ms=0", "--inline-us=" + inline)
+        s.register("linear", linear())
+        for tail in (b"", ask(100).encode()[:-1], b"GET /v2"):
+            c = socket.create_connection(("127.0.0.1", s.port), 20)
+            c.sendall(whole + tail)
+            c.shutdown(socket.SHUT_WR)
+            got = b""
+            try:
+                while piece := c.recv(1 << 16):
+                    got += piece
+            except OSError as e:
+                check(False, ("pipelined: an end without an error", inline, tail[:9], e))
+            c.close()
+            answers = [json.loads(a.split(b"\r\n\r\n")[1]) for a in got.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+            check([(a["id"], a["outputs"][0]["data"]) for a in answers] == [(str(i), [3.0 * i + 2.0]) for i in range(100)],
+                  ("pipelined", inline, tail[:9], len(answers)))
+            check(got.count(b"HTTP/1.1") == 100, ("pipelined: nothing else", inline, tail[:9]))
+        s.stop()
+
+
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
-    for part in (verbs, versions, protocol, repository):
+    for part in (verbs, versions, protocol, repository, retries):
         part(s)
     check(s.stop() == 0, "ends with 0")
     restart(build)
     tokens(build)
     transport(build)
+    pipelined(build)
     verdict("rest.py")
 
 

@@ -2,46 +2,7 @@
 """restart.py BUILD [ROUNDS]: restarts under load: hand-over by SIGUSR2 without a failed request, draining by SIGTERM."""
 import os, signal, sys, tempfile, time
 sys.path.insert(0, os.path.dirname(__file__))
-from kit import *
-from wire import *
-
-BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [5]}]}).encode()
-ASK = request("POST", "/v2/models/linear/infer", BODY)
-
-
-class Client(Probe):
-    def __init__(self, port, fresh):
-        super().__init__(port, ASK, pause=0.001, fresh=fresh)
-
-    def answer(self, got):
-        if got[0] != 200 or json.loads(got[2])["outputs"][0]["data"] != [17.0]:
-            self.bad.append(got)
-
-
-def processes(s):
-    """Of that root, by /proc."""
-    out = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/cmdline" % pid, "rb") as f:
-                if os.path.join(s.root, "registry").encode() in f.read().split(b"\0"):
-                    out.append(int(pid))
-        except OSError:
-            pass
-    return out
-
-
-def gone(pid, seconds):
-    end = time.time() + seconds
-    while time.time() < end:
-        try:
-            with open("/proc/%d/stat" % pid) as f:
-                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    return True
-        except OSError:
-            return True
-        time.sleep(0.01)
-    return False
+from succession import *
 
 
 def hand_over(build, rounds):
@@ -81,10 +42,7 @@ def hand_over(build, rounds):
     left = processes(s)
     check(len(left) == 1, ("one successor", left))
     check(s.infer("linear", [[1.0]])[2]["outputs"][0]["data"] == [2.0], "what was registered is served")
-    for pid in left:
-        os.kill(pid, signal.SIGTERM)
-        check(gone(pid, 10), "ends")
-    shutil.rmtree(s.root, ignore_errors=True)
+    finish(s)
 
 
 def unfinished(build):
@@ -103,10 +61,63 @@ def unfinished(build):
         time.sleep(0.05)
     check(s.ask("GET", "/v2/models/late/ready")[0] == 200 and s.ask("GET", "/v2/models/later/ready")[0] == 200,
           ("built by the successor", s.ask("POST", "/v2/repository/index")[2]))
-    for pid in processes(s):
-        os.kill(pid, signal.SIGTERM)
-        check(gone(pid, 10), "ends")
-    shutil.rmtree(s.root, ignore_errors=True)
+    finish(s)
+
+
+def killed(build):
+    """A predecessor that is killed while it builds: the successor builds what that had begun."""
+    s = Server(build, "--drain-ms=60000")
+    s.register("linear", linear())
+    s.register("late", slow(1500, 64), wait=False)
+    held = dial(s.port)
+    held.sendall(ASK)                  # a client that stays: so does the predecessor
+    check(read_answer(held)[0] == 200, "held")
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30)
+    st, _, v = s.register("late", slow(1500, 64))
+    check(st == 503 and "ask again" in v["error"], ("who waits is told to ask again", st, v))
+    s.p.kill()
+    s.p.wait()
+    end, st = time.time() + 60, 503
+    while time.time() < end and st == 503:
+        st, _, v = s.register("late", slow(1500, 64))
+        time.sleep(0.02)
+    check(st == 201 and v["state"] == "ready", ("built by the successor", st, v))
+    held.close()
+    finish(s, 2)
+
+
+def backlog(build):
+    """More versions that nobody has built than the registry names at once: all of them are the next server's."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    s = Server(build, root=root)
+    for i in range(1020):
+        if not check(s.register("m%d" % (i % 7), b"none %d" % i, wait=False)[0] == 202, "stored"):
+            break
+    s.p.kill()
+    s.p.wait()
+    s = Server(build, "--drain-ms=0", root=root)
+    left = [s.ask("POST", "/discover", {"state": state})[2]["models"] for state in ("registered", "building")]
+    check(not left[0] and left[1], ("none is forgotten", [len(l) for l in left]))
+    s.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def upgraded(build):
+    """The successor is the program that stands by then where the server was started from."""
+    folder = tempfile.mkdtemp(prefix="cab-serve-")
+    exe, new = os.path.join(folder, "cab-serve"), os.path.join(folder, "new")
+    shutil.copy(os.path.join(build, "cab-serve"), exe)
+    s = Server(folder, "--drain-ms=0")
+    shutil.copy(os.path.join(build, "cab-serve"), new)
+    os.replace(new, exe)
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30)
+    s.p.wait(10)
+    left = processes(s)
+    check([os.stat("/proc/%d/exe" % pid).st_ino for pid in left] == [os.stat(exe).st_ino], ("the new binary", left))
+    finish(s)
+    shutil.rmtree(folder)
 
 
 def failed_successor(build):
@@ -132,10 +143,7 @@ def failed_successor(build):
     s.wait_ready(2, 30)
     check(gone(old, 10), "a later one takes over")
     check(s.infer("linear", [[5.0]])[2]["outputs"][0]["data"] == [17.0], "and serves")
-    for pid in processes(s):
-        os.kill(pid, signal.SIGTERM)
-        check(gone(pid, 10), "ends")
-    shutil.rmtree(root, ignore_errors=True)
+    finish(s)
 
 
 def drains(build):
@@ -190,7 +198,8 @@ def told_twice(build):
 
 
 def cold(build, rounds):
-    """SIGTERM and a new start on the same port: refused connections in between, no wrong answers, nothing lost."""
+    """SIGTERM and a new start on the same port: refused connections in between, no wrong answers, and for each client at
+    most one connection that the kernel had taken when the port closed (docs/serving.md; systemd.py has the way without)."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
     s = Server(build, "--drain-ms=100", root=root)
     s.register("linear", linear())
@@ -205,9 +214,9 @@ def cold(build, rounds):
     for c in clients:
         c.stop()
     wrong = [b for c in clients for b in c.bad if not isinstance(b, OSError) and b[0] != 503]
-    cut = [b for c in clients for b in c.bad if isinstance(b, OSError) and not isinstance(b, ConnectionRefusedError)]
+    cut = [[b for b in c.bad if isinstance(b, OSError) and not isinstance(b, ConnectionRefusedError)] for c in clients]
     check(not wrong, ("wrong answers", wrong[:3]))
-    check(not cut, ("requests that were cut off", len(cut), "of", sum(len(c.times) for c in clients), cut[:3]))
+    check(not any(cut), ("requests that were cut off", [len(c) for c in cut], "of", sum(len(c.times) for c in clients), cut))
     s.stop()
     shutil.rmtree(root, ignore_errors=True)
 
@@ -218,6 +227,10 @@ def main():
     told_twice(build)
     failed_successor(build)
     unfinished(build)
+    killed(build)
+    if rounds > 4:                     # half a minute
+        backlog(build)
+    upgraded(build)
     hand_over(build, rounds)
     cold(build, max(2, rounds // 4))
     verdict("restart.py")

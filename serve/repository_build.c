@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * repository_build.c - versions that are built, who waits for them, and what came out.
+ *
+ * The child is build.c's, its queue control.c's.
+ */
+#include "serve/repository.h"
+#include "serve/io_json.h"
+#include "serve/service.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- what was promised ---- */
+
+/* Whether a tensor is what was promised: every member that the promise has, an extent of -1 for any. */
+static bool tensor_holds(const json_t *is, const json_t *promise)
+{
+    const char *name, *members[] = { "name", "datatype" };
+    const json_t *want = json_object_get(promise, "shape"), *got = json_object_get(is, "shape");
+    bool holds = true;
+    for (int i = 0; i < 2; i++) {
+        name = json_string_value(json_object_get(promise, members[i]));
+        const char *have = json_string_value(json_object_get(is, members[i]));
+        holds = holds && (!name || (have && !strcmp(name, have)));
+    }
+    holds = holds && (!want || json_array_size(want) == json_array_size(got));
+    for (size_t i = 0; holds && want && i < json_array_size(want); i++) {
+        json_int_t w = json_integer_value(json_array_get(want, i)), g = json_integer_value(json_array_get(got, i));
+        holds = w < 0 || w == g;
+    }
+    return holds;
+}
+
+static cab_status side_holds(const json_t *is, const json_t *promise, const char *side, cab_diag *d)
+{
+    const json_t *want = json_object_get(promise, side), *have = json_object_get(is, side);
+    bool holds = !want || json_array_size(want) == json_array_size(have);
+    for (size_t i = 0; holds && want && i < json_array_size(want); i++)
+        holds = tensor_holds(json_array_get(have, i), json_array_get(want, i));
+    return holds ? CAB_OK : cab_fail(d, CAB_EMODEL, NULL, "the model's %s are not what the request says they are", side);
+}
+
+cab_status cab_repository_holds(const char *io, const char *promise, cab_diag *d)
+{
+    json_t *is = NULL, *want = NULL;
+    cab_status k = cab_json_read(io, "the model's interface", &is, d);
+    k = k == CAB_OK ? cab_json_read(promise, "inputs and outputs", &want, d) : k;
+    k = k == CAB_OK ? side_holds(is, want, "inputs", d) : k;
+    k = k == CAB_OK ? side_holds(is, want, "outputs", d) : k;
+    json_decref(is);
+    json_decref(want);
+    return k;
+}
+
+/* ---- what came out ---- */
+
+/* The registry may have another model under that number by now, or none. */
+static bool is_there(cab_service *s, const cab_building *b)
+{
+    cab_version_list l = { 0 };
+    bool there = cab_registry_find(s->registry, b->name, b->version, &l, NULL) == CAB_OK &&
+                 cab_digest_equal(&l.v[0].model, &b->model);
+    cab_version_list_fini(&l);
+    return there;
+}
+
+static cab_status take_in(cab_service *s, cab_building *b, cab_diag *d)
+{
+    const char *io = cab_bytes_cstr(&b->result.io);
+    CAB_TRY(b->status);
+    if (b->promise)
+        CAB_TRY(cab_repository_holds(io, b->promise, d));
+    CAB_TRY(cab_registry_set_built(s->registry, b->name, b->version, &b->result.artifact, io, d));
+    return cab_repository_apply(s, b->name, NULL, d);
+}
+
+static void record(cab_service *s, cab_building *b, cab_status k)
+{
+    const cab_diag_entry *e = cab_diag_first(&b->diag);
+    if (k == CAB_OK) {
+        cab_journal_say(s->journal, "info", "built", "%s version %lld in %.2f s", b->name, (long long)b->version,
+                        b->result.seconds);
+    } else if (k == CAB_ECANCELLED) {  /* the next server, or a successor, builds it */
+        cab_registry_set_state(s->registry, b->name, b->version, CAB_REGISTERED, NULL, NULL);
+    } else {
+        cab_registry_set_state(s->registry, b->name, b->version, CAB_FAILED, e ? e->text : cab_status_text(k), NULL);
+        cab_journal_diag(s->journal, "build failed", &b->diag);
+    }
+}
+
+/* Of a version that serves. */
+static cab_status answer_built(cab_service *s, cab_building *b, const cab_waiter *w, cab_diag *d)
+{
+    cab_exchange *x = w->x;
+    if (w->promise)
+        CAB_TRY(cab_repository_holds(cab_bytes_cstr(&b->result.io), w->promise, d));
+    if (x->user) {                     /* a load, which says nothing */
+        cab_exchange_done(x);
+        return CAB_OK;
+    }
+    CAB_TRY(cab_repository_describe(s, b->name, b->version, &x->out, d));
+    x->status = 201;
+    x->type = "application/json";
+    cab_exchange_answer(x);
+    return CAB_OK;
+}
+
+static void answer_all(cab_service *s, cab_building *b, cab_status k)
+{
+    for (cab_waiter *w = b->waiters, *next; w; w = next) {
+        cab_diag own;
+        next = w->next;                /* it lies in what is answered */
+        cab_diag_init(&own);
+        if (k != CAB_OK)
+            cab_exchange_fail(w->x, &b->diag);
+        else if (answer_built(s, b, w, &own) != CAB_OK)
+            cab_exchange_fail(w->x, &own);
+        cab_diag_fini(&own);
+    }
+}
+
+static void finish_build(cab_service *s, cab_building *b)
+{
+    cab_diag *d = &b->diag;
+    cab_status k;
+    if (is_there(s, b)) {
+        k = take_in(s, b, d);
+        record(s, b, k);
+    } else {
+        cab_diag_clear(d);
+        k = cab_fail(d, CAB_ENOTFOUND, NULL, "version %lld of '%s' was removed while it was built", (long long)b->version, b->name);
+        cab_journal_say(s->journal, "info", "built in vain", "%s version %lld", b->name, (long long)b->version);
+    }
+    answer_all(s, b, k);
+    cab_build_result_fini(&b->result);
+    cab_diag_fini(d);
+    free(b->promise);
+    free(b);
+}
+
+/* ---- beginning ---- */
+
+/* x waits for b. */
+static cab_status join(cab_building *b, cab_exchange *x, const char *promise, cab_diag *d)
+{
+    cab_waiter *w = x ? cab_pieces_zero(&x->mem, 1, sizeof *w) : NULL;
+    if (!x)
+        return CAB_OK;
+    if (w)
+        w->promise = promise ? cab_pieces_text(&x->mem, cab_slice_of(promise)) : NULL;
+    if (!w || (promise && !w->promise))
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    w->x = x;
+    w->next = b->waiters;
+    b->waiters = w;
+    return CAB_OK;
+}
+
+static void free_building(cab_building *b)
+{
+    free(b ? b->promise : NULL);
+    free(b);
+}
+
+static cab_status begin_build(cab_service *s, const cab_version_info *v, const char *promise, cab_exchange *x, cab_diag *d)
+{
+    cab_building *b = calloc(1, sizeof *b);
+    if (!b || (promise && !(b->promise = strdup(promise)))) {
+        free_building(b);
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    }
+    b->version = v->version;
+    b->model = v->model;
+    b->built = finish_build;
+    snprintf(b->name, sizeof b->name, "%s", v->name);
+    cab_status k = join(b, x, NULL, d);
+    k = k == CAB_OK ? cab_registry_set_state(s->registry, b->name, b->version, CAB_BUILDING, NULL, d) : k;
+    if (k != CAB_OK) {
+        free_building(b);
+        return k;
+    }
+    cab_diag_init(&b->diag);
+    cab_control_build(s->control, b);
+    return CAB_OK;
+}
+
+cab_status cab_repository_build(cab_service *s, const cab_version_info *v, const char *promise, cab_exchange *x, cab_diag *d)
+{
+    cab_building *b = cab_control_building(s->control, v->name, v->version, &v->model);
+    if (b)
+        return join(b, x, promise, d);
+    if (v->state != CAB_BUILDING)
+        return begin_build(s, v, promise, x, d);
+    return !x ? CAB_OK : cab_fail(d, CAB_ECANCELLED, NULL, "the server that this one replaces is building version %lld of '%s': "
+                                  "ask again", (long long)v->version, v->name);
+}
+
+/* ---- what nobody has built ---- */
+
+/* Those of one page of the registry's answer; *q goes on behind them, *last keeps its name.  False: that was the end. */
+static bool build_page(cab_service *s, cab_query *q, char last[CAB_NAME_BYTES], cab_diag *d)
+{
+    cab_version_list l = { 0 };
+    bool more = cab_registry_discover(s->registry, q, &l, d) == CAB_OK && l.n;
+    for (size_t i = 0; i < l.n; i++)
+        if (l.v[i].has_model && !cab_control_building(s->control, l.v[i].name, l.v[i].version, &l.v[i].model))
+            begin_build(s, &l.v[i], NULL, NULL, d);
+    if (more) {
+        snprintf(last, CAB_NAME_BYTES, "%s", l.v[l.n - 1].name);
+        q->after_name = last;
+        q->after_version = l.v[l.n - 1].version;
+    }
+    cab_version_list_fini(&l);
+    return more;
+}
+
+void cab_repository_build_all(cab_service *s, cab_version_state state, cab_diag *d)
+{
+    char last[CAB_NAME_BYTES];
+    cab_query q = { .state = 1 + (int)state };
+    while (build_page(s, &q, last, d))
+        ;
+}

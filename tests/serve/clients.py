@@ -139,6 +139,23 @@ def infer(c, m, name):
     refused((name, "bytes too few"), bad, c.infer, "two", [short, ab[1]])
 
 
+def compressed(c, m, name):
+    """Requests and answers, each way alone and both; long enough that somebody compresses."""
+    x = np.repeat(values("FP32"), 2000, axis=0)
+    for n in (ROWS, len(x)):
+        for way in ("gzip", "deflate"):
+            for how in ({"binary_data": True}, {"binary_data": False}) if m is th else ({},):
+                ask = [tensor(m, "x", "FP32", x[:n], **how)]
+                out = [m.InferRequestedOutput("y", **how)]
+                ways = ((way, None), (None, way), (way, way)) if m is th else ((way,),)
+                for w in ways:
+                    more = dict(request_compression_algorithm=w[0], response_compression_algorithm=w[1]) if m is th else dict(compression_algorithm=w[0])
+                    r = c.infer("one-fp32", ask, outputs=out, **more)
+                    check(same(r.as_numpy("y"), x[:n]), (name, "compressed", n, how, more))
+                refused((name, "compressed, no such output"), ("400", "StatusCode.INVALID_ARGUMENT"), c.infer, "one-fp32", ask,
+                        outputs=[m.InferRequestedOutput("z")], **more)
+
+
 def repository(c, m, name):
     rows = c.get_model_repository_index()
     rows = rows if m is th else c_json(rows)["models"]
@@ -222,11 +239,11 @@ def grpc_async(c):
         check(error.status() == "StatusCode.NOT_FOUND" if i % 8 == 0 else same(result.as_numpy("sum"), ab_sum()), ("grpc async", i, error))
 
 
-def stream(c):
+def stream(c, **how):
     """One stream of good and bad requests: each is answered, in order; a bad one does not end it."""
     ab = [tensor(tg, k, "INT32", values("INT32")) for k in "ab"]
     got = queue.Queue()
-    c.start_stream(lambda result, error: got.put((result, error)))
+    c.start_stream(lambda result, error: got.put((result, error)), **how)
     bad = {3: ("nothing", ab), 4: ("two", ab[:1]), 9: ("two", [ab[0], tensor(tg, "b", "FP32", np.zeros((ROWS, WIDTH), np.float32))])}
     for i in range(16):
         name, ins = bad.get(i, ("two", ab))
@@ -426,11 +443,12 @@ def main():
     url = "127.0.0.1:%d" % s.port
     http_client, grpc_client = th.InferenceServerClient(url, concurrency=8), tg.InferenceServerClient(url)
     for c, m, name in ((http_client, th, "http"), (grpc_client, tg, "grpc")):
-        for part in (meta, infer, statistics, repository):
+        for part in (meta, infer, compressed, statistics, repository):
             part(c, m, name)
     http_async(http_client)
     grpc_async(grpc_client)
-    stream(grpc_client)
+    for how in ({}, {"compression_algorithm": "gzip"}, {"compression_algorithm": "deflate"}):
+        stream(grpc_client, **how)
     typed_contents(url)
     out = subprocess.run([sys.executable, __file__, "--kserve", str(s.port)], capture_output=True, text=True, timeout=120)
     check(out.returncode == 0 and "0 failed" in out.stdout, ("kserve's clients", out.stdout, out.stderr[-2000:]))

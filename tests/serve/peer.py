@@ -4,7 +4,7 @@ what a client can notice: status class, JSON members, types, shapes, bytes, head
 
 Where they differ on purpose INTENDED and GRPC_INTENDED say why.  Needs an environment with tritonserver (nvidia-pytriton brings one) and
 tritonclient: run by that environment's python.  The echo backend is compiled from tests/bench/triton_echo.c."""
-import atexit, glob, http.client, os, shutil, signal, struct, subprocess, sys, tempfile
+import atexit, glob, gzip, http.client, os, shutil, signal, struct, subprocess, sys, tempfile, zlib
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from kit import *
@@ -23,6 +23,13 @@ INTENDED = {
     ("status", "unload of nothing", 2, 4): "ours says that there is no such model",
     ("type", "unload of nothing", None, "application/json"): "likewise",
     ("status", "no JSON at all", 2, 4): "theirs takes a body without JSON as the raw tensor of the only input, here of 0 rows",
+    ("status", "gzip, cut", 2, 4): "theirs takes what it could read of a stream that is broken; nobody knows what was lost",
+    ("status", "gzip, no gzip", 2, 4): "likewise: an answer for 0 rows",
+    ("type", "gzip, no gzip", "application/octet-stream", "application/json"): "likewise",
+    ("status", "gzip, something behind", 2, 4): "likewise",
+    ("status", "deflate that is gzip", 2, 4): "theirs does not look at which of the two it was told",
+    ("status", "gzip, nothing in it", 2, 4): "as no JSON at all",
+    ("type", "gzip, nothing in it", "application/octet-stream", "application/json"): "likewise",
     ("answer", "all binary, one named", None, None): "theirs takes binary_data_output only when no output is named; the extension's "
                                                       "text has it as the default of every output",
     ("answer", "parameters last", None, None): "likewise",
@@ -113,6 +120,19 @@ def binary(parameters=None, outputs=None, cut=0, size=64, tail=b"", extra=None):
     return head + RAW[:64 - cut] + tail, {"Inference-Header-Content-Length": str(len(head))}
 
 
+def coded(coding, body=None, headers=None, cut=0, behind=b"", accept=None):
+    """-> (body, headers) of a compressed request."""
+    body = body or json.dumps({"inputs": [X]}).encode()
+    packed = {"gzip": gzip.compress, "deflate": zlib.compress}.get(coding, bytes)(body) + behind
+    more = {"Content-Encoding": coding} if coding else {}
+    if accept:
+        more["Accept-Encoding"] = accept
+    return packed[:len(packed) - cut], dict(headers or {}, **more)
+
+
+MANY = json.dumps({"inputs": [dict(X, shape=[40, 16], data=ROW * 40)]}).encode()
+
+
 def rest_requests():
     infer = "/v2/models/noop/infer"
     post = lambda name, body, headers=None, path=infer: (name, "POST", path, body, headers)
@@ -153,6 +173,16 @@ def rest_requests():
         post("unknown output", {"inputs": [X], "outputs": [{"name": "z"}]}), post("outputs empty", {"inputs": [X], "outputs": []}), post("id a number", {"id": 5, "inputs": [X]}),
         post("infer: no such model", {"inputs": [X]}, path="/v2/models/no/infer"), post("infer: no such version", {"inputs": [X]}, path="/v2/models/noop/versions/9/infer"),
         post("infer: version no number", {"inputs": [X]}, path="/v2/models/noop/versions/abc/infer"),
+        post("gzip", *coded("gzip")), post("deflate", *coded("deflate")), post("identity", *coded("identity")), post("no such coding", *coded("br")),
+        post("two codings", *coded("gzip, deflate")), post("gzip, cut", *coded("gzip", cut=9)), post("deflate, cut", *coded("deflate", cut=9)),
+        post("gzip, no gzip", json.dumps({"inputs": [X]}).encode(), {"Content-Encoding": "gzip"}), post("deflate that is gzip", coded("gzip")[0], {"Content-Encoding": "deflate"}),
+        post("gzip, something behind", *coded("gzip", behind=b"more")), post("gzip, two members", *coded("gzip", behind=gzip.compress(b" "))),
+        post("gzip, nothing in it", gzip.compress(b""), {"Content-Encoding": "gzip"}), post("gzip of no JSON", *coded("gzip", b"{")),
+        post("gzip, binary", *coded("gzip", *binary())), post("deflate, binary in and out", *coded("deflate", *binary({"binary_data_output": True}))),
+        post("gzip, header length beyond the body", *coded("gzip", binary()[0], {"Inference-Header-Content-Length": "9999"})),
+        post("answer in gzip", *coded(None, MANY, accept="gzip")), post("answer in deflate", *coded(None, MANY, accept="deflate")),
+        post("answer in gzip, weights", *coded(None, MANY, accept="deflate;q=0.2, gzip;q=0.8")), post("answer as it is", *coded(None, MANY, accept="gzip;q=0")),
+        post("answer in br", *coded(None, MANY, accept="br")), post("gzip both ways", *coded("gzip", MANY, accept="gzip")), post("an error in gzip", *coded("gzip", b"{", accept="gzip")),
         post("NaN", b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,16],"data":[NaN,Infinity,-Infinity' + b",0" * 13 + b"]}]}"),
     ]
     return rows
@@ -170,7 +200,9 @@ def members(v, depth=0):
 def facets(answer):
     """What of an answer is held against the other's."""
     st, h, raw = answer
-    out = {"status": st // 100, "type": h.get("Content-Type") if raw else None}
+    coding = h.get("Content-Encoding")
+    raw = gzip.decompress(raw) if coding == "gzip" else zlib.decompress(raw) if coding == "deflate" else raw
+    out = {"coding": coding, "status": st // 100, "type": h.get("Content-Type") if raw else None}
     n = h.get("Inference-Header-Content-Length")
     out["header length"] = n is not None
     out["tail"] = raw[int(n):] if n else b""
@@ -244,14 +276,15 @@ def grpc_requests():
     for q in (message(), message(typed=ROW), message(id="7"), message(version="1"), message(output="y"), message(shape=[2, 16], raw=RAW * 2),
               message(model="no"), message(version="9"), message(version="abc"), message(name="z"), message(output="z"), message(datatype="INT32"),
               message(datatype="FP33"), message(shape=[16]), message(shape=[-1, 16]), message(raw=RAW[1:]), message(raw=b""), message(typed=ROW[1:]),
+              message(shape=[50, 16], raw=RAW * 50), message(shape=[51, 16], raw=RAW * 51), message(shape=[52, 16], raw=RAW * 52),
               two, both, pb.ModelInferRequest(model_name="noop"), pb.ModelInferRequest()):
         rows.append(("ModelInfer", q))
     return rows
 
 
-def call(stub, name, q):
+def call(stub, name, q, compression):
     try:
-        return "OK", getattr(stub, name)(q, timeout=20)
+        return "OK", getattr(stub, name)(q, timeout=20, compression=compression)
     except grpc.RpcError as e:
         return e.code().name, e.details()
 
@@ -269,8 +302,10 @@ GRPC_INTENDED = {
 def rpc(triton, ours):
     a = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % triton.rpc))
     b = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % ours.port))
-    for name, q in grpc_requests():
-        (ca, ra), (cb, rb) = call(a, name, q), call(b, name, q)
+    packings = (grpc.Compression.NoCompression, grpc.Compression.Gzip, grpc.Compression.Deflate)
+    for i, (name, q) in enumerate(grpc_requests()):
+        compression = packings[i % 3] if name == "ModelInfer" else packings[0]
+        (ca, ra), (cb, rb) = call(a, name, q, compression), call(b, name, q, compression)
         if (name, ca, cb) in GRPC_INTENDED:
             continue
         check(ca == cb, ("code", name, str(q)[:160], "theirs", ca, str(ra)[:200], "ours", cb, str(rb)[:200]))

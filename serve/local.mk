@@ -22,6 +22,8 @@ libserve_a_SOURCES += \
 	serve/bytes.h \
 	serve/catalog.c \
 	serve/catalog.h \
+	serve/classes.c \
+	serve/classes.h \
 	serve/codec.h \
 	serve/coding.c \
 	serve/coding.h \

@@ -2,6 +2,7 @@
 serve_tests = \
 	tests/test_bytes \
 	tests/test_flate \
+	tests/test_classes \
 	tests/test_http1 \
 	tests/test_http1_table \
 	tests/test_json \
@@ -18,6 +19,7 @@ check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
 tests_test_flate_LDADD = $(serve_ldadd)
+tests_test_classes_LDADD = $(serve_ldadd)
 check_PROGRAMS += tests/serve/carry
 tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)

@@ -128,7 +128,6 @@ def infer(c, m, name):
     refused((name, "another shape"), bad, c.infer, "two", [ab[0], tensor(m, "b", "INT32", b[:, 1:].copy())])
     refused((name, "rows that differ"), bad, c.infer, "two", [ab[0], tensor(m, "b", "INT32", b[1:].copy())])
     refused((name, "an unknown output"), bad, c.infer, "two", ab, outputs=[m.InferRequestedOutput("z")])
-    refused((name, "classification"), bad, c.infer, "two", ab, outputs=[m.InferRequestedOutput("sum", class_count=2)])
     short = m.InferInput("a", [ROWS, WIDTH], "INT32")
     short.set_data_from_numpy(a)
     short._raw_data = short._raw_data[:-4] if m is th else short._raw_content[:-4]
@@ -154,6 +153,47 @@ def compressed(c, m, name):
                     check(same(r.as_numpy("y"), x[:n]), (name, "compressed", n, how, more))
                 refused((name, "compressed, no such output"), ("400", "StatusCode.INVALID_ARGUMENT"), c.infer, "one-fp32", ask,
                         outputs=[m.InferRequestedOutput("z")], **more)
+
+
+def classes_of(rows, k, labels=()):
+    """What the extension makes of each row: the largest first, of equal ones the first."""
+    out = []
+    for row in rows:
+        order = sorted(range(len(row)), key=lambda i: (-row[i].item(), i))[:k]
+        out.append([(("%f" if row.dtype.kind == "f" else "%d") % row[i] + ":%d" % i + (":" + labels[i] if i < len(labels) else "")).encode() for i in order])
+    return np.array(out, object)
+
+
+def classification(c, m, name):
+    """As texts: of a model with batches row by row, of another all elements together; labels where there are some."""
+    r = np.random.default_rng(3)
+    f, i = r.standard_normal((ROWS, 16)).astype(np.float32), r.integers(-9, 9, (ROWS, WIDTH)).astype(np.int32)
+    one = np.ones((ROWS, WIDTH), np.int32)
+    for how in ({"binary_data": True}, {"binary_data": False}) if m is th else ({},):
+        for k in (1, 3, 16, 1000000):
+            ask = lambda model, x, t: c.infer(model, [tensor(m, "x", t, x, **how)], outputs=[m.InferRequestedOutput("y", class_count=k, **how)]).as_numpy("y")
+            text = lambda a: np.vectorize(lambda v: v if isinstance(v, bytes) else v.encode(), otypes=[object])(a)
+            y = text(ask("batched", f, "FP32"))
+            check(y.shape == (ROWS, min(k, 16)) and (y == classes_of(f, k)).all(), (name, "classes by row", how, k, y))
+            y = text(ask("labelled", f, "FP32"))
+            check((y == classes_of(f, k, ["cat", "d\"o:g", "é"])).all(), (name, "labels", how, k, y))
+            for t in DTYPES:
+                if t in ("BOOL", "BF16"):
+                    continue
+                v = np.nan_to_num(values(t))
+                y = text(ask("one-" + t.lower(), v, t))
+                want = classes_of(v.reshape(1, -1), k)[0]
+                check(y.shape == want.shape and (y == want).all(), (name, "classes of all", t, how, k, y, want))
+        r = c.infer("two", [tensor(m, "a", "INT32", i), tensor(m, "b", "INT32", one)],
+                    outputs=[m.InferRequestedOutput("product", **how), m.InferRequestedOutput("sum", class_count=2, **how)])
+        check(same(r.as_numpy("product"), i) and list(text(r.as_numpy("sum"))) == list(classes_of((i + 1).reshape(1, -1), 2)[0]),
+              (name, "a tensor beside classes", how, r.as_numpy("sum")))
+    bad = ("400", "StatusCode.INVALID_ARGUMENT")
+    refused((name, "classes of BOOL"), bad, c.infer, "one-bool", [tensor(m, "x", "BOOL", values("BOOL"))], outputs=[m.InferRequestedOutput("y", class_count=2)])
+    refused((name, "fewer than none"), bad, c.infer, "batched", [tensor(m, "x", "FP32", f)], outputs=[m.InferRequestedOutput("y", class_count=-1)])
+    texts = m.InferInput("x", [ROWS, 16], "BYTES")
+    texts.set_data_from_numpy(np.array([["a"] * 16] * ROWS, object))
+    refused((name, "texts as input"), bad, c.infer, "batched", [texts])
 
 
 def repository(c, m, name):
@@ -435,7 +475,8 @@ def main():
     s = Server(build, "--drain-ms=0")
     for name, onnx, config in (("types", every_type(), {}), ("two", two(), {}),
                                ("batched", identity(), {"max_batch_size": 8, "instance_group": [{"count": 2}],
-                                                        "dynamic_batching": {"max_queue_delay_microseconds": 500}})):
+                                                        "dynamic_batching": {"max_queue_delay_microseconds": 500}}),
+                               ("labelled", identity(), {"max_batch_size": 8, "output": [{"name": "y", "labels": ["cat", "d\"o:g", "é"]}]})):
         st, _, v = s.register(name, onnx, config=config)
         check(st == 201, ("register", name, st, v))
     for t, k in DTYPES.items():
@@ -443,7 +484,7 @@ def main():
     url = "127.0.0.1:%d" % s.port
     http_client, grpc_client = th.InferenceServerClient(url, concurrency=8), tg.InferenceServerClient(url)
     for c, m, name in ((http_client, th, "http"), (grpc_client, tg, "grpc")):
-        for part in (meta, infer, compressed, statistics, repository):
+        for part in (meta, infer, compressed, classification, statistics, repository):
             part(c, m, name)
     http_async(http_client)
     grpc_async(grpc_client)

@@ -51,9 +51,9 @@ static bool take_typed(cab_infer *q, cab_tensor_view *v, const char *name, const
 static bool take_input(cab_infer *q, const Inference__ModelInferRequest *r, size_t i)
 {
     const Inference__ModelInferRequest__InferInputTensor *t = r->inputs[i];
-    int dtype = cab_json_type_of(cab_slice_of(t->datatype));
+    int dtype = cab_infer_type(q, cab_slice_of(t->name), cab_slice_of(t->datatype));
     if (!dtype)
-        return cab_infer_fault(q, "input '%.100s': no data type '%.20s' here", t->name, t->datatype);
+        return false;
     if (t->n_shape > CAB_JSON_MAX_RANK)
         return cab_infer_fault(q, "input '%.100s' has more than %d extents", t->name, CAB_JSON_MAX_RANK);
     for (size_t k = 0; k < t->n_shape; k++)
@@ -101,11 +101,12 @@ static bool take_output(cab_infer *q, const Inference__ModelInferRequest__InferR
         const char *key = t->parameters[i]->key;
         if (!strcmp(key, "shared_memory_region"))
             return cab_infer_fault(q, "output '%.100s': the extension of '%s' is not supported", t->name, key);
-        if (!strcmp(key, "classification") && t->parameters[i]->value)
-            classes = parameter(t->parameters[i]->value);
+        if (strcmp(key, "classification"))
+            continue;
+        classes = t->parameters[i]->value ? parameter(t->parameters[i]->value) : 0;
+        if (classes <= 0)
+            return cab_infer_fault(q, "output '%.100s': 'classification' must be a whole number above 0", t->name);
     }
-    if (classes < 0)
-        return cab_infer_fault(q, "output '%.100s': 'classification' must be a whole number, not negative", t->name);
     cab_wanted *w = cab_infer_want(q, cab_slice_of(t->name));
     return w && (!classes || cab_infer_classes(q, w, classes));
 }

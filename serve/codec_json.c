@@ -112,13 +112,8 @@ static bool read_shape(reader *r, input *in)
 
 static cab_tensor_view *declare(reader *r, const input *in)
 {
-    int dtype = cab_json_type_of(in->datatype);
-    if (!dtype) {
-        cab_infer_fault(r->q, "input '%.*s': no data type '%.*s' here", (int)in->name.n, in->name.p,
-                        (int)in->datatype.n, in->datatype.p);
-        return NULL;
-    }
-    return cab_infer_input(r->q, in->name, dtype, in->rank, in->dims);
+    int dtype = cab_infer_type(r->q, in->name, in->datatype);
+    return dtype ? cab_infer_input(r->q, in->name, dtype, in->rank, in->dims) : NULL;
 }
 
 /* The numbers at j into input in; its text is no longer than what claims to be in it. */

@@ -114,15 +114,34 @@ void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims)
         snprintf(to + used, n - used, "]");
 }
 
+static int find_input(cab_infer *q, cab_slice name)
+{
+    int i = find(q->loaded->inputs, q->loaded->n_inputs, name);
+    if (i < 0)
+        cab_infer_fault(q, "unexpected inference input '%.*s' for model '%s'", (int)(name.n < 100 ? name.n : 100), name.p,
+                        q->loaded->name);
+    return i;
+}
+
+int cab_infer_type(cab_infer *q, cab_slice name, cab_slice datatype)
+{
+    int dtype = cab_json_type_of(datatype), i = dtype ? 0 : find_input(q, name);
+    if (dtype || i < 0)
+        return dtype;
+    const cab_tensor_info *t = &q->loaded->inputs[i];
+    bool texts = cab_slice_is(datatype, "BYTES");
+    cab_infer_fault(q, "inference input '%s' data-type is '%.*s', but model '%s' expects '%s'%s", t->name,
+                    (int)(datatype.n < 20 ? datatype.n : 20), datatype.p, q->loaded->name, cab_json_type_name(t->dtype),
+                    texts ? ": no model takes texts here" : "");
+    return 0;
+}
+
 cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int rank, const int64_t *dims)
 {
     const cab_loaded *l = q->loaded;
-    int i = find(l->inputs, l->n_inputs, name);
-    if (i < 0) {
-        cab_infer_fault(q, "unexpected inference input '%.*s' for model '%s'", (int)(name.n < 100 ? name.n : 100),
-                        name.p, l->name);
+    int i = find_input(q, name);
+    if (i < 0)
         return NULL;
-    }
     cab_tensor_view *v = &q->inputs[i];
     if (v->dtype) {
         cab_infer_fault(q, "input '%s' is given twice", l->inputs[i].name);

@@ -54,6 +54,8 @@ struct cab_infer {
 cab_infer *cab_infer_begin(cab_exchange *x, cab_loaded *l, bool (*encode)(cab_infer *q));
 /* Says what is wrong with the request, for why: returns false. */
 bool cab_infer_fault(cab_infer *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The type that input `name` comes in, by its name in the protocol; 0: why (texts are taken by no model). */
+int cab_infer_type(cab_infer *q, cab_slice name, cab_slice datatype);
 /* Declares input `name` (once): type and extents, data and bytes open.  NULL: why. */
 cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int rank, const int64_t *dims);
 /* Wants output `name` (once).  NULL: why. */

@@ -193,7 +193,12 @@ def classification(c, m, name):
     refused((name, "fewer than none"), bad, c.infer, "batched", [tensor(m, "x", "FP32", f)], outputs=[m.InferRequestedOutput("y", class_count=-1)])
     texts = m.InferInput("x", [ROWS, 16], "BYTES")
     texts.set_data_from_numpy(np.array([["a"] * 16] * ROWS, object))
-    refused((name, "texts as input"), bad, c.infer, "batched", [texts])
+    try:
+        c.infer("batched", [texts])
+        check(False, (name, "texts as input"))
+    except InferenceServerException as e:
+        check(str(e.status()) in bad and "input 'x' data-type is 'BYTES'" in e.message() and "no model takes texts" in e.message(),
+              (name, "texts as input", e.message()))
 
 
 def repository(c, m, name):

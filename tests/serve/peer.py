@@ -39,32 +39,33 @@ INTENDED = {
 def intended(what, name, theirs, ours):
     if what in ("answer", "type", "tail", "header length") and ("answer", name, None, None) in INTENDED:
         return True
-    return any((what, n, theirs, ours) in INTENDED for n in (None, name))
+    return what != "answer" and any((what, n, theirs, ours) in INTENDED for n in (None, name))
 
 
 class Triton:
-    """tritonserver on free ports with one model: noop, input x, output y, FP32 [-1,16]."""
+    """tritonserver on free ports with two models, noop and rows (the one that batches): input x, output y, FP32 [-1,16]."""
 
     def __init__(self):
         self.root = tempfile.mkdtemp(prefix="cab-peer-")
         t = os.path.join(sysconfig.get_path("purelib"), "pytriton", "tritonserver")
         back = os.path.join(self.root, "backends", "echo")
-        model = os.path.join(self.root, "repo", "noop")
         os.makedirs(back)
-        os.makedirs(os.path.join(model, "1"))
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", os.path.join(back, "libtriton_echo.so"),
                         os.path.join(HERE, "..", "bench", "triton_echo.c")], check=True)
-        with open(os.path.join(model, "config.pbtxt"), "w") as f:
-            f.write('name: "noop" backend: "echo" max_batch_size: 0\n'
-                    'input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]\n'
-                    'output [ { name: "y" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]\n'
-                    'instance_group [ { kind: KIND_CPU count: 1 } ]\n')
+        for name, batch, dims in (("noop", 0, "-1, 16"), ("rows", 8, "16")):
+            model = os.path.join(self.root, "repo", name)
+            os.makedirs(os.path.join(model, "1"))
+            with open(os.path.join(model, "config.pbtxt"), "w") as f:
+                f.write('name: "%s" backend: "echo" max_batch_size: %d\n'
+                        'input [ { name: "x" data_type: TYPE_FP32 dims: [ %s ] } ]\n'
+                        'output [ { name: "y" data_type: TYPE_FP32 dims: [ %s ] } ]\n'
+                        'instance_group [ { kind: KIND_CPU count: 1 } ]\n' % (name, batch, dims, dims))
         self.port, self.rpc = free_port(), free_port()
         env = dict(os.environ, LD_LIBRARY_PATH="%s/external_libs:%s/lib" % (t, t))
         self.log = open(os.path.join(self.root, "log"), "w")
         self.p = subprocess.Popen([t + "/bin/tritonserver", "--model-repository", self.root + "/repo", "--backend-directory", self.root + "/backends",
                                    "--http-port", str(self.port), "--grpc-port", str(self.rpc), "--metrics-port", str(free_port()),
-                                   "--http-address", "127.0.0.1", "--grpc-address", "127.0.0.1", "--model-control-mode", "explicit", "--load-model", "noop"],
+                                   "--http-address", "127.0.0.1", "--grpc-address", "127.0.0.1", "--model-control-mode", "explicit", "--load-model", "noop", "--load-model", "rows"],
                                   env=env, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         atexit.register(self.stop)
         end = time.time() + 60
@@ -120,6 +121,16 @@ def binary(parameters=None, outputs=None, cut=0, size=64, tail=b"", extra=None):
     return head + RAW[:64 - cut] + tail, {"Inference-Header-Content-Length": str(len(head))}
 
 
+def classes(k, rows=1, data=None, **more):
+    data = data or [float(i * 7 % 16 + i * 0.125) for i in range(16 * rows)]
+    return {"inputs": [dict(X, shape=[rows, 16], data=data)], "outputs": [{"name": "y", "parameters": dict(more, classification=k)}]}
+
+
+def binary_texts():
+    head = json.dumps({"inputs": [{"name": "x", "datatype": "BYTES", "shape": [1, 16], "parameters": {"binary_data_size": 80}}]}).encode()
+    return head + b"\1\0\0\0a" * 16, {"Inference-Header-Content-Length": str(len(head))}
+
+
 def coded(coding, body=None, headers=None, cut=0, behind=b"", accept=None):
     """-> (body, headers) of a compressed request."""
     body = body or json.dumps({"inputs": [X]}).encode()
@@ -173,6 +184,15 @@ def rest_requests():
         post("unknown output", {"inputs": [X], "outputs": [{"name": "z"}]}), post("outputs empty", {"inputs": [X], "outputs": []}), post("id a number", {"id": 5, "inputs": [X]}),
         post("infer: no such model", {"inputs": [X]}, path="/v2/models/no/infer"), post("infer: no such version", {"inputs": [X]}, path="/v2/models/noop/versions/9/infer"),
         post("infer: version no number", {"inputs": [X]}, path="/v2/models/noop/versions/abc/infer"),
+        post("classes", classes(5)), post("classes, one", classes(1)), post("classes, more than there are", classes(99)), post("classes, binary", classes(3, binary_data=True)),
+        post("classes, two rows", classes(4, rows=2)), post("classes by row", classes(4, rows=2), path="/v2/models/rows/infer"), post("classes by row, all", classes(16, rows=3), path="/v2/models/rows/infer"),
+        post("classes by row, binary", classes(2, rows=3, binary_data=True), path="/v2/models/rows/infer"), post("no classes", classes(0)), post("classes below 0", classes(-1)),
+        post("classes as text", classes("5")), post("half a class", classes(1.5)), post("classes, the output unknown", dict(classes(2), outputs=[{"name": "z", "parameters": {"classification": 2}}])),
+        post("classes, numbers", classes(16, data=[1e30, -1e30, 0.1, 1e-9, 123456.789, -0.5, 3e38, 7, 8, 9, 10, 11, 12, 13, 14, 15])),
+        post("classes, infinite", b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,16],"data":[1,Infinity,-Infinity,-1' + b",-2,-3,-4,-5,-6,-7,-8,-9,-10,-11,-12,-13" +
+             b']}],"outputs":[{"name":"y","parameters":{"classification":16}}]}'),
+        post("texts as input", {"inputs": [dict(X, datatype="BYTES", data=["a"] * 16)]}),
+        post("texts as input, binary", *binary_texts()),
         post("gzip", *coded("gzip")), post("deflate", *coded("deflate")), post("identity", *coded("identity")), post("no such coding", *coded("br")),
         post("two codings", *coded("gzip, deflate")), post("gzip, cut", *coded("gzip", cut=9)), post("deflate, cut", *coded("deflate", cut=9)),
         post("gzip, no gzip", json.dumps({"inputs": [X]}).encode(), {"Content-Encoding": "gzip"}), post("deflate that is gzip", coded("gzip")[0], {"Content-Encoding": "deflate"}),
@@ -259,6 +279,8 @@ def message(**change):
         q.raw_input_contents.append(change.get("raw", RAW))
     if "output" in change:
         q.outputs.add(name=change["output"])
+    if "classes" in change:
+        q.outputs.add(name="y").parameters["classification"].int64_param = change["classes"]
     return q
 
 
@@ -277,6 +299,8 @@ def grpc_requests():
               message(model="no"), message(version="9"), message(version="abc"), message(name="z"), message(output="z"), message(datatype="INT32"),
               message(datatype="FP33"), message(shape=[16]), message(shape=[-1, 16]), message(raw=RAW[1:]), message(raw=b""), message(typed=ROW[1:]),
               message(shape=[50, 16], raw=RAW * 50), message(shape=[51, 16], raw=RAW * 51), message(shape=[52, 16], raw=RAW * 52),
+              message(classes=3), message(classes=16), message(classes=99), message(classes=0), message(shape=[2, 16], raw=RAW + struct.pack("<16f", *(v + 0.5 for v in ROW)), classes=5), message(classes=-1),
+              message(model="rows", shape=[3, 16], raw=RAW * 3, classes=4), message(model="rows", classes=16), message(datatype="BYTES", raw=b"\1\0\0\0a" * 16),
               two, both, pb.ModelInferRequest(model_name="noop"), pb.ModelInferRequest()):
         rows.append(("ModelInfer", q))
     return rows
@@ -320,6 +344,7 @@ def main():
     triton = Triton()
     ours = Server(sys.argv[1], "--drain-ms=0")
     check(ours.register("noop", identity())[0] == 201, "register")
+    check(ours.register("rows", identity(), config={"max_batch_size": 8})[0] == 201, "register")
     rest(triton, ours)
     rpc(triton, ours)
     verdict("peer.py")

@@ -147,7 +147,7 @@ static void handle(cab_server *server, cab_exchange *x)
 static bool pack(cab_exchange *x, bool io)
 {
     cab_service *s = cab_service_of(x);
-    bool done = cab_answer_pack(x, io && x->loop != &s->health);
+    bool done = !s->o.compress || cab_answer_pack(x, io && x->loop != &s->health);
     if (!done)
         cab_workers_give(s->workers, x);
     return done;

@@ -258,6 +258,10 @@ def bombs(build):
         check(st == want, ("all bodies together", size, st))
     check(whole_again(s), "the budget is whole again")
     check(s.stop() == 0, "ends with 0")
+    s = Server(build, "--drain-ms=0", "--compress=0")
+    st, h, v = s.ask("GET", "/openapi.json", None, {"Accept-Encoding": "gzip"})
+    check(st == 200 and h["Content-Encoding"] is None and h["Vary"] is None and v["openapi"], ("--compress 0", st, h["Content-Encoding"]))
+    check(s.stop() == 0, "ends with 0")
 
 
 def others(build):

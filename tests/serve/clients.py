@@ -449,6 +449,23 @@ def mended(s):
     check(s.ask("DELETE", "/v2/models/many")[0] == 200, "a model goes while it is built")
 
 
+def labels(s):
+    """What a configuration may say of classes, what it answers, and that it says it again."""
+    top = lambda: s.ask("POST", "/v2/models/named/infer", dict(inputs=[dict(name="x", datatype="FP32", shape=[1, 16], data=list(range(16)))],
+                        outputs=[dict(name="y", parameters=dict(classification=2))]))[2]["outputs"][0]["data"]
+    check(s.register("named", identity(), config={"output": [{"name": "y", "labels": ["l%d" % i for i in range(15)]}]})[0] == 201, "labels")
+    check(top() == ["15.000000:15", "14.000000:14:l14"], ("labels, one too few", top()))
+    config = s.ask("GET", "/v2/models/named/config")[2]
+    check(config["output"][0]["labels"][14] == "l14", ("labels in the configuration", config))
+    load = lambda c: s.ask("POST", "/v2/repository/models/named/load", dict(parameters=dict(config=json.dumps(c))))[0]
+    config["output"][0]["labels"][14] = "other"
+    check(load(config) == 200 and top()[1] == "14.000000:14:other", ("its own configuration, changed", top()))
+    check(load({"output": [{"name": "z", "labels": ["a"]}]}) == 400 and top()[1] == "14.000000:14:other", "an output that is not there: all is as it was")
+    check(load({}) == 200 and top()[1] == "14.000000:14", ("without labels", top()))
+    for output in ({"name": "y", "labels": "a"}, {"labels": ["a"]}, {"name": "y", "labels": [1]}, {"name": 5, "labels": []}):
+        check(s.register("unnamed", identity(), config={"output": [output]})[0] == 400, ("labels that are none", output))
+
+
 def few_tokens(build):
     """A token for some models is one for those models by gRPC and /register too."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
@@ -501,6 +518,7 @@ def main():
     curl(s)
     policies(s)
     mended(s)
+    labels(s)
     http_client.close()
     grpc_client.close()
     text = s.ask("GET", "/metrics")[2].decode()

@@ -49,10 +49,6 @@ void cab_api_infer(cab_service *s, cab_exchange *x, const cab_target *t)
     if (!q)
         return;
     int64_t n = json_bytes(x);
-    if (cab_exchange_field(x, "content-encoding").n) {
-        cab_exchange_refuse(x, 415, "compressed requests are not taken");
-        return;
-    }
     if (n < 0) {
         cab_exchange_refuse(x, 400, "'Inference-Header-Content-Length' is no number of bytes within the body");
         return;

@@ -57,7 +57,7 @@ void cab_api_server_metadata(cab_service *s, cab_exchange *x, const cab_target *
     answer(x, 200, "application/json");
 }
 
-const char *const cab_extensions[] = { "binary_tensor_data", "model_repository", "model_configuration",
+const char *const cab_extensions[] = { "binary_tensor_data", "classification", "model_repository", "model_configuration",
                                        "statistics", "parameters", NULL };
 
 void cab_api_openapi(cab_service *s, cab_exchange *x, const cab_target *t)

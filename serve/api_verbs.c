@@ -152,10 +152,9 @@ static void finish(cab_infer *q, const char *member, bool (*read)(cab_infer *q, 
 static bool encode_call(cab_infer *q)
 {
     cab_bytes *b = &q->x->out;
-    bool binary;
     cab_bytes_printf(b, "{\"name\":\"%s\",\"version\":\"%s\",\"outputs\":{", q->loaded->name, q->loaded->version_text);
-    for (int k = 0, i; (i = cab_infer_output(q, k, &binary)) >= 0; k++) {
-        if (k)
+    for (int i = 0; i < q->loaded->n_outputs; i++) {
+        if (i)
             cab_bytes_char(b, ',');
         cab_json_put_string(b, cab_slice_of(q->loaded->outputs[i].name));
         cab_bytes_char(b, ':');

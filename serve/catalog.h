@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct cab_served;
+struct json_t;
 enum { CAB_NAME_BYTES = 129 };
 
 /* One loaded version.  Everything but refs is fixed when the catalog has it. */
@@ -29,6 +30,7 @@ typedef struct cab_resident {
     int n_inputs, n_outputs;
     cab_tensor_info *inputs, *outputs;
     int64_t max_batch;         /* 0: no batching */
+    struct json_t *labels;     /* of classes: {"output": ["text", ...]}; or NULL */
     cab_bytes config;          /* as /v2/models/NAME/config answers */
     cab_task burial;           /* of `buried` */
 } cab_resident;

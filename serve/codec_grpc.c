@@ -51,9 +51,9 @@ static bool take_typed(cab_infer *q, cab_tensor_view *v, const char *name, const
 static bool take_input(cab_infer *q, const Inference__ModelInferRequest *r, size_t i)
 {
     const Inference__ModelInferRequest__InferInputTensor *t = r->inputs[i];
-    int dtype = cab_json_type_of(cab_slice_of(t->datatype));
+    int dtype = cab_infer_type(q, cab_slice_of(t->name), cab_slice_of(t->datatype));
     if (!dtype)
-        return cab_infer_fault(q, "input '%.100s': no data type '%.20s' here", t->name, t->datatype);
+        return false;
     if (t->n_shape > CAB_JSON_MAX_RANK)
         return cab_infer_fault(q, "input '%.100s' has more than %d extents", t->name, CAB_JSON_MAX_RANK);
     for (size_t k = 0; k < t->n_shape; k++)
@@ -96,10 +96,19 @@ static bool take_parameters(cab_infer *q, const Inference__ModelInferRequest *r)
 
 static bool take_output(cab_infer *q, const Inference__ModelInferRequest__InferRequestedOutputTensor *t)
 {
-    for (size_t i = 0; i < t->n_parameters; i++)
-        if (!strcmp(t->parameters[i]->key, "classification") || !strcmp(t->parameters[i]->key, "shared_memory_region"))
-            return cab_infer_fault(q, "output '%.100s': the extension of '%s' is not supported", t->name, t->parameters[i]->key);
-    return cab_infer_want(q, cab_slice_of(t->name)) != NULL;
+    int64_t classes = 0;
+    for (size_t i = 0; i < t->n_parameters; i++) {
+        const char *key = t->parameters[i]->key;
+        if (!strcmp(key, "shared_memory_region"))
+            return cab_infer_fault(q, "output '%.100s': the extension of '%s' is not supported", t->name, key);
+        if (strcmp(key, "classification"))
+            continue;
+        classes = t->parameters[i]->value ? parameter(t->parameters[i]->value) : 0;
+        if (classes <= 0)
+            return cab_infer_fault(q, "output '%.100s': 'classification' must be a whole number above 0", t->name);
+    }
+    cab_wanted *w = cab_infer_want(q, cab_slice_of(t->name));
+    return w && (!classes || cab_infer_classes(q, w, classes));
 }
 
 bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r)
@@ -122,15 +131,14 @@ bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r)
 
 typedef Inference__ModelInferResponse__InferOutputTensor tensor;
 
-static void put_output(cab_infer *q, int i, tensor *t, ProtobufCBinaryData *raw)
+static void put_output(const cab_answer *a, tensor *t, ProtobufCBinaryData *raw)
 {
-    cab_tensor_view *v = &q->outputs[i];
     inference__model_infer_response__infer_output_tensor__init(t);
-    t->name = (char *)(uintptr_t)q->loaded->outputs[i].name;
-    t->datatype = (char *)(uintptr_t)cab_json_type_name(v->dtype);
-    t->n_shape = (size_t)v->rank;
-    t->shape = v->dims;
-    *raw = (ProtobufCBinaryData){ cab_tensor_bytes(v->dtype, v->rank, v->dims), v->data };
+    t->name = (char *)(uintptr_t)a->name;
+    t->datatype = (char *)(uintptr_t)a->datatype;
+    t->n_shape = (size_t)a->rank;
+    t->shape = (int64_t *)(uintptr_t)a->dims;
+    *raw = (ProtobufCBinaryData){ a->bytes, (uint8_t *)(uintptr_t)a->data };
 }
 
 /* Of a stream, the answer is inside another message. */
@@ -148,11 +156,11 @@ bool cab_grpc_encode(cab_infer *q)
     Inference__ModelInferResponse r = INFERENCE__MODEL_INFER_RESPONSE__INIT;
     tensor *t = cab_pieces_zero(&x->mem, n, sizeof *t), **at = cab_pieces_zero(&x->mem, n, sizeof *at);
     ProtobufCBinaryData *raw = cab_pieces_zero(&x->mem, n, sizeof *raw);
-    bool binary;
+    cab_answer a;
     if (!t || !at || !raw)
         return cab_infer_fault(q, "out of memory for the answer");
-    for (int k = 0, i; (i = cab_infer_output(q, k, &binary)) >= 0; k++, used++) {
-        put_output(q, i, &t[used], &raw[used]);
+    for (; cab_infer_answer(q, (int)used, &a); used++) {
+        put_output(&a, &t[used], &raw[used]);
         at[used] = &t[used];
     }
     r.model_name = q->loaded->name;

@@ -112,13 +112,8 @@ static bool read_shape(reader *r, input *in)
 
 static cab_tensor_view *declare(reader *r, const input *in)
 {
-    int dtype = cab_json_type_of(in->datatype);
-    if (!dtype) {
-        cab_infer_fault(r->q, "input '%.*s': no data type '%.*s' here", (int)in->name.n, in->name.p,
-                        (int)in->datatype.n, in->datatype.p);
-        return NULL;
-    }
-    return cab_infer_input(r->q, in->name, dtype, in->rank, in->dims);
+    int dtype = cab_infer_type(r->q, in->name, in->datatype);
+    return dtype ? cab_infer_input(r->q, in->name, dtype, in->rank, in->dims) : NULL;
 }
 
 /* The numbers at j into input in; its text is no longer than what claims to be in it. */
@@ -219,6 +214,7 @@ static bool read_output(reader *r)
 {
     cab_slice name = { NULL, 0 };
     bool said = false, binary = false;
+    int64_t classes = 0;
     int k, k2 = 0;
     while ((k = next_key(r)) > 0) {
         if (cab_json_is(&r->j, "name")) {
@@ -228,10 +224,10 @@ static bool read_output(reader *r)
             if (!open_object(r, "'parameters'"))
                 return false;
             while ((k2 = next_key(r)) > 0) {
-                bool is = cab_json_is(&r->j, "binary_data");
-                if (cab_json_is(&r->j, "classification") || cab_json_is(&r->j, "shared_memory_region"))
+                bool is = cab_json_is(&r->j, "binary_data"), counts = cab_json_is(&r->j, "classification");
+                if (cab_json_is(&r->j, "shared_memory_region"))
                     return cab_infer_fault(r->q, "the extension of '%.*s' is not supported", (int)r->j.text.n, r->j.text.p);
-                if (is ? !read_bool(r, "binary_data", &binary) : !skip(r))
+                if (is ? !read_bool(r, "binary_data", &binary) : counts ? !read_int(r, "classification", &classes) : !skip(r))
                     return false;
                 said = said || is;
             }
@@ -246,7 +242,7 @@ static bool read_output(reader *r)
         return name.p ? false : cab_infer_fault(r->q, "an output has no 'name'");
     w->said = said;
     w->binary = binary;
-    return true;
+    return !classes || cab_infer_classes(r->q, w, classes);
 }
 
 static bool read_array(reader *r, const char *what, bool (*one)(reader *r))
@@ -317,23 +313,39 @@ bool cab_json_decode(cab_infer *q, cab_slice text, cab_slice tail)
 
 /* ---- the answer ---- */
 
-static bool put_output(cab_infer *q, int i, bool binary)
+/* BYTES as an array of texts. */
+static void put_texts(cab_bytes *b, const cab_answer *a)
+{
+    uint32_t n;
+    cab_bytes_char(b, '[');
+    for (const char *p = a->data, *end = p + a->bytes; p < end; p += n) {
+        if (p != a->data)
+            cab_bytes_char(b, ',');
+        memcpy(&n, p, sizeof n);
+        p += sizeof n;
+        cab_json_put_string(b, (cab_slice){ p, n });
+    }
+    cab_bytes_char(b, ']');
+}
+
+static bool put_output(cab_infer *q, const cab_answer *a)
 {
     cab_bytes *b = &q->x->out;
-    const cab_tensor_view *v = &q->outputs[i];
     cab_json_fault f = { 0 };
     cab_bytes_str(b, "{\"name\":");
-    cab_json_put_string(b, cab_slice_of(q->loaded->outputs[i].name));
+    cab_json_put_string(b, cab_slice_of(a->name));
     cab_bytes_str(b, ",\"datatype\":\"");
-    cab_bytes_str(b, cab_json_type_name(v->dtype));
+    cab_bytes_str(b, a->datatype);
     cab_bytes_str(b, "\",\"shape\":");
-    cab_put_extents(b, v->rank, v->dims);
-    if (binary) {
-        cab_bytes_printf(b, ",\"parameters\":{\"binary_data_size\":%zu}", cab_tensor_bytes(v->dtype, v->rank, v->dims));
+    cab_put_extents(b, a->rank, a->dims);
+    if (a->binary) {
+        cab_bytes_printf(b, ",\"parameters\":{\"binary_data_size\":%zu}", a->bytes);
     } else {
         cab_bytes_str(b, ",\"data\":");
-        if (!cab_json_write_tensor(b, v->dtype, v->rank, v->dims, v->data, false, CAB_NONFINITE_NAMES, &f))
-            return cab_infer_fault(q, "output '%s': %s", q->loaded->outputs[i].name, f.text);
+        if (!a->dtype)
+            put_texts(b, a);
+        else if (!cab_json_write_tensor(b, a->dtype, a->rank, a->dims, a->data, false, CAB_NONFINITE_NAMES, &f))
+            return cab_infer_fault(q, "output '%s': %s", a->name, f.text);
     }
     cab_bytes_char(b, '}');
     return true;
@@ -351,7 +363,8 @@ bool cab_json_encode(cab_infer *q)
 {
     cab_exchange *x = q->x;
     cab_bytes *b = &x->out;
-    bool binary, any = false;
+    cab_answer a;
+    bool any = false;
     cab_bytes_char(b, '{');
     if (q->id.n) {
         cab_bytes_str(b, "\"id\":\"");
@@ -360,19 +373,19 @@ bool cab_json_encode(cab_infer *q)
     }
     cab_bytes_printf(b, "\"model_name\":\"%s\",\"model_version\":\"%s\",\"outputs\":[", q->loaded->name,
                      q->loaded->version_text);
-    for (int k = 0, i; (i = cab_infer_output(q, k, &binary)) >= 0; k++) {
+    for (int k = 0; cab_infer_answer(q, k, &a); k++) {
         if (k)
             cab_bytes_char(b, ',');
-        any = any || binary;
-        if (!put_output(q, i, binary))
+        any = any || a.binary;
+        if (!put_output(q, &a))
             return false;
     }
     cab_bytes_str(b, "]}");
     x->type = any ? "application/octet-stream" : "application/json";
     if (any)
         put_length_field(x, b->n);
-    for (int k = 0, i; any && (i = cab_infer_output(q, k, &binary)) >= 0; k++)
-        if (binary)
-            cab_bytes_put(b, q->outputs[i].data, cab_tensor_bytes(q->outputs[i].dtype, q->outputs[i].rank, q->outputs[i].dims));
+    for (int k = 0; any && cab_infer_answer(q, k, &a); k++)
+        if (a.binary)
+            cab_bytes_put(b, a.data, a.bytes);
     return b->failed ? cab_infer_fault(q, "out of memory for the answer") : true;
 }

@@ -123,7 +123,9 @@ static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12]
     nv[n++] = pair("date", cab_slice_of(x->loop->date));
     if (x->type)
         nv[n++] = pair("content-type", cab_slice_of(x->type));
-    if (!x->grpc) {
+    if (x->grpc) {                     /* what its requests' messages may be compressed by */
+        nv[n++] = pair("grpc-accept-encoding", CAB_SLICE("identity,deflate,gzip"));
+    } else {
         snprintf(length, 24, "%zu", x->out.n);
         nv[n++] = pair("content-length", cab_slice_of(length));
     }

@@ -144,10 +144,23 @@ static _Thread_local cab_exchange *handling;
 
 void cab_exchange_answer(cab_exchange *x)
 {
-    if (handling == x)
+    if (handling == x) {
         x->answered = true;
-    else
-        cab_loop_post(x->loop, x);
+        return;
+    }
+    if (x->server->pack)
+        x->server->pack(x, false);
+    cab_loop_post(x->loop, x);
+}
+
+/* What a handler leaves on the I/O thread: true: an answer to be sent now.
+ * `answered` is a worker's while x is away; else written by this thread only: whoever else has x posts it to the
+ * inbox, which this thread empties. */
+static bool is_ready(cab_exchange *x)
+{
+    bool ready = !x->away && x->answered && (!x->server->pack || x->server->pack(x, true));
+    x->loop->given += !ready;
+    return ready;
 }
 
 bool cab_exchange_handle(cab_exchange *x)
@@ -157,11 +170,7 @@ bool cab_exchange_handle(cab_exchange *x)
     handling = x;
     x->server->handle(x->server, x);
     handling = outer;
-    /* `answered` is a worker's while x is away; else written by this thread only: whoever else has x posts it to
-     * the inbox, which this thread empties. */
-    bool answered = !x->away && x->answered;
-    x->loop->given += !answered;
-    return answered;
+    return is_ready(x);
 }
 
 /* ---- workers ---- */
@@ -178,8 +187,10 @@ void cab_exchange_then(cab_exchange *x, void (*next)(cab_exchange *x), void *arg
 void cab_exchange_work(cab_exchange *x, void (*work)(cab_exchange *x))
 {
     handling = x;
-    if (!atomic_load(&x->gone))
+    if (!atomic_load(&x->gone) && !x->answered)
         work(x);
+    if (!atomic_load(&x->gone) && x->answered && x->server->pack)
+        x->server->pack(x, false);
     handling = NULL;
     cab_loop_post(x->loop, x);
 }
@@ -197,8 +208,7 @@ bool cab_exchange_resume(cab_exchange *x)
     handling = x;
     next(x);
     handling = outer;
-    x->loop->given += !x->answered;
-    return x->answered;
+    return is_ready(x);
 }
 
 void cab_exchange_abandon(cab_exchange *x)

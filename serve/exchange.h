@@ -101,7 +101,8 @@ bool cab_exchange_handle(cab_exchange *x);
 /* The last thing that a handler does when that gives x to another thread: at once or, where the handler runs on
  * a worker, when x is on its I/O thread again. */
 void cab_exchange_then(cab_exchange *x, void (*next)(cab_exchange *x), void *arg);
-/* Calls work(x), which answers or says cab_exchange_then; then x goes back to its I/O thread.  [worker] */
+/* Calls work(x), which answers or says cab_exchange_then, unless x is answered and has only to be packed; then x
+ * goes back to its I/O thread.  [worker] */
 void cab_exchange_work(cab_exchange *x, void (*work)(cab_exchange *x));
 /* An exchange that a worker gave back: true: it is answered.  [its I/O thread] */
 bool cab_exchange_resume(cab_exchange *x);

@@ -53,6 +53,21 @@ static void leave(void *data, void *p)
     (void)p;
 }
 
+/* A compressed message takes the place of the body; false: answered, or a worker opens it. */
+static bool open_message(cab_exchange *x, unsigned char flag, cab_slice message)
+{
+    cab_coding c = cab_coding_of(cab_exchange_field(x, "grpc-encoding"));
+    if (flag == 1 && (c == CAB_CODING_GZIP || c == CAB_CODING_DEFLATE))
+        return cab_service_open(x, c, message);
+    if (flag > 1)
+        cab_exchange_refuse(x, 400, "the message's first byte is neither 0 nor 1");
+    else if (c == CAB_CODING_NONE)     /* as gRPC's specification has it */
+        cab_exchange_refuse(x, 500, "the message is compressed, and grpc-encoding does not say how");
+    else
+        cab_exchange_refuse(x, 501, "messages are taken in gzip and deflate only");
+    return false;
+}
+
 static ProtobufCMessage *unpack(cab_exchange *x, const rpc *r)
 {
     const unsigned char *p = (const unsigned char *)x->body.p;
@@ -61,18 +76,20 @@ static ProtobufCMessage *unpack(cab_exchange *x, const rpc *r)
         cab_exchange_refuse(x, 400, "the request has no message");
         return NULL;
     }
-    if (p[0]) {
-        cab_exchange_refuse(x, 501, "compressed messages are not taken");
-        return NULL;
-    }
     size_t n = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
     if (n != x->body.n - CAB_GRPC_PREFIX) {
         cab_exchange_refuse(x, 400, "the request must be one message");
         return NULL;
     }
-    budget b = { &x->mem, FLOOR + FACTOR * x->body.n };
+    cab_slice message = { x->body.p + CAB_GRPC_PREFIX, n };
+    if (p[0]) {
+        if (!open_message(x, p[0], message))
+            return NULL;
+        message = x->body;
+    }
+    budget b = { &x->mem, FLOOR + FACTOR * message.n };
     ProtobufCAllocator a = { take, leave, &b };
-    ProtobufCMessage *m = protobuf_c_message_unpack(r->request, &a, n, p + CAB_GRPC_PREFIX);
+    ProtobufCMessage *m = protobuf_c_message_unpack(r->request, &a, message.n, (const uint8_t *)message.p);
     if (!m)
         cab_exchange_refuse(x, 400, "the message cannot be parsed, or takes too much memory");
     return m;

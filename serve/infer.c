@@ -4,7 +4,9 @@
  */
 #include "serve/infer.h"
 #include "base/log.h"
+#include "serve/classes.h"
 #include "serve/json_tensor.h"
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -22,6 +24,8 @@ static void release(cab_exchange *x)
     cab_infer *q = x->user;
     if (q->submitted)
         cab_call_release(&q->call);
+    for (int i = 0; i < q->n_wanted; i++)
+        cab_bytes_fini(&q->wanted[i].texts);
     cab_resident_unref(q->loaded);
 }
 
@@ -110,15 +114,34 @@ void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims)
         snprintf(to + used, n - used, "]");
 }
 
+static int find_input(cab_infer *q, cab_slice name)
+{
+    int i = find(q->loaded->inputs, q->loaded->n_inputs, name);
+    if (i < 0)
+        cab_infer_fault(q, "unexpected inference input '%.*s' for model '%s'", (int)(name.n < 100 ? name.n : 100), name.p,
+                        q->loaded->name);
+    return i;
+}
+
+int cab_infer_type(cab_infer *q, cab_slice name, cab_slice datatype)
+{
+    int dtype = cab_json_type_of(datatype), i = dtype ? 0 : find_input(q, name);
+    if (dtype || i < 0)
+        return dtype;
+    const cab_tensor_info *t = &q->loaded->inputs[i];
+    bool texts = cab_slice_is(datatype, "BYTES");
+    cab_infer_fault(q, "inference input '%s' data-type is '%.*s', but model '%s' expects '%s'%s", t->name,
+                    (int)(datatype.n < 20 ? datatype.n : 20), datatype.p, q->loaded->name, cab_json_type_name(t->dtype),
+                    texts ? ": no model takes texts here" : "");
+    return 0;
+}
+
 cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int rank, const int64_t *dims)
 {
     const cab_resident *l = q->loaded;
-    int i = find(l->inputs, l->n_inputs, name);
-    if (i < 0) {
-        cab_infer_fault(q, "unexpected inference input '%.*s' for model '%s'", (int)(name.n < 100 ? name.n : 100),
-                        name.p, l->name);
+    int i = find_input(q, name);
+    if (i < 0)
         return NULL;
-    }
     cab_tensor_view *v = &q->inputs[i];
     if (v->dtype) {
         cab_infer_fault(q, "input '%s' is given twice", l->inputs[i].name);
@@ -178,16 +201,35 @@ cab_wanted *cab_infer_want(cab_infer *q, cab_slice name)
     return w;
 }
 
-int cab_infer_output(const cab_infer *q, int i, bool *binary)
+bool cab_infer_classes(cab_infer *q, cab_wanted *w, int64_t k)
 {
-    if (q->n_wanted) {
-        if (i >= q->n_wanted)
-            return -1;
-        *binary = q->wanted[i].said ? q->wanted[i].binary : q->binary_outputs;
-        return q->wanted[i].output;
-    }
-    *binary = q->binary_outputs;
-    return i < q->loaded->n_outputs ? i : -1;
+    const cab_tensor_info *t = &q->loaded->outputs[w->output];
+    if (!cab_classes_known(t->dtype))
+        return cab_infer_fault(q, "output '%s': there is no classification of %s", t->name, cab_json_type_name(t->dtype));
+    w->classes = k;
+    return true;
+}
+
+bool cab_infer_answer(const cab_infer *q, int i, cab_answer *out)
+{
+    const cab_wanted *w = i < q->n_wanted ? &q->wanted[i] : NULL;
+    if (i >= (q->n_wanted ? q->n_wanted : q->loaded->n_outputs))
+        return false;
+    int output = w ? w->output : i;
+    const cab_tensor_view *v = &q->outputs[output];
+    *out = (cab_answer){ .name = q->loaded->outputs[output].name, .datatype = cab_json_type_name(v->dtype), .dtype = v->dtype,
+                         .binary = w && w->said ? w->binary : q->binary_outputs, .rank = v->rank, .dims = v->dims,
+                         .data = v->data, .bytes = cab_tensor_bytes(v->dtype, v->rank, v->dims) };
+    if (!w || !w->classes)
+        return true;
+    bool rows = q->loaded->max_batch > 0 && v->rank > 0;
+    out->datatype = "BYTES";
+    out->dtype = 0;
+    out->rank = rows ? 2 : 1;
+    out->dims = rows ? w->dims : w->dims + 1;
+    out->data = w->texts.p ? w->texts.p : "";
+    out->bytes = w->texts.n;
+    return true;
 }
 
 /* ---- the run ---- */
@@ -205,13 +247,38 @@ static int status_of(int code)
     return 500;
 }
 
+/* Row by row when the first axis is a batch, else all elements together. */
+static bool classify(cab_infer *q, cab_wanted *w)
+{
+    const cab_tensor_view *v = &q->outputs[w->output];
+    const struct json_t *labels = json_object_get(q->loaded->labels, q->loaded->outputs[w->output].name);
+    int from = q->loaded->max_batch > 0 && v->rank > 0;
+    size_t n = 1, one = cab_json_type_bytes(v->dtype);
+    for (int i = from; i < v->rank; i++)
+        n *= (size_t)v->dims[i];
+    w->dims[0] = from ? v->dims[0] : 1;
+    w->dims[1] = w->classes < (int64_t)n ? w->classes : (int64_t)n;
+    bool fine = true;
+    for (int64_t r = 0; fine && r < w->dims[0]; r++)
+        fine = cab_classes_put(&w->texts, v->dtype, (const char *)v->data + (size_t)r * n * one, n, (size_t)w->dims[1], labels);
+    return fine ? true : cab_infer_fault(q, "out of memory for the classes");
+}
+
+bool cab_infer_classify(cab_infer *q)
+{
+    for (int i = 0; i < q->n_wanted; i++)
+        if (q->wanted[i].classes && !classify(q, &q->wanted[i]))
+            return false;
+    return true;
+}
+
 static void done(cab_call *c)
 {
     cab_infer *q = c->user;
     cab_exchange *x = q->x;
     if (c->code == CAB_RT_OK) {
         x->status = 200;
-        if (!q->encode(q))
+        if (!cab_infer_classify(q) || !q->encode(q))
             cab_exchange_say(x, 500, q->why);
     } else if (c->code == CAB_CALL_FULL) {
         say_full(x);

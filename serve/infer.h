@@ -15,7 +15,21 @@
 typedef struct cab_wanted {
     int output;
     bool said, binary;         /* REST: whether as raw bytes after the JSON; unless said, as binary_outputs says */
+    int64_t classes;           /* the classification extension: the largest so many, as texts; 0: the tensor */
+    int64_t dims[2];           /* ... of the texts: rows, when the model has them, and classes */
+    cab_bytes texts;           /* ... as classes.h has them */
 } cab_wanted;
+
+/* A tensor of the answer. */
+typedef struct cab_answer {
+    const char *name, *datatype;
+    int dtype;                 /* 0: BYTES, each element 4 bytes of length and those */
+    bool binary;
+    int rank;
+    const int64_t *dims;
+    const void *data;
+    size_t bytes;
+} cab_answer;
 
 typedef struct cab_infer cab_infer;
 struct cab_infer {
@@ -40,6 +54,8 @@ struct cab_infer {
 cab_infer *cab_infer_begin(cab_exchange *x, cab_resident *l, bool (*encode)(cab_infer *q));
 /* Says what is wrong with the request, for why: returns false. */
 bool cab_infer_fault(cab_infer *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The type that input `name` comes in, by its name in the protocol; 0: why (texts are taken by no model). */
+int cab_infer_type(cab_infer *q, cab_slice name, cab_slice datatype);
 /* Declares input `name` (once): type and extents, data and bytes open.  NULL: why. */
 cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int rank, const int64_t *dims);
 /* Wants output `name` (once).  NULL: why. */
@@ -52,8 +68,12 @@ bool cab_infer_raw(cab_infer *q, cab_tensor_view *v, const void *p, size_t n);
 void cab_infer_submit(cab_infer *q);
 /* Answers 400 with why. */
 void cab_infer_refuse(cab_infer *q);
-/* The i-th output to write, and how; -1 beyond the last. */
-int cab_infer_output(const cab_infer *q, int i, bool *binary);
+/* Output w as its k largest elements; false: why. */
+bool cab_infer_classes(cab_infer *q, cab_wanted *w, int64_t k);
+/* Makes the texts of the outputs that are wanted so, before the answer is written; false: why. */
+bool cab_infer_classify(cab_infer *q);
+/* The i-th tensor to write; false: there is none. */
+bool cab_infer_answer(const cab_infer *q, int i, cab_answer *out);
 
 /* "[1,3,-1]". */
 void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims);

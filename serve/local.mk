@@ -22,7 +22,11 @@ libserve_a_SOURCES += \
 	serve/bytes.h \
 	serve/catalog.c \
 	serve/catalog.h \
+	serve/classes.c \
+	serve/classes.h \
 	serve/codec.h \
+	serve/coding.c \
+	serve/coding.h \
 	serve/codec_json.c \
 	serve/conn.c \
 	serve/conn.h \
@@ -36,6 +40,8 @@ libserve_a_SOURCES += \
 	serve/control.h \
 	serve/api_grpc.c \
 	serve/codec_grpc.c \
+	serve/flate.c \
+	serve/flate.h \
 	serve/grpc.c \
 	serve/grpc.h \
 	serve/rpcs.def \

@@ -125,12 +125,37 @@ static cab_status check_batching(const cab_batch_config *q, cab_diag *d)
     return CAB_OK;
 }
 
+/* Of one output: a name, and labels that are texts; *labels: those, or NULL. */
+static cab_status read_output(const json_t *o, json_t **labels, cab_diag *d)
+{
+    *labels = json_object_get(o, "labels");
+    if (!*labels)
+        return CAB_OK;
+    bool fine = json_is_array(*labels) && json_is_string(json_object_get(o, "name"));
+    for (size_t i = 0; fine && i < json_array_size(*labels); i++)
+        fine = json_is_string(json_array_get(*labels, i));
+    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "model configuration: output[].labels must be an array of texts, and its "
+                                                         "output have a name");
+}
+
+static cab_status read_outputs(const json_t *a, json_t *out, cab_diag *d)
+{
+    for (size_t i = 0; i < json_array_size(a); i++) {
+        json_t *o = json_array_get(a, i), *labels;
+        CAB_TRY(read_output(o, &labels, d));
+        if (labels && out && json_object_set(out, json_string_value(json_object_get(o, "name")), labels))
+            return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    }
+    return CAB_OK;
+}
+
 static cab_status read_config(const json_t *o, cab_model_config *c, cab_diag *d)
 {
     static const char *const rest[] = { "dynamic_batching", "instance_group", NULL };
     int64_t threads = 1;
     const field rows[] = { { "max_batch_size", &c->max_batch_size, 0, 65536 }, { "threads", &threads, 0, 1024 } };
     CAB_TRY(read_fields(o, "", rows, 2, rest, d));
+    CAB_TRY(read_outputs(json_object_get(o, "output"), NULL, d));
     const json_t *b = json_object_get(o, "dynamic_batching"), *g = json_object_get(o, "instance_group");
     if (b)
         CAB_TRY(read_batching(b, &c->served.queue, d));
@@ -156,10 +181,45 @@ cab_status cab_model_config_read(const char *text, int64_t max_queue, cab_model_
     return s;
 }
 
+static bool has_output(const cab_resident *l, const char *name)
+{
+    for (int i = 0; i < l->n_outputs; i++)
+        if (!strcmp(l->outputs[i].name, name))
+            return true;
+    return false;
+}
+
+cab_status cab_model_config_labels(const char *text, cab_resident *l, cab_diag *d)
+{
+    const char *name;
+    json_t *o, *v;
+    if (!text || !*text)
+        return CAB_OK;
+    CAB_TRY(cab_json_read(text, "the model configuration", &o, d));
+    cab_status s = (l->labels = json_object()) ? read_outputs(json_object_get(o, "output"), l->labels, d)
+                                               : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    json_object_foreach(l->labels, name, v)
+        if (s == CAB_OK && !has_output(l, name))
+            s = cab_fail(d, CAB_EINVAL, NULL, "model configuration: labels for output '%s', which the model does not have", name);
+    json_decref(o);
+    return s;
+}
+
 /* ---- writing ---- */
 
+static void put_labels(cab_bytes *b, const json_t *labels)
+{
+    cab_bytes_str(b, ",\"labels\":[");
+    for (size_t i = 0; i < json_array_size(labels); i++) {
+        if (i)
+            cab_bytes_char(b, ',');
+        cab_json_put_string(b, cab_slice_of(json_string_value(json_array_get(labels, i))));
+    }
+    cab_bytes_char(b, ']');
+}
+
 /* The protocol's names of types have other prefixes here: TYPE_FP32. */
-static void put_tensors(cab_bytes *b, const char *what, const cab_tensor_info *t, int n, bool batched)
+static void put_tensors(cab_bytes *b, const char *what, const cab_tensor_info *t, int n, bool batched, const json_t *labels)
 {
     cab_bytes_printf(b, ",\"%s\":[", what);
     for (int i = 0; i < n; i++) {
@@ -168,6 +228,8 @@ static void put_tensors(cab_bytes *b, const char *what, const cab_tensor_info *t
         cab_json_put_string(b, cab_slice_of(t[i].name));
         cab_bytes_printf(b, ",\"data_type\":\"TYPE_%s\",\"dims\":", cab_json_type_name(t[i].dtype));
         cab_put_extents(b, t[i].rank - from, t[i].dims + from);
+        if (json_object_get(labels, t[i].name))
+            put_labels(b, json_object_get(labels, t[i].name));
         cab_bytes_char(b, '}');
     }
     cab_bytes_char(b, ']');
@@ -189,8 +251,8 @@ bool cab_model_config_write(cab_resident *l, const cab_model_config *c)
     cab_bytes *b = &l->config;
     cab_bytes_printf(b, "{\"name\":\"%s\",\"platform\":\"cabochon\",\"backend\":\"cabochon\",\"max_batch_size\":%lld",
                      l->name, (long long)c->max_batch_size);
-    put_tensors(b, "input", l->inputs, l->n_inputs, c->max_batch_size > 0);
-    put_tensors(b, "output", l->outputs, l->n_outputs, c->max_batch_size > 0);
+    put_tensors(b, "input", l->inputs, l->n_inputs, c->max_batch_size > 0, NULL);
+    put_tensors(b, "output", l->outputs, l->n_outputs, c->max_batch_size > 0, l->labels);
     cab_bytes_printf(b, ",\"instance_group\":[{\"name\":\"%s\",\"kind\":\"KIND_CPU\",\"count\":%d}],\"threads\":%d", l->name,
                      c->served.instances, c->served.threads);
     if (c->dynamic_batching)

@@ -6,9 +6,11 @@
  *    "dynamic_batching": {"preferred_batch_size": [4, 8], "max_queue_delay_microseconds": 100,
  *                         "priority_levels": 2, "default_priority_level": 1,
  *                         "default_queue_policy": {"max_queue_size": 100, "default_timeout_microseconds": 50000}},
- *    "instance_group": [{"count": 2}], "threads": 1}
+ *    "instance_group": [{"count": 2}], "threads": 1,
+ *    "output": [{"name": "y", "labels": ["cat", "dog"]}]}
  *
- * Every field may be missing.  `threads` (ours): of one run; 1 by default.
+ * Every field may be missing.  `threads` (ours): of one run; 1 by default.  `labels` (ours; Triton has a file for
+ * them): the names of an output's classes.
  */
 #ifndef CAB_SERVE_MODEL_CONFIG_H
 #define CAB_SERVE_MODEL_CONFIG_H
@@ -24,6 +26,8 @@ typedef struct cab_model_config {
 
 /* text "" or NULL: the defaults.  max_queue: the figure where the text has none. */
 cab_status cab_model_config_read(const char *text, int64_t max_queue, cab_model_config *out, cab_diag *d);
+/* The labels of l's outputs, for whom the text was read; one of an output that is not there is an error. */
+cab_status cab_model_config_labels(const char *text, cab_resident *l, cab_diag *d);
 /* The whole of it, as /v2/models/NAME/config answers, into l->config. */
 bool cab_model_config_write(cab_resident *l, const cab_model_config *c);
 

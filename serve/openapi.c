@@ -62,7 +62,7 @@ static void add_responses(json_t *all, const cab_route *r)
         { "404", "No such model or version", CAB_ROLE_READ, false },
         { "409", "It contradicts what is registered", CAB_ROLE_ADMIN, true },
         { "413", "Too long, or more memory than the server allows", CAB_ROLE_READ, true },
-        { "415", "Compressed, or of another type", CAB_ROLE_CALL, true },
+        { "415", "Compressed, and not by gzip or deflate", CAB_ROLE_READ, true },
         { "422", "The model cannot be compiled or loaded; the text says why", CAB_ROLE_ADMIN, true },
         { "429", "The queue is full; Retry-After says when to come again", CAB_ROLE_CALL, true },
         { "500", "An error of the server", CAB_ROLE_READ, false },

@@ -5,6 +5,7 @@
 #include "serve/repository.h"
 #include "serve/model_config.h"
 #include "serve/service.h"
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ void cab_resident_destroy(cab_resident *l)
         cab_model_destroy(l->model);
     free(l->inputs);
     free(l->outputs);
+    json_decref(l->labels);
     cab_bytes_fini(&l->config);
     free(l);
 }
@@ -67,7 +69,9 @@ static cab_status serve_model(cab_service *s, const cab_version_info *v, const c
 {
     cab_model_config c;
     cab_error e = { 0 };
-    CAB_TRY(cab_model_config_read(config && *config ? config : v->config, s->o.max_queue, &c, d));
+    config = config && *config ? config : v->config;
+    CAB_TRY(cab_model_config_read(config, s->o.max_queue, &c, d));
+    CAB_TRY(cab_model_config_labels(config, l, d));
     c.served.inline_ns = s->o.inline_us ? s->o.inline_us * 1000 : -1;
     l->max_batch = c.max_batch_size;
     if (!cab_model_config_write(l, &c))

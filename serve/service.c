@@ -60,11 +60,54 @@ static bool is_replaced(const cab_service *s, const cab_route *r)
     return r->role == CAB_ROLE_ADMIN && atomic_load(&s->successor) > 0;
 }
 
+/* Text takes a nanosecond a byte to read, raw tensors a tenth: from here on another thread is worth its waking. */
+static bool is_large(const cab_exchange *x)
+{
+    enum { TEXT = 64 << 10, RAW = 1 << 20 };
+    size_t n = x->body.n;
+    if (x->grpc)
+        return n > RAW || (cab_body_is_long(n) && *x->body.p);
+    if (n > TEXT)
+        return n > RAW || !cab_exchange_field(x, "inference-header-content-length").p || cab_body_coding(x) != CAB_CODING_NONE;
+    return cab_body_is_long(n) && cab_body_coding(x) != CAB_CODING_NONE;
+}
+
+/* A small compressed body had much in it: this is the second time that x comes, on a worker. */
+static bool comes_again(const cab_exchange *x)
+{
+    return x->away && !is_large(x);
+}
+
+bool cab_service_open(cab_exchange *x, cab_coding c, cab_slice in)
+{
+    const char *why;
+    int status = cab_body_open(x, c, in, &why);
+    if (status < 0)
+        cab_workers_give(cab_service_of(x)->workers, x);
+    else if (status)
+        cab_exchange_refuse(x, status, "%s", why);
+    return !status;
+}
+
+/* The body is as the handler wants it; false: answered, or a worker opens it. */
+static bool is_open(cab_exchange *x)
+{
+    cab_coding c = x->body.n ? cab_body_coding(x) : CAB_CODING_NONE;
+    if (c == CAB_CODING_NONE)
+        return true;
+    if (c != CAB_CODING_UNKNOWN)
+        return cab_service_open(x, c, x->body);
+    cab_exchange_put_field(x, "accept-encoding", CAB_SLICE("gzip, deflate"));
+    cab_exchange_refuse(x, 415, "this Content-Encoding is not taken: gzip or deflate, and one of them");
+    return false;
+}
+
 static void route(cab_service *s, cab_exchange *x)
 {
     cab_target t = { { NULL, 0 }, { NULL, 0 } };
     const cab_route *r = cab_route_find(x, &t);
-    log_request(s, x, r ? cab_slice_of(r->path) : CAB_SLICE("none"), r ? t.model : (cab_slice){ NULL, 0 });
+    if (!comes_again(x))
+        log_request(s, x, r ? cab_slice_of(r->path) : CAB_SLICE("none"), r ? t.model : (cab_slice){ NULL, 0 });
     if (!r)
         cab_exchange_answer(x);
     else if (!belongs_here(s, x, r))
@@ -73,7 +116,7 @@ static void route(cab_service *s, cab_exchange *x)
         return;                        /* and that was the answer */
     else if (is_replaced(s, r))
         cab_exchange_refuse(x, 503, "the server is being replaced: ask again");
-    else
+    else if (is_open(x))
         r->handler(s, x, &t);
 }
 
@@ -84,19 +127,12 @@ static void work(cab_exchange *x)
         route(s, x);
         return;
     }
-    log_request(s, x, CAB_SLICE("gRPC"), (cab_slice){ NULL, 0 });
+    if (!comes_again(x))
+        log_request(s, x, CAB_SLICE("gRPC"), (cab_slice){ NULL, 0 });
     if (x->loop == &s->health)
         cab_exchange_refuse(x, 501, "this port is for health and metrics");
     else
         cab_grpc_handle(s, x);
-}
-
-/* Text takes a nanosecond a byte to read, raw tensors a tenth: from here on another thread is worth its waking. */
-static bool is_large(const cab_exchange *x)
-{
-    enum { TEXT = 64 << 10, RAW = 1 << 20 };
-    bool raw = x->grpc || (x->body.n > TEXT && cab_exchange_field(x, "inference-header-content-length").p);
-    return x->body.n > (raw ? RAW : TEXT);
 }
 
 static void handle(cab_server *server, cab_exchange *x)
@@ -106,6 +142,16 @@ static void handle(cab_server *server, cab_exchange *x)
         cab_workers_give(s->workers, x);
     else
         work(x);
+}
+
+/* The thread for health waits for nobody: it packs its figures itself. */
+static bool pack(cab_exchange *x, bool io)
+{
+    cab_service *s = cab_service_of(x);
+    bool done = !s->o.compress || cab_answer_pack(x, io && x->loop != &s->health);
+    if (!done)
+        cab_workers_give(s->workers, x);
+    return done;
 }
 
 /* ---- starting ---- */
@@ -127,7 +173,7 @@ static void buried(void *user, cab_resident *l)
 static void take_limits(cab_service *s)
 {
     const cab_options *o = &s->o;
-    s->server = (cab_server){ .handle = handle, .user = s };
+    s->server = (cab_server){ .handle = handle, .pack = pack, .user = s };
     s->server.limits = (cab_limits){
         .head_bytes = (size_t)o->max_head, .body_bytes = (size_t)o->max_body, .all_bodies = (size_t)o->max_bodies,
         .conns = (int)o->max_connections, .streams = (int)o->max_streams, .idle_ms = (int)o->idle_ms,

@@ -6,6 +6,7 @@
 #define CAB_SERVE_SERVICE_H
 #include "serve/auth.h"
 #include "serve/catalog.h"
+#include "serve/coding.h"
 #include "serve/control.h"
 #include "serve/journal.h"
 #include "serve/options.h"
@@ -83,6 +84,8 @@ bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
 /* The version of a model that a request is for, with a reference; NULL: answered (404). */
 cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);
 bool cab_service_is_ready(const cab_service *s);
+/* Opens a compressed body, `in` of it; false: answered, or a worker has x, and it comes again. */
+bool cab_service_open(cab_exchange *x, cab_coding c, cab_slice in);
 extern const char *const cab_extensions[];      /* of the protocol; NULL ends them */
 /* "[1,-1,3]". */
 void cab_put_extents(cab_bytes *b, int rank, const int64_t *dims);

@@ -1,6 +1,8 @@
 # Tests of the server: unit tests (docs/testing.md), and programs that scripts drive.
 serve_tests = \
 	tests/test_bytes \
+	tests/test_flate \
+	tests/test_classes \
 	tests/test_http1 \
 	tests/test_http1_table \
 	tests/test_json \
@@ -16,11 +18,13 @@ serve_tests = \
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
 tests_test_bytes_LDADD = $(serve_ldadd)
+tests_test_flate_LDADD = $(serve_ldadd)
+tests_test_classes_LDADD = $(serve_ldadd)
 check_PROGRAMS += tests/serve/carry
 tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)
 
-EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py
+EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py tests/serve/coded.py
 EXTRA_DIST += tests/serve/restart.py tests/serve/succession.py tests/serve/systemd.py tests/serve/swap.py tests/serve/leak.py tests/serve/canary.py tests/serve/large.py
 # Memory over 10,000 loads and 50,000 requests; minutes.
 serve-leak: cab-serve cab-build

@@ -4,7 +4,7 @@
 
 packages="gcc g++ make autoconf automake pkg-config python3 python3-venv
     llvm-22-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libjansson-dev libssl-dev
-    libjpeg62-turbo-dev libevent-dev libnghttp2-dev libsqlite3-dev libseccomp-dev
+    libjpeg62-turbo-dev libevent-dev libnghttp2-dev libsqlite3-dev libseccomp-dev zlib1g-dev
     curl openssl"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }

@@ -79,7 +79,7 @@ static void rest(cab_infer *q, const char *p, size_t n)
     }
     touch(q);
     fuzz_count("taken");
-    if (echo(q) && cab_json_encode(q))
+    if (echo(q) && cab_infer_classify(q) && cab_json_encode(q))
         check_answer(q->x);
 }
 
@@ -91,7 +91,7 @@ static void grpc(cab_infer *q, const char *p, size_t n)
     if (cab_grpc_decode(q, r)) {
         touch(q);
         fuzz_count("taken by gRPC");
-        if (echo(q) && !cab_grpc_encode(q))
+        if (echo(q) && (!cab_infer_classify(q) || !cab_grpc_encode(q)))
             fuzz_finding("no answer: %s", q->why);
     }
     inference__model_infer_request__free_unpacked(r, NULL);
@@ -108,9 +108,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(copy, data + skip, size - skip);
     x.body = (cab_slice){ copy, size - skip };
-    atomic_store(&model.refs, 1);
+    atomic_store(&model.refs, 2);
     if ((q = cab_infer_begin(&x, &model, cab_json_encode)))
         (skip ? grpc : rest)(q, copy, size - skip);
+    if (q)
+        x.release(&x);
     cab_exchange_fini(&x);
     free(copy);
     return 0;

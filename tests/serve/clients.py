@@ -128,7 +128,6 @@ def infer(c, m, name):
     refused((name, "another shape"), bad, c.infer, "two", [ab[0], tensor(m, "b", "INT32", b[:, 1:].copy())])
     refused((name, "rows that differ"), bad, c.infer, "two", [ab[0], tensor(m, "b", "INT32", b[1:].copy())])
     refused((name, "an unknown output"), bad, c.infer, "two", ab, outputs=[m.InferRequestedOutput("z")])
-    refused((name, "classification"), bad, c.infer, "two", ab, outputs=[m.InferRequestedOutput("sum", class_count=2)])
     short = m.InferInput("a", [ROWS, WIDTH], "INT32")
     short.set_data_from_numpy(a)
     short._raw_data = short._raw_data[:-4] if m is th else short._raw_content[:-4]
@@ -137,6 +136,69 @@ def infer(c, m, name):
     else:
         short._parameters["binary_data_size"] -= 4
     refused((name, "bytes too few"), bad, c.infer, "two", [short, ab[1]])
+
+
+def compressed(c, m, name):
+    """Requests and answers, each way alone and both; long enough that somebody compresses."""
+    x = np.repeat(values("FP32"), 2000, axis=0)
+    for n in (ROWS, len(x)):
+        for way in ("gzip", "deflate"):
+            for how in ({"binary_data": True}, {"binary_data": False}) if m is th else ({},):
+                ask = [tensor(m, "x", "FP32", x[:n], **how)]
+                out = [m.InferRequestedOutput("y", **how)]
+                ways = ((way, None), (None, way), (way, way)) if m is th else ((way,),)
+                for w in ways:
+                    more = dict(request_compression_algorithm=w[0], response_compression_algorithm=w[1]) if m is th else dict(compression_algorithm=w[0])
+                    r = c.infer("one-fp32", ask, outputs=out, **more)
+                    check(same(r.as_numpy("y"), x[:n]), (name, "compressed", n, how, more))
+                refused((name, "compressed, no such output"), ("400", "StatusCode.INVALID_ARGUMENT"), c.infer, "one-fp32", ask,
+                        outputs=[m.InferRequestedOutput("z")], **more)
+
+
+def classes_of(rows, k, labels=()):
+    """What the extension makes of each row: the largest first, of equal ones the first."""
+    out = []
+    for row in rows:
+        order = sorted(range(len(row)), key=lambda i: (-row[i].item(), i))[:k]
+        out.append([(("%f" if row.dtype.kind == "f" else "%d") % row[i] + ":%d" % i + (":" + labels[i] if i < len(labels) else "")).encode() for i in order])
+    return np.array(out, object)
+
+
+def classification(c, m, name):
+    """As texts: of a model with batches row by row, of another all elements together; labels where there are some."""
+    r = np.random.default_rng(3)
+    f, i = r.standard_normal((ROWS, 16)).astype(np.float32), r.integers(-9, 9, (ROWS, WIDTH)).astype(np.int32)
+    one = np.ones((ROWS, WIDTH), np.int32)
+    for how in ({"binary_data": True}, {"binary_data": False}) if m is th else ({},):
+        for k in (1, 3, 16, 1000000):
+            ask = lambda model, x, t: c.infer(model, [tensor(m, "x", t, x, **how)], outputs=[m.InferRequestedOutput("y", class_count=k, **how)]).as_numpy("y")
+            text = lambda a: np.vectorize(lambda v: v if isinstance(v, bytes) else v.encode(), otypes=[object])(a)
+            y = text(ask("batched", f, "FP32"))
+            check(y.shape == (ROWS, min(k, 16)) and (y == classes_of(f, k)).all(), (name, "classes by row", how, k, y))
+            y = text(ask("labelled", f, "FP32"))
+            check((y == classes_of(f, k, ["cat", "d\"o:g", "é"])).all(), (name, "labels", how, k, y))
+            for t in DTYPES:
+                if t in ("BOOL", "BF16"):
+                    continue
+                v = np.nan_to_num(values(t))
+                y = text(ask("one-" + t.lower(), v, t))
+                want = classes_of(v.reshape(1, -1), k)[0]
+                check(y.shape == want.shape and (y == want).all(), (name, "classes of all", t, how, k, y, want))
+        r = c.infer("two", [tensor(m, "a", "INT32", i), tensor(m, "b", "INT32", one)],
+                    outputs=[m.InferRequestedOutput("product", **how), m.InferRequestedOutput("sum", class_count=2, **how)])
+        check(same(r.as_numpy("product"), i) and list(text(r.as_numpy("sum"))) == list(classes_of((i + 1).reshape(1, -1), 2)[0]),
+              (name, "a tensor beside classes", how, r.as_numpy("sum")))
+    bad = ("400", "StatusCode.INVALID_ARGUMENT")
+    refused((name, "classes of BOOL"), bad, c.infer, "one-bool", [tensor(m, "x", "BOOL", values("BOOL"))], outputs=[m.InferRequestedOutput("y", class_count=2)])
+    refused((name, "fewer than none"), bad, c.infer, "batched", [tensor(m, "x", "FP32", f)], outputs=[m.InferRequestedOutput("y", class_count=-1)])
+    texts = m.InferInput("x", [ROWS, 16], "BYTES")
+    texts.set_data_from_numpy(np.array([["a"] * 16] * ROWS, object))
+    try:
+        c.infer("batched", [texts])
+        check(False, (name, "texts as input"))
+    except InferenceServerException as e:
+        check(str(e.status()) in bad and "input 'x' data-type is 'BYTES'" in e.message() and "no model takes texts" in e.message(),
+              (name, "texts as input", e.message()))
 
 
 def repository(c, m, name):
@@ -222,11 +284,11 @@ def grpc_async(c):
         check(error.status() == "StatusCode.NOT_FOUND" if i % 8 == 0 else same(result.as_numpy("sum"), ab_sum()), ("grpc async", i, error))
 
 
-def stream(c):
+def stream(c, **how):
     """One stream of good and bad requests: each is answered, in order; a bad one does not end it."""
     ab = [tensor(tg, k, "INT32", values("INT32")) for k in "ab"]
     got = queue.Queue()
-    c.start_stream(lambda result, error: got.put((result, error)))
+    c.start_stream(lambda result, error: got.put((result, error)), **how)
     bad = {3: ("nothing", ab), 4: ("two", ab[:1]), 9: ("two", [ab[0], tensor(tg, "b", "FP32", np.zeros((ROWS, WIDTH), np.float32))])}
     for i in range(16):
         name, ins = bad.get(i, ("two", ab))
@@ -387,6 +449,23 @@ def mended(s):
     check(s.ask("DELETE", "/v2/models/many")[0] == 200, "a model goes while it is built")
 
 
+def labels(s):
+    """What a configuration may say of classes, what it answers, and that it says it again."""
+    top = lambda: s.ask("POST", "/v2/models/named/infer", dict(inputs=[dict(name="x", datatype="FP32", shape=[1, 16], data=list(range(16)))],
+                        outputs=[dict(name="y", parameters=dict(classification=2))]))[2]["outputs"][0]["data"]
+    check(s.register("named", identity(), config={"output": [{"name": "y", "labels": ["l%d" % i for i in range(15)]}]})[0] == 201, "labels")
+    check(top() == ["15.000000:15", "14.000000:14:l14"], ("labels, one too few", top()))
+    config = s.ask("GET", "/v2/models/named/config")[2]
+    check(config["output"][0]["labels"][14] == "l14", ("labels in the configuration", config))
+    load = lambda c: s.ask("POST", "/v2/repository/models/named/load", dict(parameters=dict(config=json.dumps(c))))[0]
+    config["output"][0]["labels"][14] = "other"
+    check(load(config) == 200 and top()[1] == "14.000000:14:other", ("its own configuration, changed", top()))
+    check(load({"output": [{"name": "z", "labels": ["a"]}]}) == 400 and top()[1] == "14.000000:14:other", "an output that is not there: all is as it was")
+    check(load({}) == 200 and top()[1] == "14.000000:14", ("without labels", top()))
+    for output in ({"name": "y", "labels": "a"}, {"labels": ["a"]}, {"name": "y", "labels": [1]}, {"name": 5, "labels": []}):
+        check(s.register("unnamed", identity(), config={"output": [output]})[0] == 400, ("labels that are none", output))
+
+
 def few_tokens(build):
     """A token for some models is one for those models by gRPC and /register too."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
@@ -418,7 +497,8 @@ def main():
     s = Server(build, "--drain-ms=0")
     for name, onnx, config in (("types", every_type(), {}), ("two", two(), {}),
                                ("batched", identity(), {"max_batch_size": 8, "instance_group": [{"count": 2}],
-                                                        "dynamic_batching": {"max_queue_delay_microseconds": 500}})):
+                                                        "dynamic_batching": {"max_queue_delay_microseconds": 500}}),
+                               ("labelled", identity(), {"max_batch_size": 8, "output": [{"name": "y", "labels": ["cat", "d\"o:g", "é"]}]})):
         st, _, v = s.register(name, onnx, config=config)
         check(st == 201, ("register", name, st, v))
     for t, k in DTYPES.items():
@@ -426,16 +506,18 @@ def main():
     url = "127.0.0.1:%d" % s.port
     http_client, grpc_client = th.InferenceServerClient(url, concurrency=8), tg.InferenceServerClient(url)
     for c, m, name in ((http_client, th, "http"), (grpc_client, tg, "grpc")):
-        for part in (meta, infer, statistics, repository):
+        for part in (meta, infer, compressed, classification, statistics, repository):
             part(c, m, name)
     http_async(http_client)
     grpc_async(grpc_client)
-    stream(grpc_client)
+    for how in ({}, {"compression_algorithm": "gzip"}, {"compression_algorithm": "deflate"}):
+        stream(grpc_client, **how)
     typed_contents(url)
     out = subprocess.run([sys.executable, __file__, "--kserve", str(s.port)], capture_output=True, text=True, timeout=120)
     check(out.returncode == 0 and "0 failed" in out.stdout, ("kserve's clients", out.stdout, out.stderr[-2000:]))
     curl(s)
     policies(s)
+    labels(s)
     mended(s)
     http_client.close()
     grpc_client.close()

@@ -152,7 +152,7 @@ class Server:
         r = c.getresponse()
         raw = r.read()
         c.close()
-        if raw and r.headers.get("Content-Type") == "application/json":
+        if raw and r.headers.get("Content-Type") == "application/json" and not r.headers.get("Content-Encoding"):
             raw = json.loads(raw)
         return r.status, r.headers, raw
 

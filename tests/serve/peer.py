@@ -4,7 +4,7 @@ what a client can notice: status class, JSON members, types, shapes, bytes, head
 
 Where they differ on purpose INTENDED and GRPC_INTENDED say why.  Needs an environment with tritonserver (nvidia-pytriton brings one) and
 tritonclient: run by that environment's python.  The echo backend is compiled from tests/bench/triton_echo.c."""
-import atexit, glob, http.client, os, shutil, signal, struct, subprocess, sys, tempfile
+import atexit, glob, gzip, http.client, os, shutil, signal, struct, subprocess, sys, tempfile, zlib
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from kit import *
@@ -23,6 +23,13 @@ INTENDED = {
     ("status", "unload of nothing", 2, 4): "ours says that there is no such model",
     ("type", "unload of nothing", None, "application/json"): "likewise",
     ("status", "no JSON at all", 2, 4): "theirs takes a body without JSON as the raw tensor of the only input, here of 0 rows",
+    ("status", "gzip, cut", 2, 4): "theirs takes what it could read of a stream that is broken; nobody knows what was lost",
+    ("status", "gzip, no gzip", 2, 4): "likewise: an answer for 0 rows",
+    ("type", "gzip, no gzip", "application/octet-stream", "application/json"): "likewise",
+    ("status", "gzip, something behind", 2, 4): "likewise",
+    ("status", "deflate that is gzip", 2, 4): "theirs does not look at which of the two it was told",
+    ("status", "gzip, nothing in it", 2, 4): "as no JSON at all",
+    ("type", "gzip, nothing in it", "application/octet-stream", "application/json"): "likewise",
     ("answer", "all binary, one named", None, None): "theirs takes binary_data_output only when no output is named; the extension's "
                                                       "text has it as the default of every output",
     ("answer", "parameters last", None, None): "likewise",
@@ -32,32 +39,33 @@ INTENDED = {
 def intended(what, name, theirs, ours):
     if what in ("answer", "type", "tail", "header length") and ("answer", name, None, None) in INTENDED:
         return True
-    return any((what, n, theirs, ours) in INTENDED for n in (None, name))
+    return what != "answer" and any((what, n, theirs, ours) in INTENDED for n in (None, name))
 
 
 class Triton:
-    """tritonserver on free ports with one model: noop, input x, output y, FP32 [-1,16]."""
+    """tritonserver on free ports with two models, noop and rows (the one that batches): input x, output y, FP32 [-1,16]."""
 
     def __init__(self):
         self.root = tempfile.mkdtemp(prefix="cab-peer-")
         t = os.path.join(sysconfig.get_path("purelib"), "pytriton", "tritonserver")
         back = os.path.join(self.root, "backends", "echo")
-        model = os.path.join(self.root, "repo", "noop")
         os.makedirs(back)
-        os.makedirs(os.path.join(model, "1"))
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", os.path.join(back, "libtriton_echo.so"),
                         os.path.join(HERE, "..", "bench", "triton_echo.c")], check=True)
-        with open(os.path.join(model, "config.pbtxt"), "w") as f:
-            f.write('name: "noop" backend: "echo" max_batch_size: 0\n'
-                    'input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]\n'
-                    'output [ { name: "y" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]\n'
-                    'instance_group [ { kind: KIND_CPU count: 1 } ]\n')
+        for name, batch, dims in (("noop", 0, "-1, 16"), ("rows", 8, "16")):
+            model = os.path.join(self.root, "repo", name)
+            os.makedirs(os.path.join(model, "1"))
+            with open(os.path.join(model, "config.pbtxt"), "w") as f:
+                f.write('name: "%s" backend: "echo" max_batch_size: %d\n'
+                        'input [ { name: "x" data_type: TYPE_FP32 dims: [ %s ] } ]\n'
+                        'output [ { name: "y" data_type: TYPE_FP32 dims: [ %s ] } ]\n'
+                        'instance_group [ { kind: KIND_CPU count: 1 } ]\n' % (name, batch, dims, dims))
         self.port, self.rpc = free_port(), free_port()
         env = dict(os.environ, LD_LIBRARY_PATH="%s/external_libs:%s/lib" % (t, t))
         self.log = open(os.path.join(self.root, "log"), "w")
         self.p = subprocess.Popen([t + "/bin/tritonserver", "--model-repository", self.root + "/repo", "--backend-directory", self.root + "/backends",
                                    "--http-port", str(self.port), "--grpc-port", str(self.rpc), "--metrics-port", str(free_port()),
-                                   "--http-address", "127.0.0.1", "--grpc-address", "127.0.0.1", "--model-control-mode", "explicit", "--load-model", "noop"],
+                                   "--http-address", "127.0.0.1", "--grpc-address", "127.0.0.1", "--model-control-mode", "explicit", "--load-model", "noop", "--load-model", "rows"],
                                   env=env, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         atexit.register(self.stop)
         end = time.time() + 60
@@ -113,6 +121,29 @@ def binary(parameters=None, outputs=None, cut=0, size=64, tail=b"", extra=None):
     return head + RAW[:64 - cut] + tail, {"Inference-Header-Content-Length": str(len(head))}
 
 
+def classes(k, rows=1, data=None, **more):
+    data = data or [float(i * 7 % 16 + i * 0.125) for i in range(16 * rows)]
+    return {"inputs": [dict(X, shape=[rows, 16], data=data)], "outputs": [{"name": "y", "parameters": dict(more, classification=k)}]}
+
+
+def binary_texts():
+    head = json.dumps({"inputs": [{"name": "x", "datatype": "BYTES", "shape": [1, 16], "parameters": {"binary_data_size": 80}}]}).encode()
+    return head + b"\1\0\0\0a" * 16, {"Inference-Header-Content-Length": str(len(head))}
+
+
+def coded(coding, body=None, headers=None, cut=0, behind=b"", accept=None):
+    """-> (body, headers) of a compressed request."""
+    body = body or json.dumps({"inputs": [X]}).encode()
+    packed = {"gzip": gzip.compress, "deflate": zlib.compress}.get(coding, bytes)(body) + behind
+    more = {"Content-Encoding": coding} if coding else {}
+    if accept:
+        more["Accept-Encoding"] = accept
+    return packed[:len(packed) - cut], dict(headers or {}, **more)
+
+
+MANY = json.dumps({"inputs": [dict(X, shape=[40, 16], data=ROW * 40)]}).encode()
+
+
 def rest_requests():
     infer = "/v2/models/noop/infer"
     post = lambda name, body, headers=None, path=infer: (name, "POST", path, body, headers)
@@ -153,6 +184,25 @@ def rest_requests():
         post("unknown output", {"inputs": [X], "outputs": [{"name": "z"}]}), post("outputs empty", {"inputs": [X], "outputs": []}), post("id a number", {"id": 5, "inputs": [X]}),
         post("infer: no such model", {"inputs": [X]}, path="/v2/models/no/infer"), post("infer: no such version", {"inputs": [X]}, path="/v2/models/noop/versions/9/infer"),
         post("infer: version no number", {"inputs": [X]}, path="/v2/models/noop/versions/abc/infer"),
+        post("classes", classes(5)), post("classes, one", classes(1)), post("classes, more than there are", classes(99)), post("classes, binary", classes(3, binary_data=True)),
+        post("classes, two rows", classes(4, rows=2)), post("classes by row", classes(4, rows=2), path="/v2/models/rows/infer"), post("classes by row, all", classes(16, rows=3), path="/v2/models/rows/infer"),
+        post("classes by row, binary", classes(2, rows=3, binary_data=True), path="/v2/models/rows/infer"), post("no classes", classes(0)), post("classes below 0", classes(-1)),
+        post("classes as text", classes("5")), post("half a class", classes(1.5)), post("classes, the output unknown", dict(classes(2), outputs=[{"name": "z", "parameters": {"classification": 2}}])),
+        post("classes, numbers", classes(16, data=[1e30, -1e30, 0.1, 1e-9, 123456.789, -0.5, 3e38, 7, 8, 9, 10, 11, 12, 13, 14, 15])),
+        post("classes, infinite", b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,16],"data":[1,Infinity,-Infinity,-1' + b",-2,-3,-4,-5,-6,-7,-8,-9,-10,-11,-12,-13" +
+             b']}],"outputs":[{"name":"y","parameters":{"classification":16}}]}'),
+        post("texts as input", {"inputs": [dict(X, datatype="BYTES", data=["a"] * 16)]}),
+        post("texts as input, binary", *binary_texts()),
+        post("gzip", *coded("gzip")), post("deflate", *coded("deflate")), post("identity", *coded("identity")), post("no such coding", *coded("br")),
+        post("two codings", *coded("gzip, deflate")), post("gzip, cut", *coded("gzip", cut=9)), post("deflate, cut", *coded("deflate", cut=9)),
+        post("gzip, no gzip", json.dumps({"inputs": [X]}).encode(), {"Content-Encoding": "gzip"}), post("deflate that is gzip", coded("gzip")[0], {"Content-Encoding": "deflate"}),
+        post("gzip, something behind", *coded("gzip", behind=b"more")), post("gzip, two members", *coded("gzip", behind=gzip.compress(b" "))),
+        post("gzip, nothing in it", gzip.compress(b""), {"Content-Encoding": "gzip"}), post("gzip of no JSON", *coded("gzip", b"{")),
+        post("gzip, binary", *coded("gzip", *binary())), post("deflate, binary in and out", *coded("deflate", *binary({"binary_data_output": True}))),
+        post("gzip, header length beyond the body", *coded("gzip", binary()[0], {"Inference-Header-Content-Length": "9999"})),
+        post("answer in gzip", *coded(None, MANY, accept="gzip")), post("answer in deflate", *coded(None, MANY, accept="deflate")),
+        post("answer in gzip, weights", *coded(None, MANY, accept="deflate;q=0.2, gzip;q=0.8")), post("answer as it is", *coded(None, MANY, accept="gzip;q=0")),
+        post("answer in br", *coded(None, MANY, accept="br")), post("gzip both ways", *coded("gzip", MANY, accept="gzip")), post("an error in gzip", *coded("gzip", b"{", accept="gzip")),
         post("NaN", b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,16],"data":[NaN,Infinity,-Infinity' + b",0" * 13 + b"]}]}"),
     ]
     return rows
@@ -170,7 +220,9 @@ def members(v, depth=0):
 def facets(answer):
     """What of an answer is held against the other's."""
     st, h, raw = answer
-    out = {"status": st // 100, "type": h.get("Content-Type") if raw else None}
+    coding = h.get("Content-Encoding")
+    raw = gzip.decompress(raw) if coding == "gzip" else zlib.decompress(raw) if coding == "deflate" else raw
+    out = {"coding": coding, "status": st // 100, "type": h.get("Content-Type") if raw else None}
     n = h.get("Inference-Header-Content-Length")
     out["header length"] = n is not None
     out["tail"] = raw[int(n):] if n else b""
@@ -227,6 +279,8 @@ def message(**change):
         q.raw_input_contents.append(change.get("raw", RAW))
     if "output" in change:
         q.outputs.add(name=change["output"])
+    if "classes" in change:
+        q.outputs.add(name="y").parameters["classification"].int64_param = change["classes"]
     return q
 
 
@@ -244,21 +298,30 @@ def grpc_requests():
     two.raw_input_contents.append(RAW)
     both.raw_input_contents.append(RAW)
     mixed.raw_input_contents.append(b"")
+    twice = RAW + struct.pack("<16f", *(v + 0.5 for v in ROW))
     for what, q in (("raw", message()), ("typed", message(typed=ROW)), ("id", message(id="7")), ("version", message(version="1")),
                     ("an output", message(output="y")), ("two rows", message(shape=[2, 16], raw=RAW * 2)), ("no such model", message(model="no")),
                     ("no such version", message(version="9")), ("version no number", message(version="abc")), ("unknown input", message(name="z")),
                     ("unknown output", message(output="z")), ("another type", message(datatype="INT32")), ("a type that is none", message(datatype="FP33")),
+                    ("texts", message(datatype="BYTES", raw=b"\1\0\0\0a" * 16)),
                     ("rank 1", message(shape=[16])), ("negative extent", message(shape=[-1, 16])), ("bytes too few", message(raw=RAW[1:])),
-                    ("no bytes", message(raw=b"")), ("elements too few", message(typed=ROW[1:])), ("raw without an input", two),
+                    ("no bytes", message(raw=b"")), ("elements too few", message(typed=ROW[1:])),
+                    ("50 rows", message(shape=[50, 16], raw=RAW * 50)), ("51 rows", message(shape=[51, 16], raw=RAW * 51)),
+                    ("52 rows", message(shape=[52, 16], raw=RAW * 52)),
+                    ("3 classes", message(classes=3)), ("all classes", message(classes=16)), ("99 classes", message(classes=99)),
+                    ("0 classes", message(classes=0)), ("-1 classes", message(classes=-1)),
+                    ("classes of rows, no batches", message(shape=[2, 16], raw=twice, classes=5)),
+                    ("classes of rows", message(model="rows", shape=[3, 16], raw=RAW * 3, classes=4)),
+                    ("classes of a row", message(model="rows", classes=16)), ("raw without an input", two),
                     ("raw beside typed", both), ("raw without bytes beside typed", mixed), ("no inputs", pb.ModelInferRequest(model_name="noop")),
                     ("nothing", pb.ModelInferRequest())):
         rows.append((what, "ModelInfer", q))
     return rows
 
 
-def call(stub, name, q):
+def call(stub, name, q, compression):
     try:
-        return "OK", getattr(stub, name)(q, timeout=20)
+        return "OK", getattr(stub, name)(q, timeout=20, compression=compression)
     except grpc.RpcError as e:
         return e.code().name, e.details()
 
@@ -277,8 +340,10 @@ def rpc(triton, ours):
     a = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % triton.rpc))
     b = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % ours.port))
     unmet = set(GRPC_INTENDED)
-    for what, name, q in grpc_requests():
-        (ca, ra), (cb, rb) = call(a, name, q), call(b, name, q)
+    packings = (grpc.Compression.NoCompression, grpc.Compression.Gzip, grpc.Compression.Deflate)
+    for i, (what, name, q) in enumerate(grpc_requests()):
+        compression = packings[i % 3] if name == "ModelInfer" else packings[0]
+        (ca, ra), (cb, rb) = call(a, name, q, compression), call(b, name, q, compression)
         if (what, name, ca, cb) in GRPC_INTENDED:
             unmet.discard((what, name, ca, cb))
             continue
@@ -295,6 +360,7 @@ def main():
     triton = Triton()
     ours = Server(sys.argv[1], "--drain-ms=0")
     check(ours.register("noop", identity())[0] == 201, "register")
+    check(ours.register("rows", identity(), config={"max_batch_size": 8})[0] == 201, "register")
     rest(triton, ours)
     rpc(triton, ours)
     verdict("peer.py")

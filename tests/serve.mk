@@ -88,6 +88,13 @@ bench-serve: cab-serve cab-client cab-build
 	python3 $(srcdir)/tests/bench/serve.py . --rounds 3
 .PHONY: bench-serve
 EXTRA_DIST += tests/bench/serve.py tests/bench/triton_echo.c
+# The server under ThreadSanitizer, in a build folder of its own; serve_tsan=... picks pieces (tests/serve/tsan.sh).
+serve_tsan =
+serve-built: $(BUILT_SOURCES)
+serve-tsan:
+	sh $(srcdir)/tests/serve/tsan.sh $(abs_srcdir) $(abs_builddir)/tsan $(serve_tsan)
+.PHONY: serve-built serve-tsan
+EXTRA_DIST += tests/serve/tsan.sh tests/serve/tsan.supp
 # The server's tests with the bounds of time as they are meant; wants a quiet machine.
 serve-strict: cab-serve cab-client cab-build tests/serve/carry tests/serve/register_loop
 	CAB_SERVE_SLACK=1 sh $(srcdir)/tests/serve/check-serve.sh .

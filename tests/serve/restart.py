@@ -207,7 +207,8 @@ def cold(build, rounds):
     wrong = [b for c in clients for b in c.bad if not isinstance(b, OSError) and b[0] != 503]
     cut = [b for c in clients for b in c.bad if isinstance(b, OSError) and not isinstance(b, ConnectionRefusedError)]
     check(not wrong, ("wrong answers", wrong[:3]))
-    check(len(cut) <= rounds, ("requests that were cut off", len(cut), cut[:3]))
+    # who comes between the last accept and the close of the port; in a slow build each of them may
+    check(len(cut) <= rounds * (len(clients) if patience(build) > 1 else 1), ("requests that were cut off", len(cut), cut[:3]))
     s.stop()
     shutil.rmtree(root, ignore_errors=True)
 

@@ -130,7 +130,7 @@ void cab_conn_finish(cab_conn *c)
     c->closing = true;
     if (!c->lingers)
         bufferevent_disable(c->bev, EV_READ);
-    else                               /* a full input would be read no more */
+    else if (!bufferevent_enable(c->bev, EV_READ))
         evbuffer_drain(cab_conn_input(c), evbuffer_get_length(cab_conn_input(c)));
     if (cab_conn_unsent(c))
         cab_conn_wait(c, CAB_WAIT_WRITE);
@@ -138,10 +138,23 @@ void cab_conn_finish(cab_conn *c)
         sent_all(c);
 }
 
+/* No more input than a request that is being answered may hold back.  (Not by bufferevent's watermark: libevent
+ * 2.1 does not survive being out of memory for that.) */
+static void pace(cab_conn *c)
+{
+    bool full = evbuffer_get_length(cab_conn_input(c)) >= INPUT_MAX, reads = bufferevent_get_enabled(c->bev) & EV_READ;
+    if (full && reads)
+        bufferevent_disable(c->bev, EV_READ);
+    else if (!full && !reads && bufferevent_enable(c->bev, EV_READ))
+        cab_conn_close(c);
+}
+
 /* What a carrier said about the connection. */
 static void settle(cab_conn *c, bool goes_on)
 {
-    if (!goes_on)
+    if (goes_on)
+        pace(c);
+    else
         cab_conn_finish(c);
 }
 
@@ -349,10 +362,10 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
     if (c->draining && !secure)        /* not for long */
         c->deadline_ns = l->now_ns + LINGER_NS;
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
-    bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_set_max_single_read(bev, INPUT_MAX);
     bufferevent_set_max_single_write(bev, OUTPUT_MAX);
-    bufferevent_enable(bev, EV_READ | EV_WRITE);
+    if (bufferevent_enable(bev, EV_READ | EV_WRITE))
+        cab_conn_close(c);
 }
 
 /* ---- exchanges ---- */

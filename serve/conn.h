@@ -61,6 +61,7 @@ struct cab_conn {
     void *session;                     /* nghttp2_session */
     cab_exchange *streams;             /* list by next */
     int n_streams, resets;
+    bool broken;                       /* nghttp2 has not taken what it was told: out of memory */
     int farewell;                      /* GOAWAYs sent; the second is due at notice_ns */
     int64_t notice_ns;
 };

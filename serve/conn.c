@@ -233,9 +233,10 @@ bool cab_conn_write(cab_conn *c, const void *head, size_t n, cab_bytes *body)
             return false;
         sent = k > 0 ? (size_t)k : 0;
     }
-    if (sent < n && evbuffer_add(out, (const char *)head + sent, n - sent))
+    if ((sent < n && evbuffer_add(out, (const char *)head + sent, n - sent)) || !queue_body(out, body, sent > n ? sent - n : 0))
         return false;
-    return queue_body(out, body, sent > n ? sent - n : 0);
+    /* libevent does this by itself, unless it was out of memory for that when the connection was made. */
+    return !evbuffer_get_length(out) || !bufferevent_enable(c->bev, EV_WRITE);
 }
 
 /* ---- events ---- */

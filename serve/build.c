@@ -354,8 +354,9 @@ static cab_status understand(build *b, const json_t *j, cab_build_result *r)
 static cab_status read_report(build *b, cab_build_result *r)
 {
     json_error_t e;
-    json_t *j = json_loadb(b->report.p ? b->report.p : "", b->report.n, JSON_REJECT_DUPLICATES, &e);
-    cab_status s = j ? understand(b, j, r) : obituary(b);
+    bool starved;
+    json_t *j = cab_json_load(b->report.p ? b->report.p : "", b->report.n, &e, &starved);
+    cab_status s = j ? understand(b, j, r) : starved ? no_memory(b) : obituary(b);
     json_decref(j);
     return s;
 }

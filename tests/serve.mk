@@ -12,6 +12,7 @@ serve_tests = \
 	tests/test_sandbox \
 	tests/test_build \
 	tests/test_client \
+	tests/test_scarce \
 	tests/test_durable
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
@@ -71,6 +72,12 @@ EXTRA_DIST += tests/serve/kill-registry.py tests/serve/hostile-build.py
 tests_test_durable_LDADD = $(serve_ldadd)
 tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap=renameat,--wrap=openat \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+tests_test_scarce_SOURCES = tests/test_scarce.c tests/test.h tests/wire.h tests/serve/scarce.c tests/serve/scarce.h \
+	tests/serve/scarce_client.c tests/serve/scarce_client.h tests/serve/scarce_requests.c
+tests_test_scarce_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(JANSSON_CFLAGS) $(PROTOBUF_C_CFLAGS)
+tests_test_scarce_LDADD = $(serve_ldadd)
+tests_test_scarce_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=free \
+	-Wl,--wrap=strdup,--wrap=strndup,--wrap=vasprintf,--wrap=asprintf,--wrap=nghttp2_session_server_new,--wrap=cab_exchange_reset
 
 registry-kill-long: tests/serve/register_loop
 	python3 $(srcdir)/tests/serve/kill-registry.py . 200

@@ -271,7 +271,7 @@ void cab_rpc_model_statistics(cab_service *s, cab_exchange *x, void *request)
     r.model_stats = cab_pieces_zero(&x->mem, k, sizeof *r.model_stats);
     bool fine = n >= 0 && m && i && r.model_stats;
     for (size_t j = 0; fine && j < k; j++) {
-        if (*q->version && all[j]->version != one->version)
+        if (one && *q->version && all[j]->version != one->version)
             continue;
         fine = fill_stats(x, all[j], &m[j], &i[j]);
         r.model_stats[r.n_model_stats++] = &m[j];

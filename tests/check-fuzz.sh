@@ -28,5 +28,6 @@ fuzz fuzz_infer "$top"/tests/fuzz/infer/*
 fuzz fuzz_config "$top"/tests/fuzz/config/*
 fuzz fuzz_h2 "$top"/tests/fuzz/h2/*
 fuzz fuzz_registry
+fuzz fuzz_grpc "$top"/tests/fuzz/grpc/*
 echo "fuzz targets: $passed passed, $failed failed"
 [ $failed = 0 ]

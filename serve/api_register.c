@@ -87,7 +87,7 @@ static cab_status text_of(const json_t *o, const char *key, char **out, cab_diag
     const json_t *v = json_object_get(o, key);
     if (v && !json_is_object(v))
         return cab_fail(d, CAB_EINVAL, NULL, "'%s' must be an object", key);
-    if (v && !(*out = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS)))
+    if (v && !(*out = cab_json_dump(v, JSON_COMPACT | JSON_SORT_KEYS)))
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     return CAB_OK;
 }
@@ -114,7 +114,7 @@ static cab_status read_promise(const json_t *o, asked *a, cab_diag *d)
     if (!in && !out)
         return CAB_OK;
     json_t *p = json_pack("{s:O*,s:O*}", "inputs", in, "outputs", out);
-    a->promise = p ? json_dumps(p, JSON_COMPACT) : NULL;
+    a->promise = p ? cab_json_dump(p, JSON_COMPACT) : NULL;
     json_decref(p);
     return a->promise ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
 }
@@ -254,7 +254,7 @@ static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
             q->state = 1 + i;
     if (state && !q->state)
         return cab_fail(d, CAB_EINVAL, NULL, "'state' is none of registered, building, ready, failed");
-    if (json_is_array(dims) && !(*shape = json_dumps(dims, JSON_COMPACT)))
+    if (json_is_array(dims) && !(*shape = cab_json_dump(dims, JSON_COMPACT)))
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     if (dims && !*shape)
         return cab_fail(d, CAB_EINVAL, NULL, "'shape' must be an array of whole numbers");

@@ -369,7 +369,10 @@ static cab_status inspect(build *b, cab_build_result *r)
     cab_model *m;
     cab_error e = { 0 };
     mo.verify = CAB_VERIFY_FULL;
-    if (cab_model_load_fd(cab_blob_fd(b->out), "the new artifact", &mo, &m, &e)) {
+    int code = cab_model_load_fd(cab_blob_fd(b->out), "the new artifact", &mo, &m, &e);
+    if (code == CAB_RT_ENOMEM)
+        return no_memory(b);
+    if (code) {
         cab_fail(b->d, CAB_EARTIFACT, NULL, "what the compile child made does not load: %s", e.text);
         return CAB_EARTIFACT;
     }

@@ -69,7 +69,7 @@ void cab_io_write(const cab_model *m, cab_bytes *out)
                                           cab_model_input_kind));
     json_object_set_new(j, "outputs", side(m, cab_model_output_count(m), cab_model_output,
                                            cab_model_output_kind));
-    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = j ? cab_json_dump(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     cab_diag d;
     /* Where memory ran out something is missing: then it is not of the form. */
     cab_diag_init(&d);

@@ -139,3 +139,23 @@ json_t *cab_json_load(const char *p, size_t n, json_error_t *e, bool *starved)
     snprintf(e->text, sizeof e->text, "%s", r.why ? r.why : *r.j.why ? r.j.why : "a value expected");
     return v;
 }
+
+/* ---- back to text ---- */
+
+static int put(const char *p, size_t n, void *to)
+{
+    cab_bytes_put(to, p, n);
+    return 0;
+}
+
+/* json_dumps goes on when it has no memory for a key, and gives the text without it; bytes remember that they failed. */
+char *cab_json_dump(const json_t *v, size_t flags)
+{
+    cab_bytes b = { 0 };
+    int rc = json_dump_callback(v, put, &b, flags);
+    cab_bytes_char(&b, 0);
+    if (!rc && !b.failed)
+        return b.p;
+    cab_bytes_fini(&b);
+    return NULL;
+}

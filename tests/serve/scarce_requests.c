@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "tests/wire.h"
 
-enum { MOST = 64, ALL = 300, SOME = 100, FEW = 12 };
+enum { MOST = 64, ALL = 300, SOME = 100, FEW = 24 };
 static request rows[MOST];
 static size_t n_rows;
 

@@ -5,6 +5,7 @@
 #include "serve/grpc.h"
 #include "serve/json_tensor.h"
 #include "serve/model_config.h"
+#include <stdio.h>
 
 void cab_rpc_server_live(cab_service *s, cab_exchange *x, void *request)
 {
@@ -71,7 +72,8 @@ static char **versions(cab_service *s, cab_exchange *x, const char *model, size_
     int k = cab_catalog_list(s->catalog, model, &all);
     char **at = k < 0 ? NULL : cab_pieces_zero(&x->mem, (size_t)k, sizeof *at);
     for (int i = 0; at && i < k; i++)
-        at[i] = cab_grpc_text(x, cab_slice_of(all[i]->version_text));
+        if (!(at[i] = cab_pieces_text(&x->mem, cab_slice_of(all[i]->version_text))))
+            at = NULL;
     cab_catalog_let_go(all, k);
     *n = at ? (size_t)k : 0;
     return at;
@@ -102,10 +104,9 @@ void cab_rpc_model_metadata(cab_service *s, cab_exchange *x, void *request)
 
 static Inference__DataType type_of(int dtype)
 {
-    cab_bytes b = { 0 };
-    cab_bytes_printf(&b, "TYPE_%s", cab_json_type_name(dtype));
-    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value_by_name(&inference__data_type__descriptor, cab_bytes_cstr(&b));
-    cab_bytes_fini(&b);
+    char name[24];
+    snprintf(name, sizeof name, "TYPE_%s", cab_json_type_name(dtype));
+    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value_by_name(&inference__data_type__descriptor, name);
     return v ? (Inference__DataType)v->value : INFERENCE__DATA_TYPE__TYPE_INVALID;
 }
 
@@ -119,8 +120,9 @@ static Inference__DataType type_of(int dtype)
             init(&m[i]); \
             m[i].name = (char *)(uintptr_t)t[i].name; \
             m[i].data_type = type_of(t[i].dtype); \
-            m[i].n_dims = (size_t)(t[i].rank - skip); \
-            m[i].dims = t[i].dims + skip; \
+            int from = t[i].rank > 0 ? skip : 0; \
+            m[i].n_dims = (size_t)(t[i].rank - from); \
+            m[i].dims = t[i].dims + from; \
             at[i] = &m[i]; \
         } \
         return m ? at : NULL; \
@@ -192,56 +194,55 @@ void cab_rpc_model_config(cab_service *s, cab_exchange *x, void *request)
 
 /* ---- statistics ---- */
 
-static Inference__StatisticDuration *duration(cab_exchange *x, cab_tally t)
+/* In x's memory; false: out of it. */
+static bool put_duration(cab_exchange *x, Inference__StatisticDuration **out, cab_tally t)
 {
-    Inference__StatisticDuration *d = cab_pieces_zero(&x->mem, 1, sizeof *d);
-    if (d) {
-        inference__statistic_duration__init(d);
-        d->count = t.count;
-        d->ns = t.ns;
-    }
-    return d;
+    Inference__StatisticDuration *d = *out = cab_pieces_zero(&x->mem, 1, sizeof *d);
+    if (!d)
+        return false;
+    inference__statistic_duration__init(d);
+    d->count = t.count;
+    d->ns = t.ns;
+    return true;
 }
 
-/* Runs by their rows, in x's memory; left out when that is short. */
-static void fill_batches(cab_exchange *x, const cab_resident *l, Inference__ModelStatistics *m)
+/* Runs by their rows, likewise. */
+static bool fill_batches(cab_exchange *x, const cab_resident *l, Inference__ModelStatistics *m)
 {
     cab_batch_stats all[CAB_BATCH_SIZES + 1];
     int64_t n = cab_served_get_batches(l->served, all, CAB_BATCH_SIZES + 1);
     Inference__InferBatchStatistics *b = cab_pieces_zero(&x->mem, (size_t)n, sizeof *b);
     m->batch_stats = cab_pieces_zero(&x->mem, (size_t)n, sizeof *m->batch_stats);
-    for (int64_t i = 1; b && m->batch_stats && i < n; i++) {
+    bool fine = b && m->batch_stats;
+    for (int64_t i = 1; fine && i < n; i++) {
         if (!all[i].count)
             continue;
         Inference__InferBatchStatistics *to = &b[m->n_batch_stats];
         inference__infer_batch_statistics__init(to);
         to->batch_size = (uint64_t)i;
-        to->compute_input = duration(x, (cab_tally){ all[i].count, all[i].input_ns });
-        to->compute_infer = duration(x, (cab_tally){ all[i].count, all[i].infer_ns });
-        to->compute_output = duration(x, (cab_tally){ all[i].count, all[i].output_ns });
+        fine = put_duration(x, &to->compute_input, (cab_tally){ all[i].count, all[i].input_ns }) &&
+               put_duration(x, &to->compute_infer, (cab_tally){ all[i].count, all[i].infer_ns }) &&
+               put_duration(x, &to->compute_output, (cab_tally){ all[i].count, all[i].output_ns });
         m->batch_stats[m->n_batch_stats++] = to;
     }
+    return fine;
 }
 
-static void fill_stats(cab_exchange *x, const cab_resident *l, Inference__ModelStatistics *m, Inference__InferStatistics *i)
+static bool fill_stats(cab_exchange *x, const cab_resident *l, Inference__ModelStatistics *m, Inference__InferStatistics *i)
 {
     cab_served_stats v;
     cab_served_get_stats(l->served, &v);
     inference__model_statistics__init(m);
     inference__infer_statistics__init(i);
-    m->name = cab_grpc_text(x, cab_slice_of(l->name));
-    m->version = cab_grpc_text(x, cab_slice_of(l->version_text));
+    m->name = cab_pieces_text(&x->mem, cab_slice_of(l->name));
+    m->version = cab_pieces_text(&x->mem, cab_slice_of(l->version_text));
     m->last_inference = cab_wall_ms(v.last_ns);
     m->inference_count = v.inferences;
     m->execution_count = v.executions;
     m->inference_stats = i;
-    i->success = duration(x, v.success);
-    i->fail = duration(x, v.fail);
-    i->queue = duration(x, v.queue);
-    i->compute_input = duration(x, v.input);
-    i->compute_infer = duration(x, v.infer);
-    i->compute_output = duration(x, v.output);
-    fill_batches(x, l, m);
+    return m->name && m->version && put_duration(x, &i->success, v.success) && put_duration(x, &i->fail, v.fail) &&
+           put_duration(x, &i->queue, v.queue) && put_duration(x, &i->compute_input, v.input) &&
+           put_duration(x, &i->compute_infer, v.infer) && put_duration(x, &i->compute_output, v.output) && fill_batches(x, l, m);
 }
 
 void cab_rpc_model_statistics(cab_service *s, cab_exchange *x, void *request)
@@ -256,15 +257,16 @@ void cab_rpc_model_statistics(cab_service *s, cab_exchange *x, void *request)
     Inference__ModelStatistics *m = cab_pieces_zero(&x->mem, k, sizeof *m);
     Inference__InferStatistics *i = cab_pieces_zero(&x->mem, k, sizeof *i);
     r.model_stats = cab_pieces_zero(&x->mem, k, sizeof *r.model_stats);
-    for (size_t j = 0; m && i && r.model_stats && j < k; j++) {
-        if (*q->version && all[j]->version != one->version)
+    bool fine = n >= 0 && m && i && r.model_stats;
+    for (size_t j = 0; fine && j < k; j++) {
+        if (one && *q->version && all[j]->version != one->version)
             continue;
-        fill_stats(x, all[j], &m[j], &i[j]);
+        fine = fill_stats(x, all[j], &m[j], &i[j]);
         r.model_stats[r.n_model_stats++] = &m[j];
     }
     cab_catalog_let_go(all, n);
     cab_resident_unref(one);
-    if (m && i && r.model_stats)
+    if (fine)
         cab_grpc_answer(x, &r.base);
     else
         cab_exchange_refuse(x, 503, "out of memory");

@@ -10,6 +10,7 @@
  *
  * Each is durable, and true of what is loaded, when it is answered.
  */
+#include "serve/io_json.h"
 #include "serve/json_pull.h"
 #include "serve/repository.h"
 #include "serve/service.h"
@@ -19,9 +20,12 @@
 cab_status cab_body_read(const cab_exchange *x, bool may_be_empty, json_t **out, cab_diag *d)
 {
     json_error_t e;
-    *out = may_be_empty && !x->body.n ? json_object() : json_loadb(x->body.p ? x->body.p : "", x->body.n, JSON_REJECT_DUPLICATES, &e);
+    bool starved = true, none = may_be_empty && !x->body.n;
+    *out = none ? json_object() : cab_json_load(x->body.p ? x->body.p : "", x->body.n, &e, &starved);
     if (json_is_object(*out))
         return CAB_OK;
+    if (!*out && starved)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     cab_status k = cab_fail(d, CAB_EPARSE, NULL, "failed to parse the request JSON: %s", *out ? "not an object" : e.text);
     json_decref(*out);
     *out = NULL;

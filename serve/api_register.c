@@ -87,7 +87,7 @@ static cab_status text_of(const json_t *o, const char *key, char **out, cab_diag
     const json_t *v = json_object_get(o, key);
     if (v && !json_is_object(v))
         return cab_fail(d, CAB_EINVAL, NULL, "'%s' must be an object", key);
-    if (v && !(*out = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS)))
+    if (v && !(*out = cab_json_dump(v, JSON_COMPACT | JSON_SORT_KEYS)))
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     return CAB_OK;
 }
@@ -114,7 +114,7 @@ static cab_status read_promise(const json_t *o, asked *a, cab_diag *d)
     if (!in && !out)
         return CAB_OK;
     json_t *p = json_pack("{s:O*,s:O*}", "inputs", in, "outputs", out);
-    a->promise = p ? json_dumps(p, JSON_COMPACT) : NULL;
+    a->promise = p ? cab_json_dump(p, JSON_COMPACT) : NULL;
     json_decref(p);
     return a->promise ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
 }
@@ -219,29 +219,52 @@ void cab_version_put(cab_bytes *b, const cab_version_info *v)
     cab_bytes_printf(b, ",\"created_ms\":%lld}", (long long)v->created_ms);
 }
 
+/* Not json_unpack's strictness, whose books need memory and which takes a lack of it for a stranger. */
+static cab_status know_members(json_t *o, cab_diag *d)
+{
+    static const char *const members[] = { "name", "version", "state", "io", "datatype", "shape", "tag", "limit", "after" };
+    const char *name;
+    json_t *v;
+    json_object_foreach(o, name, v) {
+        size_t i = 0;
+        while (i < sizeof members / sizeof *members && strcmp(members[i], name))
+            i++;
+        if (i == sizeof members / sizeof *members)
+            return cab_fail(d, CAB_EINVAL, NULL, "no member '%.100s' here (known are name, version, state, io, datatype, shape, tag, "
+                            "limit, after)", name);
+    }
+    return CAB_OK;
+}
+
 static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
 {
     const char *state = NULL, *after_name = NULL;
     json_t *dims = NULL, *version = NULL, *limit = NULL, *after = NULL;
     json_error_t e;
-    if (json_unpack_ex(o, &e, JSON_STRICT, "{s?s,s?o,s?s,s?s,s?s,s?o,s?s,s?o,s?o}", "name", &q->name, "version", &version,
+    CAB_TRY(know_members(o, d));
+    if (json_unpack_ex(o, &e, 0, "{s?s,s?o,s?s,s?s,s?s,s?o,s?s,s?o,s?o}", "name", &q->name, "version", &version,
                        "state", &state, "io", &q->io_name, "datatype", &q->dtype, "shape", &dims, "tag", &q->tag,
                        "limit", &limit, "after", &after))
-        return cab_fail(d, CAB_EINVAL, NULL, "%s (known are name, version, state, io, datatype, shape, tag, limit, after)", e.text);
+        return json_error_code(&e) == json_error_out_of_memory ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory")
+                                                               : cab_fail(d, CAB_EINVAL, NULL, "%s", e.text);
     CAB_TRY(cab_version_read(version, &q->version, d));
     for (int i = 0; state && i < CAB_VERSION_STATES; i++)
         if (!strcmp(state, cab_version_state_text((cab_version_state)i)))
             q->state = 1 + i;
     if (state && !q->state)
         return cab_fail(d, CAB_EINVAL, NULL, "'state' is none of registered, building, ready, failed");
-    if (dims && (!json_is_array(dims) || !(*shape = json_dumps(dims, JSON_COMPACT))))
+    if (json_is_array(dims) && !(*shape = cab_json_dump(dims, JSON_COMPACT)))
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    if (dims && !*shape)
         return cab_fail(d, CAB_EINVAL, NULL, "'shape' must be an array of whole numbers");
     q->shape = *shape;
     q->limit = (int)json_integer_value(limit);
     if (after) {
         json_t *v = NULL;
-        if (json_unpack_ex(after, &e, JSON_STRICT, "{s:s,s:o}", "name", &after_name, "version", &v))
-            return cab_fail(d, CAB_EINVAL, NULL, "'after' must be {\"name\", \"version\"}: %s", e.text);
+        after_name = json_string_value(json_object_get(after, "name"));
+        v = json_object_get(after, "version");
+        if (json_object_size(after) != 2 || !after_name || !v)
+            return cab_fail(d, CAB_EINVAL, NULL, "'after' must be {\"name\", \"version\"}");
         CAB_TRY(cab_version_read(v, &q->after_version, d));
         q->after_name = after_name;
     }

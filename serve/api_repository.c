@@ -58,9 +58,11 @@ static bool only_ready(cab_slice body)
     return ready;
 }
 
-static size_t index_rows(cab_service *s, cab_exchange *x, const cab_version_list *l, bool ready, cab_index_row *rows)
+/* How many; *fine is false when memory ran out. */
+static size_t index_rows(cab_service *s, cab_exchange *x, const cab_version_list *l, bool ready, cab_index_row *rows, bool *fine)
 {
     size_t n = 0;
+    *fine = true;
     for (size_t i = 0; i < l->n; i++) {
         char number[24];
         int k = snprintf(number, sizeof number, "%lld", (long long)l->v[i].version);
@@ -70,7 +72,8 @@ static size_t index_rows(cab_service *s, cab_exchange *x, const cab_version_list
         rows[n] = (cab_index_row){ cab_pieces_text(&x->mem, cab_slice_of(l->v[i].name)),
                                    cab_pieces_text(&x->mem, (cab_slice){ number, (size_t)k }), state,
                                    cab_pieces_text(&x->mem, cab_slice_of(reason_of(&l->v[i], state))) };
-        n += rows[n].name && rows[n].version && rows[n].reason;
+        *fine = *fine && rows[n].name && rows[n].version && rows[n].reason;
+        n++;
     }
     return n;
 }
@@ -126,11 +129,12 @@ static void index_task(cab_service *s, cab_task *t)
     cab_diag_init(&d);
     cab_status k = every_version(s, &l, &d);
     cab_index_row *rows = k == CAB_OK ? cab_pieces_zero(&x->mem, l.n + 1, sizeof *rows) : NULL;
-    size_t n = rows ? index_rows(s, x, &l, x->user != NULL, rows) : 0;
+    bool fine = rows != NULL;
+    size_t n = rows ? index_rows(s, x, &l, x->user != NULL, rows, &fine) : 0;
     cab_version_list_fini(&l);
     if (k != CAB_OK)
         cab_exchange_fail(x, &d);
-    else if (!rows)
+    else if (!fine)
         cab_exchange_refuse(x, 503, "out of memory");
     else if (x->grpc)
         cab_grpc_index(x, rows, n);

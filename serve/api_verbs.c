@@ -45,7 +45,7 @@ static bool read_list(cab_infer *q, cab_json *j, int i)
     cab_json_fault f;
     if (!cab_json_read_any(j, t->dtype, &data, &rank, dims, &f)) {
         cab_bytes_fini(&data);
-        return cab_infer_fault(q, "'%s': %s", t->name, f.text);
+        return f.kind == CAB_FAULT_MEMORY ? cab_infer_starve(q) : cab_infer_fault(q, "'%s': %s", t->name, f.text);
     }
     int n = widen(t, rank, dims, false, wide);
     if (rank < t->rank && !extents_fit(t, n, wide)) {
@@ -66,16 +66,18 @@ static bool put_list(cab_infer *q, int i)
     const cab_tensor_view *v = &q->outputs[i];
     cab_json_fault f;
     return cab_json_write_tensor(&q->x->out, v->dtype, v->rank, v->dims, v->data, true, CAB_NONFINITE_NULL, &f) ? true
+         : f.kind == CAB_FAULT_MEMORY ? cab_infer_starve(q)
          : cab_infer_fault(q, "output '%s': %s", q->loaded->outputs[i].name, f.text);
 }
 
 static bool end_answer(cab_infer *q)
 {
     q->x->type = "application/json";
-    return q->x->out.failed ? cab_infer_fault(q, "out of memory for the answer") : true;
+    return q->x->out.failed ? cab_infer_starve(q) : true;
 }
 
-/* Looks through the body for the names only; the tensors are read when the model is known. */
+/* Looks through the body for the names only; the tensors are read when the model is known.  False: *why, NULL for
+ * out of memory. */
 static bool find_names(cab_exchange *x, const char *model_key, named *out, const char **why)
 {
     cab_json j;
@@ -90,8 +92,10 @@ static bool find_names(cab_exchange *x, const char *model_key, named *out, const
         cab_slice *to = cab_json_is(&j, model_key) ? &out->model : cab_json_is(&j, "version") ? &out->version : NULL;
         if (!to ? !cab_json_skip(&j) : (t = cab_json_next(&j)) != CAB_JSON_STRING && t != CAB_JSON_NUMBER)
             break;
-        if (to && !(to->p = cab_pieces_take(&x->mem, j.text.n + 1)))
-            break;
+        if (to && !(to->p = cab_pieces_take(&x->mem, j.text.n + 1))) {
+            *why = NULL;
+            return false;
+        }
         if (to)
             to->n = cab_json_unescape_to(j.text, (char *)(uintptr_t)to->p, j.text.n);
     }
@@ -107,7 +111,7 @@ static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, 
     const char *why;
     cab_resident *l;
     if (!find_names(x, model_key, &n, &why)) {
-        cab_exchange_refuse(x, 400, "failed to parse the request JSON: %s", why);
+        cab_exchange_refuse(x, why ? 400 : 503, why ? "failed to parse the request JSON: %s" : "out of memory", why);
         return NULL;
     }
     if (n.model.n) {
@@ -122,6 +126,8 @@ static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, 
     l = NULL;
     if (one && cab_service_allows(x, CAB_ROLE_CALL, cab_slice_of(all[0]->name)))
         l = cab_find_loaded(s, x, cab_slice_of(all[0]->name), n.version);
+    else if (k < 0)
+        cab_exchange_refuse(x, 503, "out of memory");
     else if (!one)
         cab_exchange_refuse(x, k > 0 ? 400 : 404, k > 0 ? "more than one model is loaded: say which by \"%s\"" : "no model is loaded",
                             model_key);

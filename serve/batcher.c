@@ -55,10 +55,8 @@ cab_batcher *cab_batcher_create(const cab_batch_config *c, const char **why)
         return NULL;
     int levels = c->levels ? c->levels : 1;
     cab_batcher *b = calloc(1, sizeof *b + (size_t)levels * sizeof *b->levels);
-    if (!b) {
-        *why = "out of memory";
+    if (!b)                            /* and *why is NULL */
         return NULL;
-    }
     b->c = *c;
     b->c.levels = levels;
     b->c.default_level = c->default_level ? c->default_level : 1;

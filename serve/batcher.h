@@ -69,8 +69,8 @@ typedef struct cab_batch_config {
 
 typedef struct cab_batcher cab_batcher;
 
-/* NULL when out of memory or when the configuration contradicts itself: *why
- * says so (static text). */
+/* NULL when the configuration contradicts itself, *why says how (static text),
+ * or when out of memory (*why NULL). */
 cab_batcher *cab_batcher_create(const cab_batch_config *c, const char **why);
 /* Requests that still wait are forgotten. */
 void cab_batcher_destroy(cab_batcher *b);

@@ -286,8 +286,9 @@ static cab_status understand(build *b, const json_t *j, cab_build_result *r)
 static cab_status read_report(build *b, cab_build_result *r)
 {
     json_error_t e;
-    json_t *j = json_loadb(b->report.p ? b->report.p : "", b->report.n, JSON_REJECT_DUPLICATES, &e);
-    cab_status s = j ? understand(b, j, r) : obituary(b);
+    bool starved;
+    json_t *j = cab_json_load(b->report.p ? b->report.p : "", b->report.n, &e, &starved);
+    cab_status s = j ? understand(b, j, r) : starved ? no_memory(b) : obituary(b);
     json_decref(j);
     return s;
 }
@@ -300,7 +301,10 @@ static cab_status inspect(build *b, cab_build_result *r)
     cab_model *m;
     cab_error e = { 0 };
     mo.verify = CAB_VERIFY_FULL;
-    if (cab_model_load_fd(cab_blob_fd(b->out), "the new artifact", &mo, &m, &e)) {
+    int code = cab_model_load_fd(cab_blob_fd(b->out), "the new artifact", &mo, &m, &e);
+    if (code == CAB_RT_ENOMEM)
+        return no_memory(b);
+    if (code) {
         cab_fail(b->d, CAB_EARTIFACT, NULL, "what the compile child made does not load: %s", e.text);
         return CAB_EARTIFACT;
     }

@@ -158,19 +158,20 @@ bool cab_grpc_encode(cab_infer *q)
     ProtobufCBinaryData *raw = cab_pieces_zero(&x->mem, n, sizeof *raw);
     cab_answer a;
     if (!t || !at || !raw)
-        return cab_infer_fault(q, "out of memory for the answer");
+        return cab_infer_starve(q);
     for (; cab_infer_answer(q, (int)used, &a); used++) {
         put_output(&a, &t[used], &raw[used]);
         at[used] = &t[used];
     }
     r.model_name = q->loaded->name;
     r.model_version = q->loaded->version_text;
-    r.id = cab_grpc_text(x, q->id);
+    if (!(r.id = cab_pieces_text(&x->mem, q->id)))
+        return cab_infer_starve(q);
     r.n_outputs = r.n_raw_output_contents = used;
     r.outputs = at;
     r.raw_output_contents = raw;
     x->type = "application/grpc";
-    return put_answer(q, &r) ? true : cab_infer_fault(q, "out of memory for the answer");
+    return put_answer(q, &r) ? true : cab_infer_starve(q);
 }
 
 void cab_rpc_model_infer(cab_service *s, cab_exchange *x, void *request)

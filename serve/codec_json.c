@@ -53,7 +53,7 @@ static bool read_text(reader *r, const char *what, cab_slice *out)
         return true;
     char *to = cab_pieces_take(&r->q->x->mem, r->j.text.n);
     if (!to)
-        return cab_infer_fault(r->q, "out of memory");
+        return cab_infer_starve(r->q);
     *out = (cab_slice){ to, cab_json_unescape_to(r->j.text, to, r->j.text.n) };
     return true;
 }
@@ -345,7 +345,7 @@ static bool put_output(cab_infer *q, const cab_answer *a)
         if (!a->dtype)
             put_texts(b, a);
         else if (!cab_json_write_tensor(b, a->dtype, a->rank, a->dims, a->data, false, CAB_NONFINITE_NAMES, &f))
-            return cab_infer_fault(q, "output '%s': %s", a->name, f.text);
+            return f.kind == CAB_FAULT_MEMORY ? cab_infer_starve(q) : cab_infer_fault(q, "output '%s': %s", a->name, f.text);
     }
     cab_bytes_char(b, '}');
     return true;
@@ -357,6 +357,8 @@ static void put_length_field(cab_exchange *x, size_t n)
     if (text)
         cab_exchange_put_field(x, "inference-header-content-length",
                                (cab_slice){ text, (size_t)(cab_u64_put(text, n) - text) });
+    else
+        x->out.failed = true;
 }
 
 bool cab_json_encode(cab_infer *q)
@@ -387,5 +389,5 @@ bool cab_json_encode(cab_infer *q)
     for (int k = 0; any && cab_infer_answer(q, k, &a); k++)
         if (a.binary)
             cab_bytes_put(b, a.data, a.bytes);
-    return b->failed ? cab_infer_fault(q, "out of memory for the answer") : true;
+    return b->failed ? cab_infer_starve(q) : true;
 }

@@ -113,10 +113,10 @@ void cab_conn_finish(cab_conn *c)
 /* What a carrier said about the connection. */
 static void settle(cab_conn *c, bool goes_on)
 {
-    if (goes_on)
-        cab_io_pace(c);
-    else
+    if (!goes_on)
         cab_conn_finish(c);
+    else if (!cab_io_pace(c))
+        cab_conn_close(c);
 }
 
 /* More time for the bytes that moved; false: they were too few. */
@@ -271,9 +271,10 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
         c = calloc(1, sizeof *c);
     if (c)
         *c = (cab_conn){ .loop = l, .fd = fd, .secure = secure, .draining = atomic_load(&s->draining) };
+    if (!c)
+        close(fd);
     if (!c || !cab_io_open(c)) {
         free(c);
-        close(fd);
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));

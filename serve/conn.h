@@ -73,6 +73,7 @@ struct cab_conn {
     cab_exchange *streams;             /* list by next_stream */
     int n_streams;
     int resets;                        /* streams ended by errors, less those that were answered */
+    bool broken;                       /* nghttp2 has not taken what it was told: out of memory */
     int farewell;                      /* GOAWAYs sent; the second is due at notice_ns */
     int64_t notice_ns;
 };

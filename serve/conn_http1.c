@@ -4,7 +4,7 @@
  *
  * http1.c says where messages end; here are their memory, their order and their
  * time limits.  While a request is being answered nothing more is read from the
- * input than its watermark lets in, so a client cannot pile up requests.
+ * input than its limit (conn.c), so a client cannot pile up requests.
  */
 #include "serve/serve_int.h"
 #include <stdlib.h>

@@ -47,10 +47,10 @@ static bool send_frames(cab_conn *c)
     while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX) {
         cab_bytes_clear(b);
         const uint8_t *p;
-        ssize_t k;
+        ssize_t k = 0;
         while (b->n < CAB_HTTP2_UNSENT_MAX && (k = nghttp2_session_mem_send(c->session, &p)) > 0)
             cab_bytes_put(b, p, (size_t)k);
-        if (b->failed)
+        if (k < 0 || b->failed)        /* out of memory: what is missing would be waited for */
             return false;
         if (!b->n)
             break;
@@ -68,6 +68,8 @@ static bool flush(cab_conn *c)
             return false;
     while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX && cab_stream_pump_stalled(c));
     set_deadline(c);
+    if (c->broken)
+        return false;
     return nghttp2_session_want_read(c->session) || nghttp2_session_want_write(c->session) ||
            cab_conn_unsent(c);
 }
@@ -136,8 +138,20 @@ static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12]
     return n;
 }
 
-bool cab_http2_submit(cab_conn *c, cab_exchange *x)
+/* Half an answer would look like a whole one. */
+static void excuse(cab_exchange *x)
 {
+    cab_bytes_clear(&x->out);
+    x->status = 503;
+    x->grpc_status = 14;               /* UNAVAILABLE */
+    x->n_answer_fields = 0;
+    x->type = x->grpc ? x->type : NULL;
+}
+
+void cab_http2_submit(cab_conn *c, cab_exchange *x)
+{
+    if (x->out.failed && !x->streamed)
+        excuse(x);
     nghttp2_nv nv[4 + CAB_ANSWER_FIELDS + 2];
     char status[12], length[24], code[12];
     nghttp2_data_provider body = { .source.ptr = x, .read_callback = read_answer };
@@ -147,7 +161,7 @@ bool cab_http2_submit(cab_conn *c, cab_exchange *x)
     bool empty = (!x->out.n && !x->streamed) || x->method == CAB_METHOD_HEAD;
     int rc = nghttp2_submit_response(c->session, x->stream, nv, answer_head(x, nv, status, length, code),
                                      empty ? NULL : &body);
-    return rc == 0 || rc == NGHTTP2_ERR_DATA_EXIST;
+    c->broken = c->broken || (rc && rc != NGHTTP2_ERR_DATA_EXIST);
 }
 
 /* ---- receiving ---- */
@@ -403,7 +417,8 @@ static bool answer(cab_conn *c, cab_exchange *x)
         cab_stream_pump(c, stream);
         return flush(c);
     }
-    return cab_http2_submit(c, x) && flush(c);
+    cab_http2_submit(c, x);
+    return flush(c);
 }
 
 /* First a notice, so that requests on their way are not lost; then the last word. */
@@ -412,7 +427,7 @@ static bool drain(cab_conn *c, bool now)
     if (!c->session)
         return !now || !cab_conn_untouched(c);
     if (c->farewell == 0) {
-        nghttp2_submit_shutdown_notice(c->session);
+        c->broken = c->broken || nghttp2_submit_shutdown_notice(c->session);
         c->notice_ns = c->loop->now_ns + (int64_t)NOTICE_MS * 1000000;
         c->farewell = 1;
     }
@@ -435,8 +450,9 @@ static bool late(cab_conn *c)
 {
     if (c->farewell == 1 && c->notice_ns <= c->loop->now_ns) {
         c->farewell = 2;
-        nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(c->session),
-                              NGHTTP2_NO_ERROR, NULL, 0);
+        int rc = nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(c->session),
+                                       NGHTTP2_NO_ERROR, NULL, 0);
+        c->broken = c->broken || rc;
         return flush(c);
     }
     bool any = false;

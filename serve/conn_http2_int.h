@@ -8,8 +8,8 @@
 
 enum { CAB_HTTP2_UNSENT_MAX = 256 << 10 };       /* bytes for the socket; more waits in the streams */
 
-/* Begins the answer of x; false: broken. */
-bool cab_http2_submit(cab_conn *c, cab_exchange *x);
+/* Begins the answer of x, or breaks the connection. */
+void cab_http2_submit(cab_conn *c, cab_exchange *x);
 
 /* The client of stream x has so long; more for bytes that move (late in conn_http2.c). */
 void cab_stream_time(cab_exchange *x, int ms);

@@ -119,19 +119,19 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     } else {
         c->in = (cab_slice){ to, (size_t)k };
     }
-    if (c->in.n >= INPUT_MAX) {
-        event_del(c->readable);
-        c->full = true;
-    }
     cab_conn_came(c);
 }
 
-void cab_io_pace(cab_conn *c)
+/* (TLS, too: libevent 2.1 does not survive being out of memory for a watermark of its own.) */
+bool cab_io_pace(cab_conn *c)
 {
-    if (c->full && c->in.n < INPUT_MAX && !c->ended) {
-        c->full = false;
-        event_add(c->readable, NULL);
-    }
+    bool full = cab_conn_waiting(c) >= INPUT_MAX;
+    if (full == c->full || c->ended)
+        return true;
+    c->full = full;
+    if (c->tls)
+        return full ? !bufferevent_disable(c->tls, EV_READ) : !bufferevent_enable(c->tls, EV_READ);
+    return full ? !event_del(c->readable) : !event_add(c->readable, NULL);
 }
 
 void cab_io_deafen(cab_conn *c)
@@ -203,8 +203,10 @@ static struct evbuffer *queue(cab_conn *c)
 {
     if (c->tls)
         return bufferevent_get_output(c->tls);
-    if (!c->out && (c->out = evbuffer_new()))
-        event_add(c->writable, NULL);
+    if (!c->out && (c->out = evbuffer_new()) && event_add(c->writable, NULL)) {
+        evbuffer_free(c->out);
+        c->out = NULL;
+    }
     return c->out;
 }
 
@@ -261,11 +263,9 @@ static bool open_tls(cab_conn *c)
         return false;
     bufferevent_openssl_set_allow_dirty_shutdown(c->tls, 1);
     bufferevent_setcb(c->tls, on_tls_input, on_tls_sent, on_tls_event, c);
-    bufferevent_setwatermark(c->tls, EV_READ, 0, INPUT_MAX);
     bufferevent_set_max_single_read(c->tls, INPUT_MAX);
     bufferevent_set_max_single_write(c->tls, OUTPUT_MAX);
-    bufferevent_enable(c->tls, EV_READ | EV_WRITE);
-    return true;
+    return !bufferevent_enable(c->tls, EV_READ | EV_WRITE);
 }
 
 bool cab_io_goodbye(cab_conn *c)
@@ -286,33 +286,26 @@ static bool open_plain(cab_conn *c)
     return c->readable && c->writable && !event_add(c->readable, NULL);
 }
 
-static void free_events(cab_conn *c)
+void cab_io_close(cab_conn *c)
 {
+    if (c->tls) {
+        bufferevent_free(c->tls);      /* and the socket */
+        return;
+    }
     if (c->readable)
         event_free(c->readable);
     if (c->writable)
         event_free(c->writable);
-}
-
-bool cab_io_open(cab_conn *c)
-{
-    if (c->secure)
-        return open_tls(c);
-    if (open_plain(c))
-        return true;
-    free_events(c);
-    return false;
-}
-
-void cab_io_close(cab_conn *c)
-{
-    if (c->tls) {
-        bufferevent_free(c->tls);
-        return;
-    }
-    free_events(c);
     if (c->out)
         evbuffer_free(c->out);
     cab_bytes_fini(&c->held);
     close(c->fd);
+}
+
+bool cab_io_open(cab_conn *c)
+{
+    if (c->secure ? open_tls(c) : open_plain(c))
+        return true;
+    cab_io_close(c);
+    return false;
 }

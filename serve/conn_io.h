@@ -7,7 +7,7 @@
 #define CAB_SERVE_CONN_IO_H
 #include "serve/serve_int.h"
 
-/* Begins to read c->fd (TLS where c->secure); false: out of memory, and the socket is still the caller's. */
+/* Begins to read c->fd (TLS where c->secure); false: out of memory, and the socket is closed. */
 bool cab_io_open(cab_conn *c);
 /* Closes the socket, frees what c holds of bytes. */
 void cab_io_close(cab_conn *c);
@@ -17,8 +17,9 @@ void cab_io_deafen(cab_conn *c);
 void cab_io_forget(cab_conn *c);
 /* After a carrier has read: what it left of the input is kept; false: out of memory. */
 bool cab_io_keep(cab_conn *c);
-/* Reads on, if a full input had stopped that and there is room again. */
-void cab_io_pace(cab_conn *c);
+/* No more input than a request that is being answered may hold back: reads no more while there is that much.
+ * False: out of memory. */
+bool cab_io_pace(cab_conn *c);
 /* TLS: tells the client that nothing was cut off; plain: that nothing more comes. */
 bool cab_io_goodbye(cab_conn *c);
 

@@ -16,7 +16,7 @@ void cab_stream_time(cab_exchange *x, int ms)
 
 void cab_stream_cut(cab_conn *c, cab_exchange *x, uint32_t code)
 {
-    nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, x->stream, code);
+    c->broken = c->broken || nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, x->stream, code);
     x->deadline_ns = INT64_MAX;
 }
 
@@ -117,7 +117,8 @@ void cab_stream_pump(cab_conn *c, cab_exchange *x)
         x->given = true;
         cab_http2_submit(c, x);
     } else {
-        nghttp2_session_resume_data(c->session, x->stream);
+        int rc = nghttp2_session_resume_data(c->session, x->stream);
+        c->broken = c->broken || rc == NGHTTP2_ERR_NOMEM;
     }
     if (fine && !x->out.failed)
         set_pace(x);

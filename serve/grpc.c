@@ -36,7 +36,7 @@ static const rpc *find(cab_slice path)
 
 /* ---- messages in ---- */
 
-typedef struct budget { cab_pieces *mem; size_t left; } budget;
+typedef struct budget { cab_pieces *mem; size_t left; bool starved; } budget;
 
 static void *take(void *data, size_t n)
 {
@@ -44,7 +44,9 @@ static void *take(void *data, size_t n)
     if (n > b->left)
         return NULL;
     b->left -= n;
-    return cab_pieces_take(b->mem, n);
+    void *p = cab_pieces_take(b->mem, n);
+    b->starved = b->starved || !p;
+    return p;
 }
 
 static void leave(void *data, void *p)
@@ -87,10 +89,12 @@ static ProtobufCMessage *unpack(cab_exchange *x, const rpc *r)
             return NULL;
         message = x->body;
     }
-    budget b = { &x->mem, FLOOR + FACTOR * message.n };
+    budget b = { &x->mem, FLOOR + FACTOR * message.n, false };
     ProtobufCAllocator a = { take, leave, &b };
     ProtobufCMessage *m = protobuf_c_message_unpack(r->request, &a, message.n, (const uint8_t *)message.p);
-    if (!m)
+    if (!m && b.starved)
+        cab_exchange_refuse(x, 503, "out of memory");
+    else if (!m)
         cab_exchange_refuse(x, 400, "the message cannot be parsed, or takes too much memory");
     return m;
 }
@@ -128,13 +132,6 @@ void cab_grpc_part(cab_exchange *x)
     r.error_message = (char *)(uintptr_t)cab_bytes_cstr(&x->grpc_message);
     cab_bytes_clear(&x->out);
     cab_grpc_put(x, &r.base);
-}
-
-char *cab_grpc_text(cab_exchange *x, cab_slice s)
-{
-    static char none[] = "";
-    char *text = cab_pieces_text(&x->mem, s);
-    return text ? text : none;
 }
 
 /* The model that a request names, as every message of the protocol spells it; empty when it names none. */

@@ -14,8 +14,6 @@ enum { CAB_GRPC_PREFIX = 5 };  /* of a message: compressed?, its length in 4 byt
 bool cab_grpc_put(cab_exchange *x, const ProtobufCMessage *m);
 /* x answered with status 0 by one message. */
 void cab_grpc_answer(cab_exchange *x, const ProtobufCMessage *m);
-/* A protobuf text from a slice of ours, in x's memory; "" when out of memory. */
-char *cab_grpc_text(cab_exchange *x, cab_slice s);
 
 /* The handlers; request is the unpacked message of their row. */
 #define RPC(Name, prefix, handler, role) void cab_rpc_##handler(cab_service *s, cab_exchange *x, void *request);

@@ -73,9 +73,15 @@ bool cab_infer_fault(cab_infer *q, const char *fmt, ...)
     return false;
 }
 
+bool cab_infer_starve(cab_infer *q)
+{
+    q->starved = true;
+    return cab_infer_fault(q, "out of memory");
+}
+
 void cab_infer_refuse(cab_infer *q)
 {
-    cab_exchange_refuse(q->x, 400, "%s", q->why);
+    cab_exchange_refuse(q->x, q->starved ? 503 : 400, "%s", q->why);
 }
 
 /* ---- inputs and outputs ---- */
@@ -164,7 +170,7 @@ cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int ra
 bool cab_infer_room(cab_infer *q, cab_tensor_view *v)
 {
     v->data = cab_pieces_take(&q->x->mem, v->bytes ? v->bytes : 1);
-    return v->data ? true : cab_infer_fault(q, "out of memory for an input");
+    return v->data ? true : cab_infer_starve(q);
 }
 
 bool cab_infer_raw(cab_infer *q, cab_tensor_view *v, const void *p, size_t n)
@@ -279,7 +285,7 @@ static void done(cab_call *c)
     if (c->code == CAB_RT_OK) {
         x->status = 200;
         if (!cab_infer_classify(q) || !q->encode(q))
-            cab_exchange_say(x, 500, q->why);
+            cab_exchange_say(x, q->starved ? 503 : 500, q->why);
     } else if (c->code == CAB_CALL_FULL) {
         say_full(x);
     } else {

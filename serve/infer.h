@@ -47,6 +47,7 @@ struct cab_infer {
     cab_slice id;              /* as the client spelt it (REST: with escapes) */
     int64_t timeout_us;        /* 0: none */
     int64_t priority;
+    bool starved;              /* the failure is that memory ran out: 503 */
     char why[300];             /* of a failure */
 };
 
@@ -54,6 +55,8 @@ struct cab_infer {
 cab_infer *cab_infer_begin(cab_exchange *x, cab_resident *l, bool (*encode)(cab_infer *q));
 /* Says what is wrong with the request, for why: returns false. */
 bool cab_infer_fault(cab_infer *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Memory has run out: likewise. */
+bool cab_infer_starve(cab_infer *q);
 /* The type that input `name` comes in, by its name in the protocol; 0: why (texts are taken by no model). */
 int cab_infer_type(cab_infer *q, cab_slice name, cab_slice datatype);
 /* Declares input `name` (once): type and extents, data and bytes open.  NULL: why. */
@@ -66,7 +69,7 @@ bool cab_infer_room(cab_infer *q, cab_tensor_view *v);
 bool cab_infer_raw(cab_infer *q, cab_tensor_view *v, const void *p, size_t n);
 /* Every input is given: runs the model, then the answer is encode's.  Else answers 400 with why. */
 void cab_infer_submit(cab_infer *q);
-/* Answers 400 with why. */
+/* Answers 400 (503 where memory ran out) with why. */
 void cab_infer_refuse(cab_infer *q);
 /* Output w as its k largest elements; false: why. */
 bool cab_infer_classes(cab_infer *q, cab_wanted *w, int64_t k);

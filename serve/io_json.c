@@ -69,7 +69,7 @@ void cab_io_write(const cab_model *m, cab_bytes *out)
                                           cab_model_input_kind));
     json_object_set_new(j, "outputs", side(m, cab_model_output_count(m), cab_model_output,
                                            cab_model_output_kind));
-    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = j ? cab_json_dump(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     cab_diag d;
     /* Where memory ran out something is missing: then it is not of the form. */
     cab_diag_init(&d);
@@ -87,15 +87,16 @@ void cab_io_write(const cab_model *m, cab_bytes *out)
 cab_status cab_json_read(const char *text, const char *what, json_t **out, cab_diag *d)
 {
     json_error_t e;
+    bool starved;
     size_t n = strlen(text);
     *out = NULL;
     if (n > MAX_TEXT)
         return cab_fail(d, CAB_EINVAL, NULL, "%s: longer than the %zu bytes that are allowed", what,
                         MAX_TEXT);
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    *out = cab_json_load(text, n, &e, &starved);
     if (*out)
         return CAB_OK;
-    if (json_error_code(&e) == json_error_out_of_memory)
+    if (starved)
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     return cab_fail(d, CAB_EINVAL, NULL, "%s: not JSON: line %d: %s", what, e.line, e.text);
 }

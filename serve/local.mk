@@ -75,6 +75,7 @@ libserve_a_SOURCES += \
 	serve/json_tensor.h \
 	serve/json_text.c \
 	serve/json_text_int.h \
+	serve/json_tree.c \
 	serve/json_write.c \
 	serve/listen.c \
 	serve/listen.h \

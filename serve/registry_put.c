@@ -31,7 +31,7 @@ static void canon_fini(canon *c)
 
 static cab_status spell(const json_t *j, char **out, cab_diag *d)
 {
-    *out = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    *out = cab_json_dump(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     return *out ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
 }
 

@@ -54,14 +54,17 @@ cab_status cab_repository_holds(const char *io, const char *promise, cab_diag *d
 
 /* ---- what came out ---- */
 
-/* The registry may have another model under that number by now, or none. */
-static bool is_there(cab_service *s, const cab_building *b)
+/* ENOTFOUND: the registry has another model under that number by now, or none. */
+static cab_status still_there(cab_service *s, const cab_building *b, cab_diag *d)
 {
     cab_version_list l = { 0 };
-    bool there = cab_registry_find(s->registry, b->name, b->version, &l, NULL) == CAB_OK &&
-                 cab_digest_equal(&l.v[0].model, &b->model);
+    cab_status k = cab_registry_find(s->registry, b->name, b->version, &l, d);
+    bool same = k == CAB_OK && cab_digest_equal(&l.v[0].model, &b->model);
     cab_version_list_fini(&l);
-    return there;
+    if (same || (k != CAB_OK && k != CAB_ENOTFOUND))
+        return k;
+    cab_diag_clear(d);
+    return cab_fail(d, CAB_ENOTFOUND, NULL, "version %lld of '%s' was removed while it was built", (long long)b->version, b->name);
 }
 
 static cab_status take_in(cab_service *s, cab_building *b, cab_diag *d)
@@ -122,14 +125,17 @@ static void answer_all(cab_service *s, cab_building *b, cab_status k)
 static void finish_build(cab_service *s, cab_building *b)
 {
     cab_diag *d = &b->diag;
-    cab_status k;
-    if (is_there(s, b)) {
+    cab_diag missing;
+    cab_diag_init(&missing);
+    cab_status k = still_there(s, b, &missing);
+    if (k == CAB_ENOTFOUND) {
+        cab_journal_say(s->journal, "info", "built in vain", "%s version %lld", b->name, (long long)b->version);
+        cab_diag_fini(d);
+        *d = missing;
+    } else {
+        cab_diag_fini(&missing);
         k = take_in(s, b, d);
         record(s, b, k);
-    } else {
-        cab_diag_clear(d);
-        k = cab_fail(d, CAB_ENOTFOUND, NULL, "version %lld of '%s' was removed while it was built", (long long)b->version, b->name);
-        cab_journal_say(s->journal, "info", "built in vain", "%s version %lld", b->name, (long long)b->version);
     }
     answer_all(s, b, k);
     cab_build_result_fini(&b->result);
@@ -189,7 +195,7 @@ cab_status cab_repository_build(cab_service *s, const cab_version_info *v, const
     cab_building *b = cab_control_building(s->control, v->name, v->version, &v->model);
     if (b)
         return join(b, x, promise, d);
-    if (v->state != CAB_BUILDING)
+    if (v->state != CAB_BUILDING || !s->preceded)      /* else it was begun, and its end could not be written */
         return begin_build(s, v, promise, x, d);
     return !x ? CAB_OK : cab_fail(d, CAB_ECANCELLED, NULL, "the server that this one replaces is building version %lld of '%s': "
                                   "ask again", (long long)v->version, v->name);

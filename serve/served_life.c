@@ -74,7 +74,7 @@ static int fill_served(cab_served *s, cab_error *e)
     const char *why;
     s->batcher = cab_batcher_create(&s->config.queue, &why);
     if (!s->batcher)
-        return refuse(e, CAB_RT_EINVAL, why);
+        return why ? refuse(e, CAB_RT_EINVAL, why) : refuse(e, CAB_RT_ENOMEM, "out of memory");
     int rc = cab_shapes_init(&s->shapes, s->model, s->config.queue.max_batch > 0, e);
     return rc == CAB_RT_OK ? make_instances(s, e) : rc;
 }

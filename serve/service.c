@@ -197,6 +197,7 @@ static cab_status open_store(cab_service *s, cab_diag *d)
     if (!*s->o.root)
         return cab_fail(d, CAB_EINVAL, NULL, "--root DIR is needed: the folder of the registry");
     CAB_TRY(cab_root_open(s->o.root, cab_inherited_lock(), &s->root, d));
+    s->preceded = s->root.inherited;
     CAB_TRY(cab_blobs_open(&s->root, &s->blobs, d));
     CAB_TRY(cab_registry_open(&s->root, s->blobs, &s->registry, d));
     return s->root.inherited ? CAB_OK : cab_registry_recover(s->registry, &n, d);
@@ -267,6 +268,7 @@ static void load_task(cab_service *s, cab_task *t)
 
 static void inherit_task(cab_service *s, cab_task *t)
 {
+    s->preceded = false;
     cab_repository_start(s, true);     /* what is loaded or being built stays as it is */
     free(t);
 }

@@ -36,6 +36,7 @@ typedef struct cab_service {
     cab_catalog *catalog;
     cab_control *control;
     cab_workers *workers;      /* read large requests */
+    bool preceded;             /* a predecessor may still be building; the control thread's */
     atomic_int successor;      /* process that takes over; 0: none */
     cab_bytes openapi;         /* the document */
     atomic_bool ready;         /* what the registry wants is loaded */

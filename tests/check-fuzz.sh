@@ -25,5 +25,9 @@ mkdir -p http1 && python3 "$top/tests/serve/http1_table.py" http1
 fuzz fuzz_http1 http1/row*
 fuzz fuzz_json "$top"/tests/fuzz/json/*.json
 fuzz fuzz_infer "$top"/tests/fuzz/infer/*
+fuzz fuzz_config "$top"/tests/fuzz/config/*
+fuzz fuzz_h2 "$top"/tests/fuzz/h2/*
+fuzz fuzz_registry
+fuzz fuzz_grpc "$top"/tests/fuzz/grpc/*
 echo "fuzz targets: $passed passed, $failed failed"
 [ $failed = 0 ]

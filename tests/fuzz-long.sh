@@ -11,7 +11,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/cabochon
 mkdir -p "$build" && cd "$build" || exit 1
 [ -f Makefile ] ||
     "$top/configure" -q --enable-sanitizers CC="$clang" CFLAGS='-O1 -g -fsanitize=fuzzer-no-link -fno-sanitize=function' || exit 1
-targets=${CAB_FUZZ_TARGETS:-onnx cir rules artifact graphs http1 json infer}
+targets=${CAB_FUZZ_TARGETS:-onnx cir rules artifact graphs http1 json infer config h2 registry grpc}
 { make -s -j"$(nproc)" && make -s -j"$(nproc)" $(printf 'tests/fuzz/fuzz_%s.lib ' $targets); } >build.log 2>&1 ||
     { grep -E 'error|undefined' build.log | head; exit 1; }
 
@@ -31,6 +31,10 @@ mkdir -p rows-http1 && python3 "$top/tests/serve/http1_table.py" rows-http1
 seeds corpus-http1 rows-http1/row*
 seeds corpus-json "$top"/tests/fuzz/json/*.json
 seeds corpus-infer "$top"/tests/fuzz/infer/*
+seeds corpus-config "$top"/tests/fuzz/config/*
+seeds corpus-h2 "$top"/tests/fuzz/h2/*
+seeds corpus-registry
+seeds corpus-grpc "$top"/tests/fuzz/grpc/*
 passed=0 failed=0
 for t in $targets; do
     if "tests/fuzz/fuzz_$t.lib" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 \

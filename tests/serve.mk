@@ -14,6 +14,7 @@ serve_tests = \
 	tests/test_sandbox \
 	tests/test_build \
 	tests/test_client \
+	tests/test_scarce \
 	tests/test_durable
 check_PROGRAMS += $(serve_tests)
 TESTS += $(serve_tests)
@@ -78,6 +79,12 @@ tests_test_durable_SOURCES = tests/test_durable.c tests/test.h tests/serve/store
 tests_test_durable_LDADD = $(serve_ldadd)
 tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap=renameat,--wrap=openat \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+tests_test_scarce_SOURCES = tests/test_scarce.c tests/test.h tests/wire.h tests/serve/scarce.c tests/serve/scarce.h \
+	tests/serve/scarce_client.c tests/serve/scarce_client.h tests/serve/scarce_requests.c
+tests_test_scarce_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(JANSSON_CFLAGS) $(PROTOBUF_C_CFLAGS)
+tests_test_scarce_LDADD = $(serve_ldadd)
+tests_test_scarce_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=free \
+	-Wl,--wrap=strdup,--wrap=strndup,--wrap=vasprintf,--wrap=asprintf,--wrap=nghttp2_session_server_new,--wrap=cab_exchange_reset
 
 registry-kill-long: tests/serve/register_loop
 	python3 $(srcdir)/tests/serve/kill-registry.py . 200
@@ -95,6 +102,13 @@ bench-serve: cab-serve cab-client cab-build
 	python3 $(srcdir)/tests/bench/serve.py . --rounds 3
 .PHONY: bench-serve
 EXTRA_DIST += tests/bench/serve.py tests/bench/triton_echo.c
+# The server under ThreadSanitizer, in a build folder of its own; serve_tsan=... picks pieces (tests/serve/tsan.sh).
+serve_tsan =
+serve-built: $(BUILT_SOURCES)
+serve-tsan:
+	sh $(srcdir)/tests/serve/tsan.sh $(abs_srcdir) $(abs_builddir)/tsan $(serve_tsan)
+.PHONY: serve-built serve-tsan
+EXTRA_DIST += tests/serve/tsan.sh tests/serve/tsan.supp
 # The server's tests with the bounds of time as they are meant; wants a quiet machine.
 serve-strict: cab-serve cab-client cab-build tests/serve/carry tests/serve/register_loop
 	CAB_SERVE_SLACK=1 sh $(srcdir)/tests/serve/check-serve.sh .

@@ -602,7 +602,7 @@ static void check_steady(void)
         for (int k = 0; k < 8; k++)
             settle(&a[k], CAB_RT_OK);
     }
-    CHECK(atomic_load(&allocations) - before <= 8);    /* a size of batch met late */
+    CHECK(atomic_load(&allocations) - before <= 32);   /* sizes of batches met late: 4 each; one a call would be 640 */
     cab_served_destroy(s);
 }
 

@@ -288,6 +288,14 @@ void cab_conn_accept(cab_loop *l, int fd, bool secure)
 
 /* ---- exchanges ---- */
 
+void cab_body_promise(cab_exchange *x, size_t whole)
+{
+    enum { AT_FIRST = 1 << 20 };
+    size_t n = x->body_bytes.n, most = n > AT_FIRST / 2 || whole < AT_FIRST ? whole : AT_FIRST;
+    if (most > n)
+        cab_bytes_room(&x->body_bytes, most - n);
+}
+
 bool cab_body_reserve(cab_exchange *x, size_t n)
 {
     cab_server *s = x->server;

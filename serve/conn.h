@@ -111,6 +111,9 @@ cab_slice cab_conn_input(cab_conn *c, size_t least);
 size_t cab_conn_waiting(const cab_conn *c);
 /* The first n bytes of the input have been read. */
 void cab_conn_took(cab_conn *c, size_t n);
+/* Room for a body of `whole` bytes in all.  What a client promises costs nothing: 1 MB at once, the rest when half of
+ * that has come (to grow it step by step would copy megabytes between two events). */
+void cab_body_promise(cab_exchange *x, size_t whole);
 /* n more bytes for the body of x, within the budget of all bodies; false: over it, or out of memory. */
 bool cab_body_reserve(cab_exchange *x, size_t n);
 

@@ -98,19 +98,16 @@ static bool take_head(cab_conn *c, const char *p)
     return true;
 }
 
-/* What a head promises costs nothing: memory for a large body is taken when some of it has come, then at once
- * (to grow it step by step would copy megabytes between two events). */
-enum { AT_FIRST = 1 << 20 };
-
 static bool begin_body(cab_conn *c)
 {
     framing *f = c->http1;
     const cab_limits *m = &c->loop->server->limits;
     f->in_body = true;
     cab_http1_body_start(&f->body, &f->head, m->body_bytes);
-    size_t n = f->head.chunked ? 0 : (size_t)f->head.length;
     cab_conn_wait(c, CAB_WAIT_BODY);
-    if (n && !cab_bytes_room(&c->x->body_bytes, n < AT_FIRST ? n : AT_FIRST))
+    if (!f->head.chunked)
+        cab_body_promise(c->x, (size_t)f->head.length);
+    if (c->x->body_bytes.failed)
         return refuse(c, 503, "no memory for a body of that length");
     if (f->head.expect_continue && !cab_conn_waiting(c))
         return cab_conn_write(c, CAB_HTTP1_CONTINUE, sizeof CAB_HTTP1_CONTINUE - 1, NULL);
@@ -158,8 +155,8 @@ static bool take_data(cab_conn *c, cab_slice data)
         cab_bytes_wrote(&x->body_bytes, data.n);
     else
         cab_bytes_slice(&x->body_bytes, data);
-    if (!f->head.chunked && x->body_bytes.n > AT_FIRST / 2)
-        cab_bytes_room(&x->body_bytes, (size_t)f->head.length - x->body_bytes.n);
+    if (!f->head.chunked)
+        cab_body_promise(x, (size_t)f->head.length);
     c->moved += data.n;
     return true;
 }

@@ -14,7 +14,7 @@
 
 enum {
     STREAM_WINDOW = 1 << 20, CONN_WINDOW = 16 << 20,
-    PIECE = 16 << 10,          /* bytes between two looks at the clock */
+    PIECE = 64 << 10,          /* bytes between two looks at the clock */
     RESETS_MAX = 200,          /* streams reset by the client above those answered */
     NOTICE_MS = 500            /* between "about to go" and "gone" */
 };
@@ -49,7 +49,7 @@ static bool send_frames(cab_conn *c)
         const uint8_t *p;
         ssize_t k = 0;
         while (b->n < CAB_HTTP2_UNSENT_MAX && (k = nghttp2_session_mem_send(c->session, &p)) > 0)
-            cab_bytes_put(b, p, (size_t)k);
+            cab_bytes_put(b, p, (size_t)k);    /* behind what send_answer has put there */
         if (k < 0 || b->failed)        /* out of memory: what is missing would be waited for */
             return false;
         if (!b->n)
@@ -88,24 +88,21 @@ static size_t trailers(const cab_exchange *x, nghttp2_nv *nv, char code[12])
     return x->grpc_message.n ? 2 : 1;
 }
 
+/* How much of the answer the next frame has; send_answer gives it to the frame. */
 static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, size_t n, uint32_t *flags,
                                  nghttp2_data_source *source, void *user)
 {
     cab_exchange *x = source->ptr;
     size_t left = x->out.n - x->sent;
     (void)user;
+    (void)to;
     n = n < left ? n : left;
     if (n)
-        memcpy(to, x->out.p + x->sent, n);
-    x->sent += n;
-    x->moved += n;
-    if (x->sent < x->out.n)
+        *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (n < left)
         return (ssize_t)n;
-    if (x->streamed && (!x->whole || x->part || cab_stream_waiting(x))) {
-        cab_bytes_clear(&x->out);
-        x->sent = 0;
+    if (x->streamed && (!x->whole || x->part || cab_stream_waiting(x)))
         return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
-    }
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (x->grpc) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -115,6 +112,28 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, si
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     return (ssize_t)n;
+}
+
+static int send_answer(nghttp2_session *session, nghttp2_frame *f, const uint8_t *head, size_t n,
+                       nghttp2_data_source *source, void *user)
+{
+    enum { HEAD = 9 };
+    cab_exchange *x = source->ptr;
+    cab_bytes *b = &x->loop->frames;
+    (void)session;
+    (void)f;
+    (void)user;
+    if (b->n >= CAB_HTTP2_UNSENT_MAX)
+        return NGHTTP2_ERR_WOULDBLOCK;
+    cab_bytes_put(b, head, HEAD);
+    cab_bytes_put(b, x->out.p + x->sent, n);
+    x->sent += n;
+    x->moved += n;
+    if (x->streamed && x->sent == x->out.n) {
+        cab_bytes_clear(&x->out);
+        x->sent = 0;
+    }
+    return 0;
 }
 
 static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12], char length[24], char code[12])
@@ -323,6 +342,13 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
     return 0;
 }
 
+/* How long the message of gRPC that comes says it is; 0: it does not say yet, or too much. */
+static size_t promised(const cab_exchange *x)
+{
+    size_t n = cab_stream_length(x);
+    return n <= x->server->limits.body_bytes ? n : 0;
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
 {
     cab_conn *c = user;
@@ -336,6 +362,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         refuse(c, x, 503);
     else
         cab_bytes_put(&x->body_bytes, p, n);
+    if (x->grpc)
+        cab_body_promise(x, promised(x));
     x->moved += n;
     if (x->streamed)
         cab_stream_pump(c, x);
@@ -364,6 +392,7 @@ static nghttp2_session *open_session(cab_conn *c)
     nghttp2_session_callbacks *cb;
     if (nghttp2_session_callbacks_new(&cb))
         return NULL;
+    nghttp2_session_callbacks_set_send_data_callback(cb, send_answer);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);

@@ -19,6 +19,8 @@ void cab_stream_cut(cab_conn *c, cab_exchange *x, uint32_t code);
 /* ---- streams of messages ---- */
 /* Bytes of the first whole message that waits, with its prefix; 0: none yet. */
 size_t cab_stream_waiting(const cab_exchange *x);
+/* The same of a message that may not be whole yet; 0: its prefix is not. */
+size_t cab_stream_length(const cab_exchange *x);
 /* Nothing has come that was not answered, and the client took it all; and whether it may rest longer. */
 bool cab_stream_rests(const cab_exchange *x);
 bool cab_stream_idle(cab_exchange *x);

@@ -20,13 +20,18 @@ void cab_stream_cut(cab_conn *c, cab_exchange *x, uint32_t code)
     x->deadline_ns = INT64_MAX;
 }
 
-size_t cab_stream_waiting(const cab_exchange *x)
+size_t cab_stream_length(const cab_exchange *x)
 {
     enum { PREFIX = 5 };
     const unsigned char *p = (const unsigned char *)x->body_bytes.p;
     if (x->body_bytes.n < PREFIX)
         return 0;
-    size_t n = PREFIX + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+    return PREFIX + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+}
+
+size_t cab_stream_waiting(const cab_exchange *x)
+{
+    size_t n = cab_stream_length(x);
     return n <= x->body_bytes.n ? n : 0;
 }
 

@@ -10,6 +10,7 @@
 #include "serve/service.h"
 #include <event2/thread.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +111,10 @@ static int complain(const cab_diag *d)
     return cab_status_exit(worst);
 }
 
+/* Memory of large requests is used again: to give it back and get it anew is a page fault for each 4 KB, a third of
+ * what a request of 1 MB costs. */
+enum { KEPT = 64 << 20 };
+
 int main(int argc, char **argv)
 {
     static cab_service s;
@@ -121,6 +126,8 @@ int main(int argc, char **argv)
         return hash_token();
     if (argc == 2 && !strcmp(argv[1], "--version"))
         return printf("cab-serve " CAB_VERSION "\n") < 0;
+    mallopt(M_MMAP_THRESHOLD, KEPT / 2);
+    mallopt(M_TRIM_THRESHOLD, KEPT);
     cab_diag_init(&d);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);

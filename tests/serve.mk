@@ -113,3 +113,9 @@ EXTRA_DIST += tests/serve/tsan.sh tests/serve/tsan.supp
 serve-strict: cab-serve cab-client cab-build tests/serve/carry tests/serve/register_loop
 	CAB_SERVE_SLACK=1 sh $(srcdir)/tests/serve/check-serve.sh .
 .PHONY: serve-strict
+# NVIDIA's perf_analyzer as a client: make serve-analyzer perf_analyzer=PATH
+perf_analyzer = perf_analyzer
+serve-analyzer: cab-serve cab-build
+	python3 $(srcdir)/tests/serve/analyzer.py . $(perf_analyzer)
+.PHONY: serve-analyzer
+EXTRA_DIST += tests/serve/analyzer.py

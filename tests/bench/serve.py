@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """serve.py BUILD [--rounds N] [--seconds S] [--json FILE]: what a request costs, beside tritonserver.
 
-Both servers answer an output with the input, [n, 16] of f32 (Triton's model is triton_echo.c), on the same processors,
+Both servers answer an output with the input, [n, 16] of f32, or 1 MB (Triton's model is triton_echo.c), on the same processors,
 taking turns; wrk, h2load and cab client load send the same bytes to both.  Triton comes from PyPI (nvidia-pytriton 0.7.0
 has tritonserver 2.51 in it), into the cache, once.  Rounds are added to those that FILE has; figures are medians over all."""
 import argparse, json, os, re, shutil, statistics, struct, subprocess, sys, tempfile, time, urllib.request
@@ -25,11 +25,12 @@ def triton_folder():
     return os.path.join(lib, python, "site-packages", "pytriton", "tritonserver")
 
 
-CONFIG = """name: "echo"
+WIDE = 262144                                # elements of f32: 1 MB
+CONFIG = """name: "%s"
 backend: "echo"
 max_batch_size: 0
-input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]
-output [ { name: "y" data_type: TYPE_FP32 dims: [ -1, 16 ] } ]
+input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, %d ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ -1, %d ] } ]
 instance_group [ { kind: KIND_CPU count: 1 } ]
 """
 
@@ -50,10 +51,11 @@ class Triton:
     def __init__(self):
         top = triton_folder()
         self.root = tempfile.mkdtemp(prefix="bench-serve-")
-        os.makedirs(self.root + "/repo/echo/1")
+        for name, width in (("echo", 16), ("wide", WIDE)):
+            os.makedirs(self.root + "/repo/%s/1" % name)
+            with open(self.root + "/repo/%s/config.pbtxt" % name, "w") as f:
+                f.write(CONFIG % (name, width, width))
         os.makedirs(self.root + "/backends/echo")
-        with open(self.root + "/repo/echo/config.pbtxt", "w") as f:
-            f.write(CONFIG)
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.root + "/backends/echo/libtriton_echo.so",
                         os.path.join(HERE, "triton_echo.c")], check=True)
         self.port, self.grpc, metrics = free_ports(3)
@@ -83,9 +85,10 @@ class Ours:
     def __init__(self, build):
         self.s = kit.Server(build, "--drain-ms=0")
         self.idle_kb = resident_kb(self.s.pid)
-        st, _, v = self.s.register("echo", kit.identity())
-        if st != 201:
-            raise RuntimeError(v)
+        for name, width in (("echo", 16), ("wide", WIDE)):
+            st, _, v = self.s.register(name, kit.identity(width))
+            if st != 201:
+                raise RuntimeError(v)
         self.port = self.grpc = self.s.port
         self.pid = self.s.pid
 
@@ -118,12 +121,19 @@ def cpu_seconds(pid):
     return (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wrk(port, connections, seconds, folder):
+SMALL = 'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=%s\n' % json.dumps(BODY)
+LARGE_HEAD = json.dumps({"inputs": [{"name": "x", "shape": [1, WIDE], "datatype": "FP32", "parameters": {"binary_data_size": 4 * WIDE}}],
+                         "outputs": [{"name": "y", "parameters": {"binary_data": True}}]})
+LARGE = ('wrk.method="POST"\nwrk.headers["Content-Type"]="application/octet-stream"\nwrk.headers["Inference-Header-Content-Length"]="%d"\n'
+         'wrk.body=%s .. string.rep("\\0", %d)\n' % (len(LARGE_HEAD), json.dumps(LARGE_HEAD), 4 * WIDE))
+
+
+def wrk(port, connections, seconds, folder, model="echo", script=SMALL):
     lua = os.path.join(folder, "infer.lua")
     with open(lua, "w") as f:
-        f.write('wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=%s\n' % json.dumps(BODY))
+        f.write(script)
     out = subprocess.run(["wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--latency", "-s", lua,
-                          "http://127.0.0.1:%d/v2/models/echo/infer" % port], capture_output=True, text=True, check=True).stdout
+                          "http://127.0.0.1:%d/v2/models/%s/infer" % (port, model)], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out:
         raise RuntimeError(out)
     v, unit = re.search(r"50%\s+([\d.]+)(us|ms)", out).groups()
@@ -140,18 +150,18 @@ def client(build, port, connections, seconds, kind, *more):
     return v
 
 
-def grpc_frame(folder):
-    tensor = kit._field(1, "x") + kit._field(2, "FP32") + kit._field(3, 1) + kit._field(3, 16)
-    m = kit._field(1, "echo") + kit._field(5, tensor) + kit._field(7, struct.pack("<16f", *range(1, 17)))
+def grpc_frame(folder, model, width):
+    tensor = kit._field(1, "x") + kit._field(2, "FP32") + kit._field(3, 1) + kit._field(3, width)
+    m = kit._field(1, model) + kit._field(5, tensor) + kit._field(7, struct.pack("<%df" % width, *range(width)))
     path = os.path.join(folder, "frame")
     with open(path, "wb") as f:
         f.write(b"\0" + struct.pack(">I", len(m)) + m)
     return path
 
 
-def h2load(port, seconds, folder):
-    out = subprocess.run(["h2load", "-D", str(seconds), "-c", "4", "-m", "16", "-H", "content-type: application/grpc", "-H", "te: trailers",
-                          "-d", grpc_frame(folder), "http://127.0.0.1:%d/inference.GRPCInferenceService/ModelInfer" % port],
+def h2load(port, seconds, folder, model="echo", width=16, load=("-c", "4", "-m", "16")):
+    out = subprocess.run(["h2load", "-D", str(seconds), *load, "-w", "24", "-W", "26", "-H", "content-type: application/grpc", "-H", "te: trailers",
+                          "-d", grpc_frame(folder, model, width), "http://127.0.0.1:%d/inference.GRPCInferenceService/ModelInfer" % port],
                          capture_output=True, text=True, check=True).stdout
     good, bad = map(int, re.search(r"status codes: (\d+) 2xx, \d+ 3xx, (\d+) 4xx", out).groups())
     if not good or bad:
@@ -180,7 +190,9 @@ def round_of(build, servers, seconds, folder):
             ("json requests/s, 16 connections, wrk", lambda s: wrk(s.port, 16, seconds, folder)[0]),
             ("json requests/s, 16 connections, cab", lambda s: client(build, s.port, 16, seconds, "text")["requests_per_second"]),
             ("binary p50 us, 1 connection, cab", lambda s: client(build, s.port, 1, seconds, "binary")["latency_ms"]["p50"] * 1000),
-            ("grpc requests/s, 4 x 16 streams, h2load", lambda s: h2load(s.grpc, seconds, folder))):
+            ("grpc requests/s, 4 x 16 streams, h2load", lambda s: h2load(s.grpc, seconds, folder)),
+            ("raw 1 MB requests/s, 4 connections, wrk", lambda s: wrk(s.port, 4, seconds, folder, "wide", LARGE)[0]),
+            ("grpc 1 MB requests/s, 2 x 4 streams, h2load", lambda s: h2load(s.grpc, seconds, folder, "wide", WIDE, ("-c", "2", "-m", "4")))):
         for s in servers:
             row["%s: %s" % (what, s.name)] = measure(s)
     # With one connection the server looks for the next request before it sleeps, so the client's wake-up counts: hence awake.
@@ -218,7 +230,8 @@ def ready_ms(build, model):
     return statistics.median(times)
 
 
-BOUNDS = (("json p50 us, 1 connection", 1 / 3, False), ("json requests/s", 1.5, True))
+BOUNDS = (("json p50 us, 1 connection", 1 / 3, False), ("json requests/s", 1.5, True), ("raw 1 MB requests/s", 1.0, True),
+          ("grpc", 1.0, True))
 
 
 def verdict(rounds):

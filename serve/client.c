@@ -139,7 +139,7 @@ static cab_status report(const cab_client_args *a, const cab_load_plan *p, const
 {
     json_t *statuses = json_object();
     for (int i = 0; i < CAB_LOAD_STATUSES; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "%d", i);
         if (f->status[i])
             json_object_set_new(statuses, name, json_integer((json_int_t)f->status[i]));

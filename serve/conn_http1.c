@@ -183,9 +183,10 @@ static bool read_body(cab_conn *c, bool *more)
         cab_slice in = cab_conn_input(c, 1), data = { NULL, 0 };
         size_t used = 0;
         cab_http1_got got = cab_http1_body_read(&f->body, in.n ? in.p : "", in.n, &used, &data);
-        if (got == CAB_HTTP1_DATA && !take_data(c, data))
+        bool fits = got != CAB_HTTP1_DATA || take_data(c, data);
+        cab_conn_took(c, used);        /* it may lie in the body, which goes with a refusal */
+        if (!fits)
             return refuse(c, 503, "too many bytes of requests are waiting");
-        cab_conn_took(c, used);
         if (got == CAB_HTTP1_REFUSED)
             return refuse(c, f->body.status, f->body.why);
         if (got == CAB_HTTP1_DONE)

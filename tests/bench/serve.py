@@ -4,7 +4,7 @@
 Both servers answer an output with the input, [n, 16] of f32, or 1 MB (Triton's model is triton_echo.c), on the same processors,
 taking turns; wrk, h2load and cab client load send the same bytes to both.  Triton comes from PyPI (nvidia-pytriton 0.7.0
 has tritonserver 2.51 in it), into the cache, once.  Rounds are added to those that FILE has; figures are medians over all."""
-import argparse, json, os, re, shutil, statistics, struct, subprocess, sys, tempfile, time, urllib.request
+import argparse, json, os, random, re, shutil, statistics, struct, subprocess, sys, tempfile, time, urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "serve"))
 import kit
 
@@ -122,6 +122,12 @@ def cpu_seconds(pid):
 
 
 SMALL = 'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=%s\n' % json.dumps(BODY)
+LONG = """wrk.method="POST"
+wrk.headers["Content-Type"]="application/json"
+local f = io.open(%s, "rb")
+wrk.body = f:read("*a")
+f:close()
+"""
 LARGE_HEAD = json.dumps({"inputs": [{"name": "x", "shape": [1, WIDE], "datatype": "FP32", "parameters": {"binary_data_size": 4 * WIDE}}],
                          "outputs": [{"name": "y", "parameters": {"binary_data": True}}]})
 LARGE = ('wrk.method="POST"\nwrk.headers["Content-Type"]="application/octet-stream"\nwrk.headers["Inference-Header-Content-Length"]="%d"\n'
@@ -138,6 +144,17 @@ def wrk(port, connections, seconds, folder, model="echo", script=SMALL):
         raise RuntimeError(out)
     v, unit = re.search(r"50%\s+([\d.]+)(us|ms)", out).groups()
     return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), float(v) * (1000 if unit == "ms" else 1)
+
+
+def long_json(port, connections, seconds, folder):
+    """262,144 numbers as Python writes floats."""
+    path = os.path.join(folder, "long.json")
+    if not os.path.exists(path):
+        r = random.Random(1)
+        data = [struct.unpack("<f", struct.pack("<f", r.uniform(-1, 1)))[0] for _ in range(WIDE)]
+        with open(path, "w") as f:
+            json.dump({"inputs": [{"name": "x", "shape": [1, WIDE], "datatype": "FP32", "data": data}]}, f)
+    return wrk(port, connections, seconds, folder, "wide", LONG % json.dumps(path))
 
 
 def client(build, port, connections, seconds, kind, *more):
@@ -191,6 +208,8 @@ def round_of(build, servers, seconds, folder):
             ("json requests/s, 16 connections, cab", lambda s: client(build, s.port, 16, seconds, "text")["requests_per_second"]),
             ("binary p50 us, 1 connection, cab", lambda s: client(build, s.port, 1, seconds, "binary")["latency_ms"]["p50"] * 1000),
             ("grpc requests/s, 4 x 16 streams, h2load", lambda s: h2load(s.grpc, seconds, folder)),
+            ("json 5 MB p50 us, 1 connection, wrk", lambda s: long_json(s.port, 1, seconds, folder)[1]),
+            ("json 5 MB requests/s, 4 connections, wrk", lambda s: long_json(s.port, 4, seconds, folder)[0]),
             ("raw 1 MB requests/s, 4 connections, wrk", lambda s: wrk(s.port, 4, seconds, folder, "wide", LARGE)[0]),
             ("grpc 1 MB requests/s, 2 x 4 streams, h2load", lambda s: h2load(s.grpc, seconds, folder, "wide", WIDE, ("-c", "2", "-m", "4")))):
         for s in servers:
@@ -230,7 +249,7 @@ def ready_ms(build, model):
     return statistics.median(times)
 
 
-BOUNDS = (("json p50 us, 1 connection", 1 / 3, False), ("json requests/s", 1.5, True), ("raw 1 MB requests/s", 1.0, True),
+BOUNDS = (("json p50 us, 1 connection", 1 / 3, False), ("json requests/s", 1.5, True), ("json 5 MB p50", 1 / 3, False), ("raw 1 MB requests/s", 1.0, True),
           ("grpc", 1.0, True))
 
 

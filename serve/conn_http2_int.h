@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conn_http2_int.h - the carrier HTTP/2, for conn_http2.c and conn_stream.c only.
+ * conn_http2_int.h - the carrier HTTP/2, for conn_http2.c, conn_http2_out.c and conn_stream.c only.
  */
 #ifndef CAB_SERVE_CONN_HTTP2_INT_H
 #define CAB_SERVE_CONN_HTTP2_INT_H
 #include "serve/serve_int.h"
+#include <nghttp2/nghttp2.h>
 
 enum { CAB_HTTP2_UNSENT_MAX = 256 << 10 };       /* bytes for the socket; more waits in the streams */
 
+/* Gives frames to the socket until it has enough of them; false: broken. */
+bool cab_http2_send(cab_conn *c);
+/* nghttp2's send_data_callback: a frame's head, then n bytes of the answer. */
+int cab_http2_take_answer(nghttp2_session *session, nghttp2_frame *f, const uint8_t *head, size_t n,
+                          nghttp2_data_source *source, void *user);
 /* Begins the answer of x, or breaks the connection. */
 void cab_http2_submit(cab_conn *c, cab_exchange *x);
 

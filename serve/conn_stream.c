@@ -5,7 +5,6 @@
  */
 #include "serve/conn_http2_int.h"
 #include "serve/service.h"
-#include <nghttp2/nghttp2.h>
 
 void cab_stream_time(cab_exchange *x, int ms)
 {

@@ -33,6 +33,7 @@ libserve_a_SOURCES += \
 	serve/conn_http1.c \
 	serve/conn_http2.c \
 	serve/conn_http2_int.h \
+	serve/conn_http2_out.c \
 	serve/conn_io.c \
 	serve/conn_io.h \
 	serve/conn_stream.c \

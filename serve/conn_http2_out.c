@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn_http2_out.c - HTTP/2: answers into frames, frames to the socket.
+ *
+ * The bytes of an answer are copied once: nghttp2 makes the head of a DATA frame
+ * and asks for what follows it, which goes into the loop's buffer of frames.
+ */
+#include "serve/conn_http2_int.h"
+#include <stdio.h>
+
+/* ---- answers ---- */
+
+static nghttp2_nv pair(const char *name, cab_slice value)
+{
+    return (nghttp2_nv){ (uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value.p, strlen(name), value.n,
+                         NGHTTP2_NV_FLAG_NONE };
+}
+
+static size_t trailers(const cab_exchange *x, nghttp2_nv *nv, char code[12])
+{
+    snprintf(code, 12, "%d", x->grpc_status);
+    nv[0] = pair("grpc-status", cab_slice_of(code));
+    nv[1] = pair("grpc-message", (cab_slice){ x->grpc_message.p, x->grpc_message.n });
+    return x->grpc_message.n ? 2 : 1;
+}
+
+/* How much of the answer the next frame has; cab_http2_take_answer gives it to the frame. */
+static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, size_t n, uint32_t *flags,
+                           nghttp2_data_source *source, void *user)
+{
+    cab_exchange *x = source->ptr;
+    size_t left = x->out.n - x->sent;
+    (void)user;
+    (void)to;
+    n = n < left ? n : left;
+    if (n)
+        *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (n < left)
+        return (ssize_t)n;
+    if (x->streamed && (!x->whole || x->part || cab_stream_waiting(x)))
+        return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (x->grpc) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        nghttp2_nv nv[2];
+        char code[12];
+        if (nghttp2_submit_trailer(session, id, nv, trailers(x, nv, code)))
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    return (ssize_t)n;
+}
+
+int cab_http2_take_answer(nghttp2_session *session, nghttp2_frame *f, const uint8_t *head, size_t n,
+                          nghttp2_data_source *source, void *user)
+{
+    enum { HEAD = 9 };
+    cab_exchange *x = source->ptr;
+    cab_bytes *b = &x->loop->frames;
+    (void)session;
+    (void)f;
+    (void)user;
+    if (b->n >= CAB_HTTP2_UNSENT_MAX)
+        return NGHTTP2_ERR_WOULDBLOCK;
+    cab_bytes_put(b, head, HEAD);
+    cab_bytes_put(b, x->out.p + x->sent, n);
+    x->sent += n;
+    x->moved += n;
+    if (x->streamed && x->sent == x->out.n) {
+        cab_bytes_clear(&x->out);
+        x->sent = 0;
+    }
+    return 0;
+}
+
+static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12], char length[24], char code[12])
+{
+    size_t n = 0;
+    snprintf(status, 12, "%d", x->grpc ? 200 : x->status);
+    nv[n++] = pair(":status", cab_slice_of(status));
+    nv[n++] = pair("date", cab_slice_of(x->loop->date));
+    if (x->type)
+        nv[n++] = pair("content-type", cab_slice_of(x->type));
+    if (x->grpc) {                     /* what its requests' messages may be compressed by */
+        nv[n++] = pair("grpc-accept-encoding", CAB_SLICE("identity,deflate,gzip"));
+    } else {
+        snprintf(length, 24, "%zu", x->out.n);
+        nv[n++] = pair("content-length", cab_slice_of(length));
+    }
+    for (int i = 0; i < x->n_answer_fields; i++)
+        nv[n++] = pair(x->answer_fields[i].name.p, x->answer_fields[i].value);
+    if (x->grpc && !x->out.n && !x->streamed)      /* gRPC's "trailers only" */
+        n += trailers(x, nv + n, code);
+    return n;
+}
+
+/* Half an answer would look like a whole one. */
+static void excuse(cab_exchange *x)
+{
+    cab_bytes_clear(&x->out);
+    x->status = 503;
+    x->grpc_status = 14;               /* UNAVAILABLE */
+    x->n_answer_fields = 0;
+    x->type = x->grpc ? x->type : NULL;
+}
+
+void cab_http2_submit(cab_conn *c, cab_exchange *x)
+{
+    if (x->out.failed && !x->streamed)
+        excuse(x);
+    nghttp2_nv nv[4 + CAB_ANSWER_FIELDS + 2];
+    char status[12], length[24], code[12];
+    nghttp2_data_provider body = { .source.ptr = x, .read_callback = read_answer };
+    x->answering = true;
+    x->sent = 0;
+    cab_stream_time(x, x->server->limits.write_ms);
+    bool empty = (!x->out.n && !x->streamed) || x->method == CAB_METHOD_HEAD;
+    int rc = nghttp2_submit_response(c->session, x->stream, nv, answer_head(x, nv, status, length, code),
+                                     empty ? NULL : &body);
+    c->broken = c->broken || (rc && rc != NGHTTP2_ERR_DATA_EXIST);
+}
+
+/* ---- frames ---- */
+
+bool cab_http2_send(cab_conn *c)
+{
+    cab_bytes *b = &c->loop->frames;
+    while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX) {
+        cab_bytes_clear(b);
+        const uint8_t *p;
+        ssize_t k = 0;
+        while (b->n < CAB_HTTP2_UNSENT_MAX && (k = nghttp2_session_mem_send(c->session, &p)) > 0)
+            cab_bytes_put(b, p, (size_t)k);    /* behind what cab_http2_take_answer has put there */
+        if (k < 0 || b->failed)        /* out of memory: what is missing would be waited for */
+            return false;
+        if (!b->n)
+            break;
+        if (!cab_conn_write(c, b->p, b->n, NULL))
+            return false;
+    }
+    return true;
+}

@@ -266,14 +266,14 @@ static bool make_room(cab_loop *l)
 void cab_conn_accept(cab_loop *l, int fd, bool secure)
 {
     cab_server *s = l->server;
-    cab_conn *c = NULL;
-    if (atomic_load(&s->conns) < s->limits.conns || make_room(l))
-        c = calloc(1, sizeof *c);
-    if (c)
-        *c = (cab_conn){ .loop = l, .fd = fd, .secure = secure, .draining = atomic_load(&s->draining) };
-    if (!c)
+    bool room = atomic_load(&s->conns) < s->limits.conns || make_room(l);
+    cab_conn *c = room ? calloc(1, sizeof *c) : NULL;
+    if (!c) {
         close(fd);
-    if (!c || !cab_io_open(c)) {
+        return;
+    }
+    *c = (cab_conn){ .loop = l, .fd = fd, .secure = secure, .draining = atomic_load(&s->draining) };
+    if (!cab_io_open(c)) {
         free(c);
         return;
     }

@@ -2,20 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # check-custom.sh: custom operators from a shared library and functions from a file, through the
 # commands.  Run by make check in the build folder.
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-bad=0
-complain() { bad=1; echo "FAILED: $1"; cat "$tmp/log"; }
-ok() {          # ok NAME COMMAND...
-    name=$1; shift
-    "$@" >"$tmp/log" 2>&1 || complain "$name"
-}
-says() {        # says STATUS TEXT COMMAND...
-    want=$1 text=$2; shift 2
-    "$@" >"$tmp/log" 2>&1
-    got=$?
-    [ $got = "$want" ] && grep -qF "$text" "$tmp/log" || complain "exit $got, wanted $want and '$text'"
-}
+. "$srcdir/tests/check-kit.sh"
 lib=$tmp/swirl.so m=$tmp/swirl.onnx
 ok "write the models" ./tests/test_custom --write "$tmp"
 ok "build the library" ${CC:-cc} -std=c11 -shared -fPIC -I"$srcdir" -o "$lib" "$srcdir/tests/swirl.c"

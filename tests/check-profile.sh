@@ -2,20 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # check-profile.sh: cab bench --layers, of a model and of an artifact: the table, the JSON (docs/profiling.md),
 # what an artifact without costs and one with damaged ones give.  Run by make check in the build folder.
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-bad=0
-complain() { bad=1; echo "FAILED: $1"; cat "$tmp/log"; }
-ok() {          # ok NAME COMMAND...
-    name=$1; shift
-    "$@" >"$tmp/log" 2>&1 || complain "$name"
-}
-says() {        # says STATUS TEXT COMMAND...
-    want=$1 text=$2; shift 2
-    "$@" >"$tmp/log" 2>&1
-    got=$?
-    [ $got = "$want" ] && grep -qF "$text" "$tmp/log" || complain "exit $got, wanted $want and '$text'"
-}
+. "$srcdir/tests/check-kit.sh"
 m=$srcdir/samples/digits/digits.onnx a=$tmp/digits.cab
 ok "compile" ./cab compile "$m" -o "$a"
 ok "compile without costs" ./cab compile "$m" -o "$tmp/none.cab" --no-costs

@@ -2,20 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # check-tune.sh: cab tune, and records that other commands take (docs/tuning.md).  Run by make check in
 # the build folder.
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-bad=0
-complain() { bad=1; echo "FAILED: $1"; cat "$tmp/log"; }
-ok() {          # ok NAME COMMAND...
-    name=$1; shift
-    "$@" >"$tmp/log" 2>&1 || complain "$name"
-}
-says() {        # says STATUS TEXT COMMAND...
-    want=$1 text=$2; shift 2
-    "$@" >"$tmp/log" 2>&1
-    got=$?
-    [ $got = "$want" ] && grep -qF "$text" "$tmp/log" || complain "exit $got, wanted $want and '$text'"
-}
+. "$srcdir/tests/check-kit.sh"
 same() { cmp -s "$1" "$2" || complain "$3"; }
 m=$srcdir/samples/digits/digits.onnx
 says 0 "kernels by another schedule" ./cab tune "$m" --seconds 1 -o "$tmp/tuned.cab" --record "$tmp/won.txt"

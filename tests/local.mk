@@ -41,9 +41,11 @@ tests_test_frontend_SOURCES = tests/test_frontend.c tests/wire.h
 tests_test_custom_SOURCES = tests/test_custom.c tests/wire.h tests/swirl.c
 tests_test_runtime_SOURCES = tests/test_runtime.c tests/artifact_kit.h tests/plan_kit.h
 tests_test_session_flow_SOURCES = tests/test_session_flow.c tests/artifact_kit.h tests/plan_kit.h
-tests_test_libcab_SOURCES = tests/test_libcab.c tests/test.h tests/wire.h
+tests_test_libcab_SOURCES = tests/test_libcab.c tests/test.h tests/open_files.h tests/wire.h
+tests_test_artifact_SOURCES = tests/test_artifact.c tests/compile_kit.h
+tests_test_state_SOURCES = tests/test_state.c tests/compile_kit.h
 tests_test_sizes_SOURCES = tests/test_sizes.c tests/test.h tests/wire.h
-tests_test_costs_SOURCES = tests/test_costs.c tests/artifact_kit.h tools/costs.c tools/costs.h
+tests_test_costs_SOURCES = tests/test_costs.c tests/compile_kit.h tests/artifact_kit.h tools/costs.c tools/costs.h
 tests_test_kir_SOURCES = tests/test_kir.c tests/kir_host.h
 tests_test_gen_SOURCES = tests/test_gen.c tests/kernel_run.h
 tests_test_llvm_SOURCES = tests/test_llvm.c tests/kernel_run.h
@@ -78,6 +80,7 @@ EXTRA_DIST += \
 	tests/check-abi.sh \
 	tests/abi.expected \
 	tests/helpers.expected \
+	tests/check-kit.sh \
 	tests/check-custom.sh \
 	tests/check-profile.sh \
 	tests/check-gates.sh \

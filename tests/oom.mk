@@ -1,7 +1,7 @@
 # Memory that runs out, and files that mean harm.
 check_PROGRAMS += tests/oom/test_oom
 TESTS += tests/oom/test_oom
-tests_oom_test_oom_SOURCES = tests/oom/test_oom.c tests/test.h
+tests_oom_test_oom_SOURCES = tests/oom/test_oom.c tests/test.h tests/open_files.h
 tests_oom_test_oom_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
 EXTRA_DIST += tests/check-hostile.sh tests/hostile.py

@@ -79,7 +79,7 @@ tests_test_durable_SOURCES = tests/test_durable.c tests/test.h tests/serve/store
 tests_test_durable_LDADD = $(serve_ldadd)
 tests_test_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=linkat,--wrap=renameat,--wrap=openat \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
-tests_test_scarce_SOURCES = tests/test_scarce.c tests/test.h tests/wire.h tests/serve/scarce.c tests/serve/scarce.h \
+tests_test_scarce_SOURCES = tests/test_scarce.c tests/test.h tests/open_files.h tests/wire.h tests/serve/scarce.c tests/serve/scarce.h \
 	tests/serve/scarce_client.c tests/serve/scarce_client.h tests/serve/scarce_requests.c
 tests_test_scarce_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS) $(JANSSON_CFLAGS) $(PROTOBUF_C_CFLAGS)
 tests_test_scarce_LDADD = $(serve_ldadd)

@@ -7,10 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-#include "codegen/codegen.h"
-#include "passes/pass.h"
 #include "runtime/runtime.h"
-#include "tests/test.h"
+#include "tests/compile_kit.h"
 
 static cab_job job;
 static cab_arena *arena;
@@ -60,28 +58,10 @@ static const char *model_text(void)
     return cab_buf_cstr(&b);
 }
 
-/* The artifact's bytes, 64-byte aligned, from malloc. */
 static uint8_t *compile_text(const char *t, const cab_codegen_options *co, size_t *n)
 {
     static const cab_pass_options po;
-    cab_graph *g;
-    cab_program *p;
-    cab_mapping map;
-    uint64_t size;
-    int fd;
-    CHECK_EQ(cab_graph_parse(arena, t, strlen(t), "net", &g, &diag), CAB_OK);
-    CHECK_EQ(cab_passes_run_list(g, "fold,canon,fuse,cse,dce,layout,group,lower", &po, &p, &diag), CAB_OK);
-    if (cab_codegen(arena, p, co, &fd, &size, &diag) != CAB_OK) {
-        fprintf(stderr, "%s\n", cab_diag_first(&diag)->text);
-        exit(EXIT_FAILURE);
-    }
-    CHECK_EQ(cab_fd_map(fd, "net", &map, &diag), CAB_OK);
-    uint8_t *out = aligned_alloc(64, (map.n + 63) / 64 * 64);
-    CHECK(out != NULL);
-    memcpy(out, map.p, *n = map.n);
-    cab_file_unmap(&map);
-    close(fd);
-    return out;
+    return kit_compile(arena, t, &po, co, n, &diag);
 }
 
 static uint8_t *compile(const cab_codegen_options *co, size_t *n)

@@ -3,11 +3,9 @@
  * test_costs.c - what Specs must do, counted by hand; section `costs` written,
  * read and damaged.
  */
-#include <unistd.h>
 #include "codegen/codegen_int.h"
-#include "passes/pass.h"
 #include "tests/artifact_kit.h"
-#include "tests/test.h"
+#include "tests/compile_kit.h"
 #include "tools/costs.h"
 
 enum { N = 7, M = 2 };         /* the symbols of every Spec here */
@@ -166,26 +164,11 @@ static const char *model_text(void)
     return cab_buf_cstr(&b);
 }
 
-/* The artifact's bytes in memory of the arena that 64 divides. */
 static uint8_t *compile(bool with_costs, const char *target, size_t *n)
 {
     static const cab_pass_options po;
-    cab_codegen_options co = { .seal = true, .no_costs = !with_costs, .target = target };
-    const char *t = model_text();
-    cab_graph *g;
-    cab_program *p;
-    cab_mapping map;
-    uint64_t size;
-    int fd;
-    CHECK_EQ(cab_graph_parse(arena, t, strlen(t), "net", &g, &diag), CAB_OK);
-    CHECK_EQ(cab_passes_run_list(g, "fold,canon,fuse,cse,dce,layout,group,lower", &po, &p, &diag), CAB_OK);
-    CHECK_EQ(cab_codegen(arena, p, &co, &fd, &size, &diag), CAB_OK);
-    CHECK_EQ(cab_fd_map(fd, "net", &map, &diag), CAB_OK);
-    uint8_t *out = aligned_alloc(64, (map.n + 63) / 64 * 64);
-    memcpy(out, map.p, *n = map.n);
-    cab_file_unmap(&map);
-    close(fd);
-    return out;
+    const cab_codegen_options co = { .seal = true, .no_costs = !with_costs, .target = target };
+    return kit_compile(arena, model_text(), &po, &co, n, &diag);
 }
 
 static cab_status open_costs(const uint8_t *p, size_t n, uint32_t variant, costs *out)

@@ -4,6 +4,7 @@
  * budgets, threads, ranges of extents, child processes that die, the cache.
  */
 #include "libcab/libcab.h"
+#include "tests/open_files.h"
 #include "tests/test.h"
 #include "tests/wire.h"
 #include <dirent.h>
@@ -18,17 +19,6 @@
 #include <unistd.h>
 
 static char digits[4096], folder[64];
-
-static int open_files(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    int n = 0;
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
-}
 
 static const char *in_folder(const char *name)
 {

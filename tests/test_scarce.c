@@ -11,9 +11,9 @@
 #include "tests/serve/scarce_client.h"
 #include "serve/service.h"
 #include "tests/serve/scarce.h"
+#include "tests/open_files.h"
 #include "tests/test.h"
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -62,17 +62,6 @@ static void stop_service(void)
     cab_service_fini(&service);
     snprintf(command, sizeof command, "rm -rf %s", folder);
     CHECK_EQ(system(command), 0);
-}
-
-static int descriptors(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    int n = 0;
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
 }
 
 /* ---- one allocation that fails ---- */
@@ -179,7 +168,7 @@ static void check_request(const request *q)
 {
     int before = test_failed;
     long n = sweep(q), blocks = settled(q);
-    int files = descriptors();
+    int files = open_files();
     sweep(q);
     long more = settled(q) - blocks;
     if (more > 0) {
@@ -188,7 +177,7 @@ static void check_request(const request *q)
         more = settled(q) - blocks;
     }
     CHECK(more <= 0);
-    CHECK(descriptors() <= files);
+    CHECK(open_files() <= files);
     fprintf(stderr, "%-28s %6ld allocations%s", q->name, n, test_failed > before ? " FAILED\n" : "\n");
     if (more > 0)
         fprintf(stderr, "    %+ld blocks a sweep\n", more);

@@ -6,10 +6,8 @@
  */
 #include <stdlib.h>
 #include <unistd.h>
-#include "codegen/codegen.h"
-#include "passes/pass.h"
 #include "runtime/runtime.h"
-#include "tests/test.h"
+#include "tests/compile_kit.h"
 
 static cab_job job;
 static cab_arena *arena;
@@ -58,30 +56,11 @@ static const char fixed_text[] =
     "  %q = add %h, %one\n"
     "  %t = concat %h, %h {axis = 0}\n}\n";
 
-/* The artifact's bytes, 64-byte aligned, from malloc. */
 static uint8_t *compile(const char *text, bool naive, size_t *n)
 {
     const cab_pass_options po = { .naive = naive, .verify = true };
     const cab_codegen_options co = { .naive = naive };
-    cab_graph *g;
-    cab_program *p;
-    cab_mapping map;
-    uint64_t size;
-    int fd;
-    CHECK_EQ(cab_graph_parse(arena, text, strlen(text), "net", &g, &diag), CAB_OK);
-    CHECK_EQ(cab_passes_run_list(g, naive ? "lower" : "fold,canon,fuse,cse,dce,layout,group,lower",
-                                 &po, &p, &diag), CAB_OK);
-    if (cab_codegen(arena, p, &co, &fd, &size, &diag) != CAB_OK) {
-        fprintf(stderr, "%s\n", cab_diag_first(&diag)->text);
-        exit(EXIT_FAILURE);
-    }
-    CHECK_EQ(cab_fd_map(fd, "net", &map, &diag), CAB_OK);
-    uint8_t *out = aligned_alloc(64, (map.n + 63) / 64 * 64);
-    CHECK(out != NULL);
-    memcpy(out, map.p, *n = map.n);
-    cab_file_unmap(&map);
-    close(fd);
-    return out;
+    return kit_compile(arena, text, &po, &co, n, &diag);
 }
 
 /* ---- the caches ---- */

@@ -15,8 +15,8 @@
 #include "include/cab.h"
 #include "passes/pass.h"
 #include "runtime/runtime.h"
+#include "tests/open_files.h"
 #include "tests/test.h"
-#include <dirent.h>
 #include <unistd.h>
 
 /* ---- the allocator that fails ---- */
@@ -61,17 +61,6 @@ static bool disarm(void)
     bool through = calls < fail_call;
     fail_call = 0;
     return through;
-}
-
-static int open_files(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    int n = 0;
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
 }
 
 /* ---- compiling ---- */

@@ -32,11 +32,10 @@ serve-leak: cab-serve cab-build
 	python3 $(srcdir)/tests/serve/leak.py . 10000 50000
 .PHONY: serve-leak
 EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py tests/serve/clients.py tests/serve/check-clients.sh \
-	tests/serve/openapi.py tests/serve/peer.py tests/serve/doc.py
-# Against tritonserver: wants an environment with nvidia-pytriton and tritonclient[all].
-serve_peer_python = $${XDG_CACHE_HOME:-$$HOME/.cache}/cabochon/serve/triton/bin/python
+	tests/serve/openapi.py tests/serve/peer.py tests/serve/triton.py tests/serve/triton_echo.c tests/serve/doc.py
+# The same requests to tritonserver, which comes from PyPI the first time.
 serve-peer: cab-serve cab-build
-	$(serve_peer_python) $(srcdir)/tests/serve/peer.py .
+	python=$$(python3 $(srcdir)/tests/serve/triton.py) && $$python $(srcdir)/tests/serve/peer.py .
 .PHONY: serve-peer
 tests_test_http1_LDADD = $(serve_ldadd)
 tests_test_http1_table_SOURCES = tests/test_http1_table.c tests/test.h tests/serve/http1_drive.c tests/serve/http1_drive.h
@@ -101,7 +100,7 @@ serve-overload: cab-serve cab-client cab-build
 bench-serve: cab-serve cab-client cab-build
 	python3 $(srcdir)/tests/bench/serve.py . --rounds 3
 .PHONY: bench-serve
-EXTRA_DIST += tests/bench/serve.py tests/bench/triton_echo.c
+EXTRA_DIST += tests/bench/serve.py
 # The server under ThreadSanitizer, in a build folder of its own; serve_tsan=... picks pieces (tests/serve/tsan.sh).
 serve_tsan =
 serve-built: $(BUILT_SOURCES)

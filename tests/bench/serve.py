@@ -2,81 +2,19 @@
 """serve.py BUILD [--rounds N] [--seconds S] [--json FILE]: what a request costs, beside tritonserver.
 
 Both servers answer an output with the input, [n, 16] of f32, or 1 MB (Triton's model is triton_echo.c), on the same processors,
-taking turns; wrk, h2load and cab client load send the same bytes to both.  Triton comes from PyPI (nvidia-pytriton 0.7.0
-has tritonserver 2.51 in it), into the cache, once.  Rounds are added to those that FILE has; figures are medians over all."""
+taking turns; wrk, h2load and cab client load send the same bytes to both.  Rounds are added to those that FILE has; figures are medians over all."""
 import argparse, json, os, random, re, shutil, statistics, struct, subprocess, sys, tempfile, time, urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "serve"))
 import kit
+import triton
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-CACHE = os.environ.get("CAB_CACHE_DIR", os.path.expanduser("~/.cache/cabochon"))
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 16], "datatype": "FP32", "data": list(range(1, 17))}]})
 
 
-# ---- the other side ----
-
-def triton_folder():
-    venv = os.path.join(CACHE, "serve", "triton")
-    if not os.path.exists(venv):
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        subprocess.run([venv + "/bin/pip", "install", "-q", "nvidia-pytriton==0.7.0"], check=True)
-    lib = os.path.join(venv, "lib")
-    python = next(d for d in sorted(os.listdir(lib)) if d.startswith("python"))
-    return os.path.join(lib, python, "site-packages", "pytriton", "tritonserver")
-
+# ---- the two sides ----
 
 WIDE = 262144                                # elements of f32: 1 MB
-CONFIG = """name: "%s"
-backend: "echo"
-max_batch_size: 0
-input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, %d ] } ]
-output [ { name: "y" data_type: TYPE_FP32 dims: [ -1, %d ] } ]
-instance_group [ { kind: KIND_CPU count: 1 } ]
-"""
-
-
-def free_ports(n):
-    socks = [kit.socket.socket() for _ in range(n)]
-    for s in socks:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in socks]
-    for s in socks:
-        s.close()
-    return ports
-
-
-class Triton:
-    name = "triton"
-
-    def __init__(self):
-        top = triton_folder()
-        self.root = tempfile.mkdtemp(prefix="bench-serve-")
-        for name, width in (("echo", 16), ("wide", WIDE)):
-            os.makedirs(self.root + "/repo/%s/1" % name)
-            with open(self.root + "/repo/%s/config.pbtxt" % name, "w") as f:
-                f.write(CONFIG % (name, width, width))
-        os.makedirs(self.root + "/backends/echo")
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.root + "/backends/echo/libtriton_echo.so",
-                        os.path.join(HERE, "triton_echo.c")], check=True)
-        self.port, self.grpc, metrics = free_ports(3)
-        args = [top + "/bin/tritonserver", "--model-repository", self.root + "/repo", "--backend-directory", self.root + "/backends"]
-        for flag, v in (("http-port", self.port), ("grpc-port", self.grpc), ("metrics-port", metrics), ("http-address", "127.0.0.1"),
-                        ("grpc-address", "127.0.0.1"), ("metrics-address", "127.0.0.1")):
-            args += ["--" + flag, str(v)]
-        env = dict(os.environ, LD_LIBRARY_PATH=top + "/external_libs:" + top + "/lib")
-        self.log = open(self.root + "/log", "w")
-        self.p = subprocess.Popen(args, env=env, stdout=self.log, stderr=self.log)
-        self.pid = self.p.pid
-        wait_ready(self.port, 60)
-
-    def stop(self):
-        self.p.terminate()
-        try:
-            self.p.wait(20)
-        except subprocess.TimeoutExpired:
-            self.p.kill()
-            self.p.wait()
-        shutil.rmtree(self.root, ignore_errors=True)
+MODELS = (("echo", 16), ("wide", WIDE))
 
 
 class Ours:
@@ -85,7 +23,7 @@ class Ours:
     def __init__(self, build):
         self.s = kit.Server(build, "--drain-ms=0")
         self.idle_kb = resident_kb(self.s.pid)
-        for name, width in (("echo", 16), ("wide", WIDE)):
+        for name, width in MODELS:
             st, _, v = self.s.register(name, kit.identity(width))
             if st != 201:
                 raise RuntimeError(v)
@@ -94,18 +32,6 @@ class Ours:
 
     def stop(self):
         self.s.stop()
-
-
-def wait_ready(port, seconds):
-    end = time.time() + seconds
-    while True:
-        try:
-            if urllib.request.urlopen("http://127.0.0.1:%d/v2/health/ready" % port, timeout=2).status == 200:
-                return
-        except OSError:
-            if time.time() > end:
-                raise
-        time.sleep(0.001)
 
 
 # ---- measurements ----
@@ -236,10 +162,10 @@ def ready_ms(build, model):
     s.stop()
     times = []
     for _ in range(5):
-        port, = free_ports(1)
+        port, = triton.free_ports(1)
         begin = time.time()
         s = kit.Server(build, "--drain-ms=0", "--listen=127.0.0.1:%d" % port, root=root, wait=False)
-        wait_ready(port, 20)
+        triton.wait_ready(port, 20)
         times.append((time.time() - begin) * 1000)
         s.wait_ready()
         if s.ask("GET", "/v2/models/large/ready")[0] != 200:
@@ -294,8 +220,8 @@ def main():
         with open(a.json) as f:
             rounds = json.load(f)
     ours = Ours(build)
-    servers = [ours] + ([] if a.no_triton else [Triton()])
-    large = os.path.join(CACHE, "corpus", "resnet50", "model.onnx")
+    servers = [ours] + ([] if a.no_triton else [triton.Triton([(name, 0, "-1, %d" % width) for name, width in MODELS])])
+    large = os.path.join(triton.CACHE, "corpus", "resnet50", "model.onnx")
     try:
         with tempfile.TemporaryDirectory() as folder:
             for _ in range(a.rounds):

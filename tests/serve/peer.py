@@ -2,14 +2,12 @@
 """peer.py BUILD: the same requests, good and bad, to tritonserver and to this server; their answers must agree in
 what a client can notice: status class, JSON members, types, shapes, bytes, header fields, gRPC codes.
 
-Where they differ on purpose INTENDED and GRPC_INTENDED say why.  Needs an environment with tritonserver (nvidia-pytriton brings one) and
-tritonclient: run by that environment's python.  The echo backend is compiled from tests/bench/triton_echo.c."""
-import atexit, glob, gzip, http.client, os, shutil, signal, struct, subprocess, sys, tempfile, zlib
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+Where they differ on purpose INTENDED and GRPC_INTENDED say why.  Run by the python that triton.py names, which has tritonclient."""
+import gzip, http.client, os, struct, sys, zlib
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from kit import *
+from triton import Triton
 import grpc
-import sysconfig
 from tritonclient.grpc import service_pb2 as pb, service_pb2_grpc
 
 ROW = [float(i) for i in range(16)]
@@ -40,61 +38,6 @@ def intended(what, name, theirs, ours):
     if what in ("answer", "type", "tail", "header length") and ("answer", name, None, None) in INTENDED:
         return True
     return what != "answer" and any((what, n, theirs, ours) in INTENDED for n in (None, name))
-
-
-class Triton:
-    """tritonserver on free ports with two models, noop and rows (the one that batches): input x, output y, FP32 [-1,16]."""
-
-    def __init__(self):
-        self.root = tempfile.mkdtemp(prefix="cab-peer-")
-        t = os.path.join(sysconfig.get_path("purelib"), "pytriton", "tritonserver")
-        back = os.path.join(self.root, "backends", "echo")
-        os.makedirs(back)
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", os.path.join(back, "libtriton_echo.so"),
-                        os.path.join(HERE, "..", "bench", "triton_echo.c")], check=True)
-        for name, batch, dims in (("noop", 0, "-1, 16"), ("rows", 8, "16")):
-            model = os.path.join(self.root, "repo", name)
-            os.makedirs(os.path.join(model, "1"))
-            with open(os.path.join(model, "config.pbtxt"), "w") as f:
-                f.write('name: "%s" backend: "echo" max_batch_size: %d\n'
-                        'input [ { name: "x" data_type: TYPE_FP32 dims: [ %s ] } ]\n'
-                        'output [ { name: "y" data_type: TYPE_FP32 dims: [ %s ] } ]\n'
-                        'instance_group [ { kind: KIND_CPU count: 1 } ]\n' % (name, batch, dims, dims))
-        self.port, self.rpc = free_port(), free_port()
-        env = dict(os.environ, LD_LIBRARY_PATH="%s/external_libs:%s/lib" % (t, t))
-        self.log = open(os.path.join(self.root, "log"), "w")
-        self.p = subprocess.Popen([t + "/bin/tritonserver", "--model-repository", self.root + "/repo", "--backend-directory", self.root + "/backends",
-                                   "--http-port", str(self.port), "--grpc-port", str(self.rpc), "--metrics-port", str(free_port()),
-                                   "--http-address", "127.0.0.1", "--grpc-address", "127.0.0.1", "--model-control-mode", "explicit", "--load-model", "noop", "--load-model", "rows"],
-                                  env=env, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
-        atexit.register(self.stop)
-        end = time.time() + 60
-        while time.time() < end:
-            try:
-                if ask(self.port, "GET", "/v2/health/ready")[0] == 200:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.1)
-        raise RuntimeError("tritonserver is not ready: " + open(self.log.name).read()[-2000:])
-
-    def stop(self):
-        if self.p.poll() is None:
-            self.p.send_signal(signal.SIGTERM)
-            try:
-                self.p.wait(20)
-            except subprocess.TimeoutExpired:
-                self.p.kill()
-                self.p.wait()
-        shutil.rmtree(self.root, ignore_errors=True)
-
-
-def free_port():
-    s = socket.socket()
-    s.bind(("127.0.0.1", 0))
-    port = s.getsockname()[1]
-    s.close()
-    return port
 
 
 def ask(port, method, path, body=None, headers=None):
@@ -337,7 +280,7 @@ GRPC_INTENDED = {
 
 
 def rpc(triton, ours):
-    a = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % triton.rpc))
+    a = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % triton.grpc))
     b = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel("127.0.0.1:%d" % ours.port))
     unmet = set(GRPC_INTENDED)
     packings = (grpc.Compression.NoCompression, grpc.Compression.Gzip, grpc.Compression.Deflate)
@@ -356,13 +299,20 @@ def rpc(triton, ours):
     check(not unmet, ("differences that are none any more", unmet))
 
 
-def main():
-    triton = Triton()
+def compare(triton):
     ours = Server(sys.argv[1], "--drain-ms=0")
     check(ours.register("noop", identity())[0] == 201, "register")
     check(ours.register("rows", identity(), config={"max_batch_size": 8})[0] == 201, "register")
     rest(triton, ours)
     rpc(triton, ours)
+
+
+def main():
+    triton = Triton((("noop", 0, "-1, 16"), ("rows", 8, "16")), "--model-control-mode=explicit", "--load-model=noop", "--load-model=rows")
+    try:
+        compare(triton)
+    finally:
+        triton.stop()
     verdict("peer.py")
 
 

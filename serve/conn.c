@@ -204,11 +204,6 @@ void cab_conn_came(cab_conn *c)
     settle(c, cab_io_keep(c) && goes_on);
 }
 
-void cab_conn_again(cab_conn *c)
-{
-    cab_conn_came(c);
-}
-
 void cab_conn_sent(cab_conn *c)
 {
     c->loop->now_ns = cab_now_ns();

@@ -80,8 +80,8 @@ struct cab_conn {
 
 /* Takes over an accepted socket; closes it when it cannot. */
 void cab_conn_accept(cab_loop *l, int fd, bool secure);
-/* It is its turn again. */
-void cab_conn_again(cab_conn *c);
+/* There is input: it has come, or waited for its turn; may end the connection. */
+void cab_conn_came(cab_conn *c);
 /* Its deadline has passed. */
 void cab_conn_late(cab_conn *c);
 /* Ends it now; what is under way is cancelled. */

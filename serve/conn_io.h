@@ -23,8 +23,7 @@ bool cab_io_pace(cab_conn *c);
 /* TLS: tells the client that nothing was cut off; plain: that nothing more comes. */
 bool cab_io_goodbye(cab_conn *c);
 
-/* ---- what happens, in conn.c; any of them may end the connection ---- */
-void cab_conn_came(cab_conn *c);       /* input */
+/* ---- what happens (and cab_conn_came), in conn.c; any of them may end the connection ---- */
 void cab_conn_sent(cab_conn *c);       /* the socket has taken everything written */
 void cab_conn_secured(cab_conn *c, bool http2);
 void cab_conn_ended(cab_conn *c, bool half);   /* an error, or (half) the client sends no more */

@@ -184,7 +184,7 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
     if (l->swept)
         sweep_on(l);
     if (l->again)
-        cab_conn_again(take_again(l));
+        cab_conn_came(take_again(l));
     if (l->swept || l->again)
         come_back(l);
 }

@@ -45,6 +45,9 @@ void cab_process_bytes(uint64_t *mapped, uint64_t *resident);
 bool cab_process_limit_memory(uint64_t more);
 /* Leaves no core, not even to a pipe; false: errno. */
 bool cab_process_no_core(void);
+/* Linux 6.12 and later: this thread runs soon after it is woken, for ns at a time, rather than late and long; its share
+ * of the processor stays as it is.  Nothing happens to threads of other policies than SCHED_OTHER. */
+void cab_thread_slice(int64_t ns);
 /* SIGKILL when the thread that started this process ends.  0, an errno, or ESRCH: parent has gone already. */
 int cab_process_die_with(pid_t parent);
 

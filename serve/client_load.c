@@ -10,6 +10,7 @@
  */
 #include "serve/client_load.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "serve/client_answer.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -17,14 +18,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { EVENTS = 256, SCRATCH = 256 << 10, RETRY_MS = 10, GRACE_S = 10,
@@ -303,12 +302,10 @@ static cab_status resolve(load *l, cab_diag *d)
     return CAB_OK;
 }
 
-/* Runs soon after it is woken (Linux 6.12): requests leave when they are due, answers are seen when they come. */
+/* Requests leave when they are due, answers are seen when they come. */
 static void be_punctual(void)
 {
-    struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime, deadline, period; }
-        a = { .size = sizeof a, .policy = SCHED_OTHER, .runtime = SLICE_NS };
-    syscall(SYS_sched_setattr, 0, &a, 0);
+    cab_thread_slice(SLICE_NS);
     prctl(PR_SET_TIMERSLACK, SLACK_NS);
 }
 

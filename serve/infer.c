@@ -7,6 +7,7 @@
 #include "serve/classes.h"
 #include "serve/json_tensor.h"
 #include <jansson.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -304,6 +305,12 @@ static bool complete(cab_infer *q)
                                                          l->n_inputs, given, l->name);
 }
 
+/* The time so many us after it; 0, which is none, for one that no clock will show. */
+static int64_t after(int64_t ns, int64_t us)
+{
+    return us > (INT64_MAX - ns) / 1000 ? 0 : ns + us * 1000;
+}
+
 static void submit(cab_exchange *x)
 {
     cab_infer *q = x->user;
@@ -311,9 +318,9 @@ static void submit(cab_exchange *x)
     q->call.outputs = q->outputs;
     q->call.done = done;
     q->call.user = q;
-    q->call.level = (int)q->priority;
+    q->call.level = q->priority > INT_MAX ? INT_MAX : (int)q->priority;
     if (q->timeout_us > 0)
-        q->call.deadline = q->x->arrived_ns + q->timeout_us * 1000;
+        q->call.deadline = after(q->x->arrived_ns, q->timeout_us);
     q->submitted = true;
     cab_call_submit_inline(q->loaded->served, &q->call);
 }

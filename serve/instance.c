@@ -12,6 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int fail(cab_error *e, int code, const char *why)
+{
+    e->code = code;
+    snprintf(e->text, sizeof e->text, "%s", why);
+    return code;
+}
+
 /* ---- life ---- */
 
 static int new_session(cab_instance *i, cab_error *e)
@@ -34,9 +41,7 @@ int cab_instance_init(cab_instance *i, cab_served *s, cab_error *e)
     i->gather_cap = calloc(n_in, sizeof *i->gather_cap);
     if (i->slots && i->in && i->out && i->gather && i->gather_cap)
         return new_session(i, e);
-    e->code = CAB_RT_ENOMEM;
-    snprintf(e->text, sizeof e->text, "out of memory");
-    return e->code;
+    return fail(e, CAB_RT_ENOMEM, "out of memory");
 }
 
 void cab_instance_trim(cab_instance *i)
@@ -68,6 +73,7 @@ void cab_instance_fini(cab_instance *i)
 /* ---- memory for a run ---- */
 
 static uint64_t align64(uint64_t n) { return (n + 63) / 64 * 64; }
+static uint64_t align8(uint64_t n) { return (n + 7) / 8 * 8; }
 
 /* Of a block that holds the outputs, whose bytes are known together or each. */
 static uint64_t block_bytes(const cab_served *s, const cab_shape *shape)
@@ -100,11 +106,10 @@ static void bind_outputs(cab_instance *i, const cab_shape *shape)
     }
 }
 
-static bool impossible(cab_error *e, bool *never, const char *why)
+static bool impossible(cab_error *e, bool *never, int code, const char *why)
 {
     *never = true;
-    e->code = CAB_RT_ELIMIT;
-    snprintf(e->text, sizeof e->text, "%s", why);
+    fail(e, code, why);
     return false;
 }
 
@@ -124,9 +129,9 @@ bool cab_instance_reserve(cab_instance *i, const cab_shape *shape, const cab_cal
         more += want[j] > i->held[j] ? want[j] - i->held[j] : 0;
     }
     if (k->budget.limit && sum > k->budget.limit)
-        return impossible(e, never, "the run needs more memory than all models may hold");
+        return impossible(e, never, CAB_RT_ELIMIT, "the run needs more memory than all models may hold");
     if (!i->session && new_session(i, e) != CAB_RT_OK)
-        return impossible(e, never, "no memory for a session of the model");
+        return impossible(e, never, CAB_RT_ENOMEM, "no memory for a session of the model");
     i->block = cab_block_spare(&k->blocks, bytes);
     s->no_memory = !cab_sched_reserve(k, s, i->block ? more : more + cost);
     if (s->no_memory) {
@@ -138,8 +143,10 @@ bool cab_instance_reserve(cab_instance *i, const cab_shape *shape, const cab_cal
         i->held[j] = want[j] > i->held[j] ? want[j] : i->held[j];
     if (!i->block)
         i->block = cab_block_new(&k->blocks, bytes);
-    if (!i->block)
-        return impossible(e, never, "no memory for the outputs");
+    if (!i->block) {
+        cab_sched_fed(k);              /* what it would have cost */
+        return impossible(e, never, CAB_RT_ENOMEM, "no memory for the outputs");
+    }
     bind_outputs(i, shape);
     return true;
 }
@@ -234,53 +241,56 @@ static bool gather(cab_instance *i)
 
 /* ---- outputs ---- */
 
-static int fail(cab_error *e, int code, const char *why)
-{
-    e->code = code;
-    snprintf(e->text, sizeof e->text, "%s", why);
-    return code;
-}
-
 static uint64_t output_bytes(const cab_tensor_view *v)
 {
     return cab_tensor_bytes(v->dtype, v->rank, v->dims);
 }
 
-/* Copies outputs that lie in the session's memory into *block, a larger one if
- * need be, and says so in the views. */
-static int copy_outputs(cab_instance *i, cab_block **block, cab_error *e)
+/* A block for so many bytes, within the budget; a failure is the memory's of now, not the request's. */
+static cab_block *block_for(cab_sched *k, uint64_t bytes)
+{
+    cab_block *b = cab_block_spare(&k->blocks, bytes);
+    return b || !cab_budget_reserve(&k->budget, cab_block_cost(bytes)) ? b : cab_block_new(&k->blocks, bytes);
+}
+
+/* Copies outputs that lie in the session's memory into *block from *at on, or into one of their own where they do not
+ * fit, and says so in the views; *at is behind them then. */
+static int copy_outputs(cab_instance *i, cab_block **block, uint64_t *at, cab_error *e)
 {
     int n = i->served->shapes.n_outputs;
-    uint64_t sum = 0, at = 0;
+    uint64_t sum = 0;
     for (int k = 0; k < n; k++)
-        sum += align64(output_bytes(&i->out[k]));
-    if (!*block || sum > (*block)->cap - sizeof **block) {
-        cab_block_unref(*block);
-        *block = cab_block_get(&i->served->sched->blocks, sum);
-        if (!*block)
+        sum += align8(output_bytes(&i->out[k]));
+    if (sum > (*block)->cap - sizeof **block - *at) {
+        cab_block *own = block_for(i->served->sched, sum);
+        if (!own)
             return fail(e, CAB_RT_ENOMEM, "no memory for the outputs");
+        cab_block_unref(*block);
+        *block = own;
+        *at = 0;
     }
     for (int k = 0; k < n; k++) {
         cab_tensor_view *v = &i->out[k];
         uint64_t bytes = output_bytes(v);
         if (bytes)
-            memcpy((*block)->data + at, v->data, bytes);
-        v->data = (*block)->data + at;
+            memcpy((*block)->data + *at, v->data, bytes);
+        v->data = (*block)->data + *at;
         v->bytes = bytes;
-        at += align64(bytes);
+        *at += align8(bytes);
     }
     return CAB_RT_OK;
 }
 
 static int place_outputs(cab_instance *i, cab_error *e)
 {
+    uint64_t at = 0;
     for (int k = 0; i->n > 1 && k < i->served->shapes.n_outputs; k++)
         if (i->out[k].rank < 1 || i->out[k].dims[0] != i->rows)
             return fail(e, CAB_RT_EMODEL, "an output does not have the rows of the inputs: requests "
                         "of this model cannot run together (max_batch 0)");
     for (int k = 0; i->bound && k < i->served->shapes.n_outputs; k++)
         i->out[k].bytes = output_bytes(&i->out[k]);
-    return i->bound ? CAB_RT_OK : copy_outputs(i, &i->block, e);
+    return i->bound ? CAB_RT_OK : copy_outputs(i, &i->block, &at, e);
 }
 
 /* A call's rows of the outputs. */
@@ -357,7 +367,7 @@ static void answer_slot(cab_instance *i, cab_slot *slot, int rc, const cab_error
     c->input_ns = t->run - t->start;
     c->infer_ns = t->out - t->run;
     c->output_ns = t->end - t->out;
-    c->batch_rows = i->rows;
+    c->batch_rows = i->apart ? slot->rows : i->rows;
     if (code == CAB_RT_OK)
         give_outputs(i, slot, block, c);
     cab_call_answer(c, code, code == CAB_RT_OK ? "" : e->text[0] ? e->text : "the call was cancelled",
@@ -366,8 +376,7 @@ static void answer_slot(cab_instance *i, cab_slot *slot, int rc, const cab_error
 
 /* ---- calls of a batch that failed, each by itself ---- */
 
-static int run_one_apart(cab_instance *i, const cab_slot *slot, cab_block **block, stage *t,
-                         cab_error *e)
+static int run_one_apart(cab_instance *i, const cab_slot *slot, uint64_t *at, stage *t, cab_error *e)
 {
     cab_served *s = i->served;
     for (int k = 0; k < s->shapes.n_inputs; k++) {
@@ -380,43 +389,43 @@ static int run_one_apart(cab_instance *i, const cab_slot *slot, cab_block **bloc
     }
     for (int k = 0; k < s->shapes.n_outputs; k++)
         i->out[k] = (cab_tensor_view){ 0 };
-    t->run = cab_now_ns();
+    t->start = t->run = cab_now_ns();
     int rc = cab_session_run(i->session, i->in, i->out, e);
     t->out = cab_now_ns();
-    return rc == CAB_RT_OK ? copy_outputs(i, block, e) : rc;
+    return rc == CAB_RT_OK ? copy_outputs(i, &i->block, at, e) : rc;
 }
 
-/* One bad request must not fail its neighbours: their rows are still here. */
+/* One bad request must not fail its neighbours: their rows are still here, and the batch's block has room for what
+ * they give. */
 static void run_apart(cab_instance *i, stage t)
 {
     cab_served *s = i->served;
+    uint64_t at = 0;
     i->apart = true;
     for (int64_t j = 0; j < i->n; j++) {
         cab_slot *slot = &i->slots[j];
         cab_answers a = { 0 };
         cab_error e = { 0 };
-        cab_block *block = NULL;
         pthread_mutex_lock(&s->lock);
         bool wanted = slot->call;
         pthread_mutex_unlock(&s->lock);
         if (!wanted)
             continue;
-        int rc = run_one_apart(i, slot, &block, &t, &e);
+        int rc = run_one_apart(i, slot, &at, &t, &e);
         t.end = cab_now_ns();
         pthread_mutex_lock(&s->lock);
         count_run(s, slot->rows, &t);
-        answer_slot(i, slot, rc, &e, &t, block, &a);
+        answer_slot(i, slot, rc, &e, &t, i->block, &a);
         pthread_mutex_unlock(&s->lock);
         cab_answers_tell(&a);
-        cab_block_unref(block);
     }
     i->apart = false;
 }
 
 /* ---- a run ---- */
 
-/* Answers that take long to send should not keep the next batch waiting. */
-enum { LARGE_ANSWER = 64 << 10 };
+/* Answers that take long to write (as text, or packed) should not keep the next batch waiting: it could have run. */
+enum { LARGE_ANSWER = 4 << 10 };
 
 static void finish(cab_instance *i, int rc, const cab_error *e, const stage *t)
 {

@@ -12,16 +12,15 @@
  * and so do sweeps that find many to close.
  */
 #include "base/log.h"
+#include "base/process.h"
 #include "serve/serve_int.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -271,21 +270,10 @@ void cab_loop_recycle(cab_loop *l, cab_exchange *x)
 
 /* ---- life ---- */
 
-/* The kernel's scheduler shall run this thread soon after it is woken rather than for long: an executor that
- * computes on the same processor gives way then, not some ms later.  Shares of the processor stay as they are.
- * Linux before 6.12 takes no notice. */
-static void ask_for_short_slices(void)
-{
-    /* struct sched_attr, whose header is at odds with libc's */
-    struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime, deadline, period; }
-        a = { .size = sizeof a, .policy = SCHED_OTHER, .runtime = SLICE_NS };
-    syscall(SYS_sched_setattr, 0, &a, 0);
-}
-
 static void *run(void *arg)
 {
     cab_loop *l = arg;
-    ask_for_short_slices();
+    cab_thread_slice(SLICE_NS);        /* an executor on the same processor gives way at once, not some ms later */
     /* To be woken costs more than to answer; so it looks a while before it sleeps, unless others compute. */
     do {
         bool look = !l->given && cab_now_ns() - l->now_ns < l->server->poll_ns;

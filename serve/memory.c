@@ -97,15 +97,6 @@ cab_block *cab_block_new(cab_blocks *p, uint64_t bytes)
     return b;
 }
 
-cab_block *cab_block_get(cab_blocks *p, uint64_t bytes)
-{
-    cab_block *b = cab_block_spare(p, bytes);
-    if (b)
-        return b;
-    cab_budget_add(p->budget, cab_block_cost(bytes));
-    return cab_block_new(p, bytes);
-}
-
 void cab_block_unref(cab_block *b)
 {
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)

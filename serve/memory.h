@@ -55,8 +55,6 @@ cab_block *cab_block_spare(cab_blocks *p, uint64_t bytes);
 /* A new one, whose cost the caller has reserved or added; NULL: out of memory,
  * and the cost was released. */
 cab_block *cab_block_new(cab_blocks *p, uint64_t bytes);
-/* Spare or new, beyond the budget if need be. */
-cab_block *cab_block_get(cab_blocks *p, uint64_t bytes);
 static inline void cab_block_ref(cab_block *b)
 {
     atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);

@@ -57,7 +57,6 @@ void cab_served_drain(cab_served *s, void (*drained)(void *user), void *user);
 /* Drains, waits for the answers, frees the model.  Nobody begins another submit.
  * Its calls may be cancelled and released later.  NULL is allowed. */
 void cab_served_destroy(cab_served *s);
-cab_model *cab_served_model(const cab_served *s);
 /* As it was created with, zeros replaced by what they stand for. */
 const cab_served_config *cab_served_get_config(const cab_served *s);
 

@@ -110,8 +110,6 @@ int cab_served_create(cab_sched *k, cab_model *m, const cab_served_config *c, ca
     return CAB_RT_OK;
 }
 
-cab_model *cab_served_model(const cab_served *s) { return s->model; }
-
 const cab_served_config *cab_served_get_config(const cab_served *s) { return &s->config; }
 
 void cab_served_drain(cab_served *s, void (*drained)(void *user), void *user)
@@ -149,6 +147,7 @@ void cab_served_destroy(cab_served *s)
     while (atomic_load(&s->users))
         rest();
     empty_served(s);
+    cab_sched_fed(s->sched);           /* it was in no list: nobody else tells the hungry */
     cab_model_destroy(s->model);
     cab_served_unref(s);
 }

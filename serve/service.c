@@ -289,8 +289,8 @@ static cab_status start_loops(cab_service *s, cab_diag *d)
     s->server.loops = calloc((size_t)n, sizeof *s->server.loops);
     if (!s->server.loops)
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    for (; s->server.n_loops < n; s->server.n_loops++)
-        CAB_TRY(cab_loop_init(&s->server.loops[s->server.n_loops], &s->server, d));
+    while (s->server.n_loops < n)      /* one that fails is to be ended, too */
+        CAB_TRY(cab_loop_init(&s->server.loops[s->server.n_loops++], &s->server, d));
     CAB_TRY(cab_listen_all(s, d));
     return s->root.inherited ? CAB_OK : start_threads(s, d);
 }

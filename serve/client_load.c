@@ -213,18 +213,20 @@ static int64_t due_at(const load *l, uint64_t i)
     return l->begin + (int64_t)((double)i * 1e9 / l->plan->rate);
 }
 
-/* Sends what is due; the time of the next that a connection is free for. */
-static int64_t send_due(load *l, int64_t now)
+/* Sends what is due, and no later than the end: when to come back. */
+static int64_t send_due(load *l, int64_t now, int64_t until)
 {
     while (l->free) {
         int64_t due = l->plan->rate ? due_at(l, l->begun) : now;
-        if (due > now || due >= l->end)
-            return due < l->end ? due : l->end;
+        if (due >= l->end)
+            return until;
+        if (due > now)
+            return due;
         lane *c = l->free;
         l->free = c->next_free;
         begin(l, c, due, now);
     }
-    return l->end;
+    return until;
 }
 
 /* epoll_wait counts in milliseconds; poll on its descriptor does not. */
@@ -243,7 +245,7 @@ static void turn(load *l, bool sending, int64_t until)
 {
     struct epoll_event ev[EVENTS];
     int64_t now = cab_now_ns();
-    int64_t next = sending ? send_due(l, now) : until;
+    int64_t next = sending ? send_due(l, now, until) : until;
     int n = epoll_wait(l->ep, ev, EVENTS, 0);
     if (!n && !l->plan->awake)
         wait_until(l, next, cab_now_ns());
@@ -265,6 +267,27 @@ static cab_status connect_all(load *l, cab_diag *d)
     return l->ever ? CAB_OK : cab_fail(d, CAB_EIO, NULL, "no connection to %s:%d", l->plan->host, l->plan->port);
 }
 
+static bool is_behind(const load *l)
+{
+    return l->plan->rate && due_at(l, l->begun) < l->end;
+}
+
+/* Those who still wait are charged for so long. */
+static void count_left(load *l, int64_t now)
+{
+    cab_load_figures *f = l->out;
+    for (int i = 0; i < l->plan->connections; i++)
+        if (l->lanes[i].state == LANE_BUSY && l->lanes[i].due_ns >= l->from) {
+            f->unanswered++;
+            cab_histogram_add(&f->other, now - l->lanes[i].due_ns);
+        }
+    for (; is_behind(l); l->begun++)
+        if (due_at(l, l->begun) >= l->from) {
+            f->unsent++;
+            cab_histogram_add(&f->other, now - due_at(l, l->begun));
+        }
+}
+
 static void go(load *l)
 {
     const cab_load_plan *p = l->plan;
@@ -273,11 +296,9 @@ static void go(load *l)
     l->end = l->from + (int64_t)(p->seconds * 1e9);
     while (cab_now_ns() < l->end)
         turn(l, true, l->end);
-    for (int64_t last = l->end + (int64_t)GRACE_S * 1000000000; l->busy && cab_now_ns() < last;)
-        turn(l, false, last);
-    l->out->unanswered = (uint64_t)l->busy;
-    uint64_t all = (uint64_t)(p->rate * (p->warmup + p->seconds));
-    l->out->unsent = p->rate && all > l->begun ? all - l->begun : 0;
+    for (int64_t last = l->end + (int64_t)GRACE_S * 1000000000; (l->busy || is_behind(l)) && cab_now_ns() < last;)
+        turn(l, true, last);
+    count_left(l, cab_now_ns());
 }
 
 static double cpu_seconds(void)

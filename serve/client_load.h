@@ -24,10 +24,10 @@ typedef struct cab_load_figures {
     uint64_t sent;             /* in the seconds, without the warm-up; of these: */
     uint64_t in_time;          /* 2xx before the seconds were over */
     uint64_t broken;           /* the connection ended, or the answer could not be read */
-    uint64_t unanswered;       /* when 10 s after the end had passed */
-    uint64_t unsent;           /* due, but every connection was waiting for an answer */
+    uint64_t unanswered;       /* when 10 s after the end had passed; what was due before it is sent until then */
+    uint64_t unsent;           /* not of those sent: every connection was waiting for an answer until then */
     uint64_t status[CAB_LOAD_STATUSES];
-    cab_histogram good, other; /* 2xx; every other answer.  From the time at which it was due */
+    cab_histogram good, other; /* 2xx; every other answer, those unanswered, those unsent.  From the time at which it was due */
     double cpu_seconds;        /* of this client */
 } cab_load_figures;
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """client.py BUILD: cab client against a server: every command, and what it says when something is wrong."""
-import os, sys, tempfile
+import os, sys, tempfile, threading, time
 sys.path.insert(0, os.path.dirname(__file__))
 from kit import *
 
@@ -42,6 +42,28 @@ def complaints(url, folder):
         check(rc == want and text in err, ("complaint", args, rc, err))
 
 
+def stall():
+    """A server that answers nothing for the second half of the time: half of those who would have come have waited for it."""
+    begun = []
+
+    def serve(s):
+        while s.recv(65536):
+            begun.append(time.time())
+            late = time.time() - begun[0]
+            if late > 0.5:
+                time.sleep(max(0, 1.2 - late))
+            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.socket() as l:
+        l.bind(("127.0.0.1", 0))
+        l.listen(8)
+        threading.Thread(target=lambda: serve(l.accept()[0]), daemon=True).start()
+        v = json.loads(client("load", "127.0.0.1:%d" % l.getsockname()[1], "--get", "/", "--rate", "200", "--seconds", "1", "--warmup", "0",
+                              "--connections", "1", "--json")[1])
+    check(v["sent"] == v["latency_ms"]["count"] == 200 and v["unsent"] == v["unanswered"] == 0, ("a stall, sent", v))
+    check(v["latency_ms"]["p50"] < 210 and 400 < v["latency_ms"]["p90"] and v["latency_ms"]["p99"] > 600, ("a stall, charged", v))
+
+
 def load(url):
     rc, out, err = client("load", url, "echo", "--connections", "3", "--rate", "200", "--seconds", "1", "--json", "--text")
     v = json.loads(out)
@@ -74,6 +96,7 @@ with tempfile.TemporaryDirectory() as folder:
     calls(server, address, folder)
     complaints(address, folder)
     load(address)
+    stall()
     server.stop()
     secure(folder)
 verdict("client.py")

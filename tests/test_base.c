@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/base.h"
@@ -596,6 +598,25 @@ static void check_process(void)
     CHECK(!cab_process_neighbour("no such neighbour", F_OK, path));
 }
 
+static void *take_slice(void *result)
+{
+    int *nice = result;
+    setpriority(PRIO_PROCESS, (id_t)gettid(), 3);
+    cab_thread_slice(100000);
+    *nice = getpriority(PRIO_PROCESS, (id_t)gettid());
+    return NULL;
+}
+
+/* A short slice takes nothing else from a thread. */
+static void check_slice(void)
+{
+    pthread_t t;
+    int nice = 0;
+    CHECK_EQ(pthread_create(&t, NULL, take_slice, &nice), 0);
+    pthread_join(t, NULL);
+    CHECK_EQ(nice, 3);
+}
+
 int main(void)
 {
     if (CAB_JOB_ENTER(&job)) {
@@ -624,5 +645,6 @@ int main(void)
     CHECK_EQ(job.used, 0);
     check_children();
     check_process();
+    check_slice();
     TEST_END();
 }

@@ -89,6 +89,20 @@ static void check(writer *w, const cab_plan_instr *x)
     w->c->b = b;
 }
 
+static void bounds(writer *w, const cab_plan_instr *x)
+{
+    const cab_cmodel *c = w->c;
+    const uint32_t *at = c->w->words.p + x->b;
+    const cab_plan_value *v = &c->w->values.p[at[1]];
+    cab_buf_printf(&w->top, "    if (!in_node(rows_of(v[%u], %d, %s, ", at[1], cab_dtype_bits(cab_dtype_from_onnx(v->dtype)) / 8,
+                   cab_cm_slot(c, at[3]));
+    cab_buf_printf(&w->top, "%s, ", cab_cm_slot(c, at[4]));
+    cab_cm_quote(&w->top, cab_cm_text(c, v->name));
+    cab_buf_str(&w->top, "), ");
+    cab_cm_quote(&w->top, cab_cm_text(c, x->d));
+    cab_buf_str(&w->top, "))\n        return 0;\n");
+}
+
 /* False when x computes. */
 static bool decide(writer *w, const cab_plan_instr *x)
 {
@@ -99,6 +113,10 @@ static bool decide(writer *w, const cab_plan_instr *x)
     case CAB_I_SIZE_READ: size_read(w, x); return true;
     case CAB_I_EVAL_SHAPE: eval_shape(w, x); return true;
     case CAB_I_CHECK: check(w, x); return true;
+    case CAB_I_HELPER:
+        if (x->a == CAB_H_bounds)
+            bounds(w, x);
+        return x->a == CAB_H_bounds;
     case CAB_I_SET:
         cab_buf_printf(b, "    z->s[%u] = %s;\n", x->a, cab_cm_slot(c, x->b));
         return true;

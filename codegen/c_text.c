@@ -96,6 +96,16 @@ static const struct fragment { const char *name, *text; } fragments[] = {
       "    memcpy(said, error_text, sizeof said);\n"
       "    say(\"node '%s': \", node, 0, 0, 0);\n"
       "    add(said);\n    return 0;\n}\n\n" },
+    { "rows_of(",
+      "/* n indices of 4 or 8 bytes, each one of the rows. */\n"
+      "static int rows_of(const u8 *p, int bytes, i64 n, i64 rows, const char *name)\n{\n"
+      "    for (i64 i = 0; i < n; i++) {\n"
+      "        int32_t half = 0;\n        i64 x = 0;\n"
+      "        memcpy(bytes == 4 ? (void *)&half : (void *)&x, p + i * bytes, (size_t)bytes);\n"
+      "        x = bytes == 4 ? half : x;\n"
+      "        if (x < -rows || x >= rows)\n"
+      "            return say(\"element %d of '%s' is %d, no row of the %d there are\", name, i, x, rows);\n"
+      "    }\n    return 1;\n}\n\n" },
     { "size_is(",
       "static int size_is(i64 n, i64 below, const char *name)\n{\n"
       "    return n >= 0 && n < below && (u64)n < SIZE_MAX ? 1\n"

@@ -443,6 +443,7 @@ cab_status cab_pass_lower(cab_graph *g, cab_pass_ctx *c)
     cab_lower_find_states(&l);
     make_inputs(&l);
     make_outputs(&l);
+    cab_lower_bounds(&l);
     CAB_TRY(cab_lower_steps(&l));
     CAB_TRY(copy_outputs(&l));
     for (size_t i = 0; i < g->guards.n; i++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lower_helper.c - ops that a helper of the runtime computes: one step each.
+ * lower_helper.c - ops that a helper of the runtime computes: one step each; and what one checks before all
+ * others.
  *
  * Every operand lies dense in memory.  Arguments and parameters stand as
  * CAB_HELPERS (runtime/plan.h) lists them.
@@ -61,6 +62,52 @@ static cab_status nms(cab_lower *l, cab_node *n)
                                 number(l, cab_attr_int(n, "center") != 0),
                                 number(l, cab_attr_int(n, "filter") != 0) };
     return call(l, n, "nms", 6, params);
+}
+
+/* ---- indices that the caller gives ---- */
+
+static bool keeps_elements(const cab_node *n)
+{
+    switch (n->op->id) {
+    case CAB_OP_reshape: case CAB_OP_transpose: case CAB_OP_expand: return true;
+    case CAB_OP_cast: return n->in[0]->type.dtype == CAB_DT_i32 && n->out[0]->type.dtype == CAB_DT_i64;
+    default: return false;
+    }
+}
+
+/* The input of the graph that has v's elements and no others; NULL: none has. */
+static cab_value *input_behind(cab_lower *l, cab_value *v)
+{
+    while (v->def && keeps_elements(v->def))
+        v = v->def->in[0];
+    return v->def || cab_lower_info(l, v)->state ? NULL : v;
+}
+
+static bool is_checked(const cab_lower *l, int buffer, const cab_dim *rows)
+{
+    for (size_t i = 0; i < l->p->steps.n; i++)
+        if (l->p->steps.p[i].args[0] == buffer && l->p->steps.p[i].params[1] == rows)
+            return true;
+    return false;
+}
+
+void cab_lower_bounds(cab_lower *l)
+{
+    for (cab_node *n = l->g->first; n; n = n->next) {
+        cab_value *v = n->op->id == CAB_OP_gather ? input_behind(l, n->in[1]) : NULL;
+        if (!v)
+            continue;
+        const cab_type *x = &n->in[0]->type;
+        int64_t axis = cab_attr_int(n, "axis");
+        const cab_dim *rows = x->dims[axis + (axis < 0 ? x->rank : 0)];
+        int buffer = cab_lower_info(l, v)->at.buffer;
+        if (!cab_lower_is_known(l, rows, v) || is_checked(l, buffer, rows))
+            continue;
+        const cab_dim *params[] = { cab_type_numel(l->g, &v->type), rows, number(l, cab_dtype_onnx(v->type.dtype)) };
+        cab_step s = { .kind = CAB_STEP_HELPER, .helper = "bounds", .n_args = 1, .args = &buffer, .n_params = 3,
+                       .params = params, .loc = n->loc, .what = "bounds" };
+        cab_program_step(l->p, &s);
+    }
 }
 
 cab_status cab_lower_helper(cab_lower *l, cab_node *n)

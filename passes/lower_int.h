@@ -148,6 +148,9 @@ cab_status cab_lower_dense(cab_lower *l, cab_value *v, const cab_node *by, int *
 
 /* ---- lower_helper.c: ops that a helper of the runtime computes ---- */
 cab_status cab_lower_helper(cab_lower *l, cab_node *n);
+/* Steps that refuse an input whose elements are indices of gathers when one is out of its range (kernels would take
+ * the last row); before all other steps. */
+void cab_lower_bounds(cab_lower *l);
 /* ---- lower_state.c ---- */
 /* Finds the states of the program; before any place is made. */
 void cab_lower_find_states(cab_lower *l);

@@ -306,6 +306,57 @@ static int nms_run(const cab_helper_call *c, cab_error *e)
     return CAB_OK;
 }
 
+/* ---- bounds: indices that the caller gave ---- */
+
+enum { bounds_written = 0 };
+enum { BOUNDS_N, BOUNDS_ROWS, BOUNDS_DTYPE };
+
+static uint64_t bounds_scratch(const int64_t *p)
+{
+    (void)p;
+    return 0;
+}
+
+static bool is_row(int64_t x, int64_t rows)
+{
+    return (uint64_t)x + (uint64_t)rows < 2 * (uint64_t)rows;
+}
+
+static bool all_rows_i64(const int64_t *x, int64_t n, int64_t rows)
+{
+    bool all = true;
+    for (int64_t i = 0; i < n; i++)
+        all &= is_row(x[i], rows);
+    return all;
+}
+
+static bool all_rows_i32(const int32_t *x, int64_t n, int64_t rows)
+{
+    bool all = true;
+    for (int64_t i = 0; i < n; i++)
+        all &= is_row(x[i], rows);
+    return all;
+}
+
+static int bounds_run(const cab_helper_call *c, cab_error *e)
+{
+    int64_t n = c->params[BOUNDS_N], rows = c->params[BOUNDS_ROWS];
+    cab_dtype dt = cab_dtype_from_onnx(c->params[BOUNDS_DTYPE]);
+    uint64_t bytes;
+    if ((dt != CAB_DT_i64 && dt != CAB_DT_i32) || n < 0 || rows < 0 || rows > INT64_MAX / 2 ||
+        __builtin_mul_overflow((uint64_t)n, (uint64_t)cab_dtype_bits(dt) / 8, &bytes) || bytes > c->bytes[0])
+        return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: arguments of bounds");
+    if (dt == CAB_DT_i64 ? all_rows_i64(c->data[0], n, rows) : all_rows_i32(c->data[0], n, rows))
+        return CAB_OK;
+    int64_t at = 0;
+    while (is_row(cab_elem_i64(dt, c->data[0], (uint64_t)at), rows))
+        at++;
+    return cab_rt_fail(e, CAB_EINPUT, "element %lld of '%s' is %lld, no row of the %lld there are%s%s%s",
+                       (long long)at, cab_plan_text(c->plan, c->plan->values[c->values[0]].name),
+                       (long long)cab_elem_i64(dt, c->data[0], (uint64_t)at), (long long)rows, *c->layers ? " (node '" : "",
+                       c->layers, *c->layers ? "')" : "");
+}
+
 static const cab_helper_row rows[] = {
 #define HELPER(number, id, n_values, n_params) \
     [number] = { #id, n_values, n_params, id##_written, id##_scratch, id##_run },

@@ -41,7 +41,7 @@
 #include <stdint.h>
 
 #define CAB_PLAN_MAGIC "CABOCHN\n"
-#define CAB_PLAN_VERSION 4
+#define CAB_PLAN_VERSION 5
 #define CAB_PLAN_OLDEST 2
 #define CAB_PLAN_MAX_RANK 8
 #define CAB_PLAN_NONE 0xffffffffu
@@ -251,7 +251,13 @@ enum cab_list_op {
     HELPER(0, topk, 3, 6)   /* x, values, indices; outer, n, inner, k, largest, dtype */ \
     HELPER(1, sort, 2, 3)   /* x, order; rows, their elements, dtype */ \
     HELPER(2, nms, 6, 6)    /* boxes, scores, iou, threshold, selected, count; batches, boxes,
-                             * classes, limit, center, filter */
+                             * classes, limit, center, filter */ \
+    HELPER(3, bounds, 1, 3) /* index, refused when an element is not one of -rows .. rows - 1; elements, rows, dtype */
+enum cab_helper {
+#define HELPER(number, name, n_values, n_params) CAB_H_##name = number,
+    CAB_HELPERS(HELPER)
+#undef HELPER
+};
 
 /* The rule that places ARENA values by lifetime (arena_pack.c): offsets[v] for
  * each, 64-byte aligned.  order is scratch of n_values.  False when the total

@@ -104,6 +104,7 @@ typedef struct cab_helper_call {
     void *const *data;         /* their memory */
     const uint64_t *bytes;
     const int64_t *params;
+    const char *layers;        /* of the instruction */
     void *scratch;             /* session memory, scratch_bytes */
     uint64_t scratch_bytes;
 } cab_helper_call;

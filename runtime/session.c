@@ -188,7 +188,7 @@ static int helper(cab_run *r, const cab_plan_instr *x)
     int rc = cab_session_scratch(s, need, &scratch, r->e);
     if (rc != CAB_OK)
         return rc;
-    cab_helper_call c = { s->plan, w + 1, s->bufs, s->buf_bytes, s->ints, scratch, need };
+    cab_helper_call c = { s->plan, w + 1, s->bufs, s->buf_bytes, s->ints, cab_plan_text(s->plan, x->d), scratch, need };
     return cab_helper_get(x->a)->run(&c, r->e);
 }
 

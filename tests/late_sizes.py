@@ -108,6 +108,18 @@ def topks():
     return [x, i64(int(rng.choice([0, 1, 2, x.shape[1], 7, -1])))]
 
 
+def gathers(axis, dtype):
+    """Indices of the axis, now and then one beyond its ends."""
+    def make():
+        x, n = f32(*dims(2, 1, 5)), pick(0, 4)
+        e = x.shape[axis]
+        at = rng.integers(-e, e, (n, 2)).astype(dtype)
+        if n and pick(0, 3) == 0:
+            at[pick(0, n), pick(0, 2)] = rng.choice([e, -e - 1, 2**31 - 1, -2**31] + [2**62, -2**63] * (dtype is np.int64))
+        return [x, at]
+    return make
+
+
 def splits():
     n = [pick(0, 4) for _ in range(3)]
     return [f32(2, sum(n) + (pick(0, 6) == 0)), i64(*n)]
@@ -170,6 +182,8 @@ CASES = [
      lambda: [f32(*dims(3)), i64(pick(0, 4), pick(0, 4)), np.float32(0), i64(pick(-3, 3))], None),
     ("Range", {}, [(I, [])] * 3, 1, ranges(np.int64, [1, 2, 3, -1, -4]), None),
     ("Range", {}, [(D, [])] * 3, 1, ranges(np.float32, [1, .3, -.7, 2.5]), None),
+    ("Gather", {}, [(D, 2), (I, 2)], 1, gathers(0, np.int64), None),
+    ("Gather", {"axis": -1}, [(D, 2), (T.INT32, 2)], 1, gathers(1, np.int32), None),
     ("Split", {"axis": 1}, [(D, [2, "A"]), (I, [3])], 3, splits, None),
     ("TopK", {"axis": 1}, [(D, 2), (I, [1])], 2, topks, None),
     ("OneHot", {}, [(I, 1), (I, []), (D, [2])], 1,

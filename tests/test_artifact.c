@@ -414,6 +414,50 @@ static void check_state(void)
     free(p);
 }
 
+static const char rows_text[] =
+    "graph @rows(%x: f32[N,3], %i: i32[M], %j: i64[2,M]) -> (%a, %b) core {\n"
+    "  %k = cast %i {to = i64}\n"
+    "  %a = gather %x, %k {axis = 0}\n"
+    "  %r = reshape %j {dims = [2*M]}\n"
+    "  %b = gather %x, %r {axis = 1}\n}\n";
+
+/* Indices of the caller are refused when one is outside; the session goes on. */
+static void check_rows(void)
+{
+    size_t n;
+    cab_error e = { 0 };
+    float x[12];
+    int32_t i[2] = { 3, -4 };
+    int64_t j[4] = { 0, -3, 2, 1 };
+    uint8_t *p = compile_text(rows_text, &native, &n);
+    cab_model *m;
+    cab_session *s;
+    cab_tensor_view in[3] = { { CAB_TYPE_F32, 2, { 4, 3 }, x, sizeof x }, { CAB_TYPE_I32, 1, { 2 }, i, sizeof i },
+                              { CAB_TYPE_I64, 2, { 2, 2 }, j, sizeof j } }, out[2] = { { 0 } };
+    for (int k = 0; k < 12; k++)
+        x[k] = (float)k;
+    CHECK_EQ(cab_model_load_memory(p, n, "rows", NULL, &m, &e), 0);
+    CHECK_EQ(cab_session_create(m, NULL, &s, &e), 0);
+    CHECK_EQ(cab_session_run(s, in, out, &e), 0);
+    CHECK(((float *)out[0].data)[0] == 9 && ((float *)out[0].data)[3] == 0);
+    CHECK(((float *)out[1].data)[1] == 0 && ((float *)out[1].data)[3] == 1);
+    i[1] = -5;
+    out[0] = out[1] = (cab_tensor_view){ 0 };
+    CHECK_EQ(cab_session_run(s, in, out, &e), CAB_RT_EINPUT);
+    CHECK(strstr(e.text, "element 1 of 'i' is -5, no row of the 4 there are"));
+    i[1] = 0;
+    j[2] = INT64_MAX;
+    CHECK_EQ(cab_session_run(s, in, out, &e), CAB_RT_EINPUT);
+    CHECK(strstr(e.text, "element 2 of 'j' is 9223372036854775807"));
+    j[2] = INT64_MIN;
+    CHECK_EQ(cab_session_run(s, in, out, &e), CAB_RT_EINPUT);
+    j[2] = 0;
+    CHECK_EQ(cab_session_run(s, in, out, &e), 0);
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+    free(p);
+}
+
 /* z lies on h: h is read before, for its sum, and with z, element by element. */
 static void check_overlap(void)
 {
@@ -522,6 +566,7 @@ int main(void)
     check_allocator();
     check_names_and_options();
     check_overlap();
+    check_rows();
     check_state();
     check_async();
     cab_arena_destroy(arena);

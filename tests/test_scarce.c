@@ -24,7 +24,7 @@ static int port;
 
 /* Exchanges keep memory for the next request; here they do not (linked with --wrap), so that each request takes its own. */
 void __real_cab_exchange_reset(cab_exchange *x);
-void __wrap_cab_exchange_reset(cab_exchange *x);
+__typeof__(cab_exchange_reset) __wrap_cab_exchange_reset;
 void __wrap_cab_exchange_reset(cab_exchange *x)
 {
     __real_cab_exchange_reset(x);

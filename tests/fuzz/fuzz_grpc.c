@@ -30,13 +30,13 @@ static sem_t answered;
 
 /* ---- in the place of scheduler, builds and loops ---- */
 
-bool __wrap_cab_served_turns_away(cab_served *s);
+__typeof__(cab_served_turns_away) __wrap_cab_served_turns_away;
 bool __wrap_cab_served_turns_away(cab_served *s) { return s != NULL; }
 
-void __wrap_cab_served_get_stats(cab_served *s, cab_served_stats *out);
+__typeof__(cab_served_get_stats) __wrap_cab_served_get_stats;
 void __wrap_cab_served_get_stats(cab_served *s, cab_served_stats *out) { *out = (cab_served_stats){ .inferences = s ? 0 : 7 }; }
 
-int64_t __wrap_cab_served_get_batches(cab_served *s, cab_batch_stats *out, int64_t n);
+__typeof__(cab_served_get_batches) __wrap_cab_served_get_batches;
 int64_t __wrap_cab_served_get_batches(cab_served *s, cab_batch_stats *out, int64_t n)
 {
     memset(out, 0, (size_t)n * sizeof *out);
@@ -44,7 +44,7 @@ int64_t __wrap_cab_served_get_batches(cab_served *s, cab_batch_stats *out, int64
     return 4;
 }
 
-const cab_served_config *__wrap_cab_served_get_config(const cab_served *s);
+__typeof__(cab_served_get_config) __wrap_cab_served_get_config;
 const cab_served_config *__wrap_cab_served_get_config(const cab_served *s)
 {
     static const cab_served_config config = { .instances = 1, .threads = 1,
@@ -54,7 +54,7 @@ const cab_served_config *__wrap_cab_served_get_config(const cab_served *s)
 
 static volatile unsigned sink;
 
-void __wrap_cab_call_submit_inline(cab_served *s, cab_call *c);
+__typeof__(cab_call_submit_inline) __wrap_cab_call_submit_inline;
 void __wrap_cab_call_submit_inline(cab_served *s, cab_call *c)
 {
     c->code = s ? CAB_RT_EINVAL : CAB_RT_OK;
@@ -66,25 +66,25 @@ void __wrap_cab_call_submit_inline(cab_served *s, cab_call *c)
     c->done(c);
 }
 
-void __wrap_cab_call_release(cab_call *c);
+__typeof__(cab_call_release) __wrap_cab_call_release;
 void __wrap_cab_call_release(cab_call *c) { c->user = NULL; }
 
-cab_status __wrap_cab_repository_apply(cab_service *s, const char *name, const char *afresh, cab_diag *d);
+__typeof__(cab_repository_apply) __wrap_cab_repository_apply;
 cab_status __wrap_cab_repository_apply(cab_service *s, const char *name, const char *afresh, cab_diag *d)
 {
     return s && name && (afresh || !d || d) ? CAB_OK : CAB_EINVAL;
 }
 
-cab_status __wrap_cab_repository_build(cab_service *s, const char *name, int64_t version, const char *promise, cab_exchange *x, cab_diag *d);
-cab_status __wrap_cab_repository_build(cab_service *s, const char *name, int64_t version, const char *promise, cab_exchange *x, cab_diag *d)
+__typeof__(cab_repository_build) __wrap_cab_repository_build;
+cab_status __wrap_cab_repository_build(cab_service *s, const cab_version_info *v, const char *promise, cab_exchange *x, cab_diag *d)
 {
     (void)s;
     (void)promise;
     (void)x;
-    return cab_fail(d, CAB_EUNSUPPORTED, NULL, "%s version %lld is not built here", name, (long long)version);
+    return cab_fail(d, CAB_EUNSUPPORTED, NULL, "%s version %lld is not built here", v->name, (long long)v->version);
 }
 
-void __wrap_cab_loop_post(cab_loop *l, cab_exchange *x);
+__typeof__(cab_loop_post) __wrap_cab_loop_post;
 void __wrap_cab_loop_post(cab_loop *l, cab_exchange *x)
 {
     x->answered = l == NULL;

@@ -23,7 +23,7 @@ static cab_resident model = { .name = "m", .version = 1, .version_text = "1", .n
                             .inputs = tensors, .outputs = tensors };
 
 /* In the place of the scheduler's (linked with --wrap): the model here has no queue that could be full. */
-bool __wrap_cab_served_turns_away(cab_served *s);
+__typeof__(cab_served_turns_away) __wrap_cab_served_turns_away;
 bool __wrap_cab_served_turns_away(cab_served *s)
 {
     return s != NULL;

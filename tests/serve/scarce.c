@@ -122,7 +122,7 @@ static void *h2_calloc(size_t n, size_t size, void *user UNUSED) { return __wrap
 static void *h2_realloc(void *p, size_t n, void *user UNUSED) { return __wrap_realloc(p, n); }
 static void h2_free(void *p, void *user UNUSED) { __wrap_free(p); }
 
-int __wrap_nghttp2_session_server_new(nghttp2_session **out, const nghttp2_session_callbacks *cb, void *user);
+__typeof__(nghttp2_session_server_new) __wrap_nghttp2_session_server_new;
 int __wrap_nghttp2_session_server_new(nghttp2_session **out, const nghttp2_session_callbacks *cb, void *user)
 {
     static nghttp2_mem mem = { NULL, h2_malloc, h2_free, h2_calloc, h2_realloc };

@@ -20,9 +20,18 @@ def verbs(s):
     st, _, v = s.ask("POST", "/discover", {"name": "lin*", "datatype": "FP32", "tag": "sample"})
     check(st == 200 and [m["name"] for m in v["models"]] == ["linear"], ("discover", st, v))
     check(s.ask("POST", "/discover", {"datatype": "INT8"})[2] == {"models": []}, "discover: none")
-    for body in (b"{", b"[1]", b"{}", {"X": "a"}, {"X": [[1], [1, 2]]}, {"X": [[1, 2, 3]]}, {"model": "no", "X": 1}):
+    for key in ("name", "model"):
+        check(s.ask("POST", "/call", {key: "linear", "inputs": {"x": [[4]]}})[0] == 200, ("call by", key))
+        check(s.ask("POST", "/predict", {key: "linear", "version": 1, "X": 4})[2] == {"Y": [[14.0]]}, ("predict by", key))
+        check(s.ask("POST", "/predict", {key: "other", "X": 1})[0] == 404, ("predict: not the only model, but that one", key))
+        check(s.ask("POST", "/call", {key: "other", "inputs": {"x": [[1]]}})[0] == 404, ("call: likewise", key))
+    for body in (b"{", b"[1]", b"{}", {"X": "a"}, {"X": [[1], [1, 2]]}, {"X": [[1, 2, 3]]}, {"model": "no", "X": 1}, {"name": "", "X": 1},
+                 {"name": None, "X": 1}, {"name": "linear", "model": "linear", "X": 1}):
         st, _, v = s.ask("POST", "/predict", body)
         check(st in (400, 404) and "error" in v, ("predict refuses", body, st, v))
+    for path, body in (("/predict", {"nme": "linear", "X": 1}), ("/call", {"nme": "linear", "inputs": {"x": [[1]]}})):
+        st, _, v = s.ask("POST", path, body)
+        check(st == 400 and "'nme'" in v["error"] and "name (or model), version, " in v["error"], ("a member that is none", path, st, v))
     st, _, v = s.register("broken", b"no model")
     check(st == 422 and v["error"], ("a broken model", st, v))
     st, _, v = s.register("promised", linear(), inputs=[{"name": "z"}])

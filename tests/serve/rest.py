@@ -89,6 +89,28 @@ def protocol(s):
     check('nv_inference_count{model="echo",version="1"} 3\n' in metrics, "metrics")
 
 
+def batches(s):
+    """max_batch_size is a limit of each request; what is refused before the queue is no failure of the model."""
+    one = {"max_batch_size": 4}
+    add = model([node("Add", ["x", "z"], ["y"])], [value_info("x", ["n", 1]), value_info("z", ["m", 1])], [value_info("y", ["k", 1])])
+    for name, config in (("rows", one), ("batched", dict(one, dynamic_batching={"max_queue_delay_microseconds": 0}))):
+        check(s.register(name, linear(), config=config)[0] == 201, ("register", name))
+        check(s.infer(name, [[1.0]] * 4)[0] == 200, ("as many rows as max_batch_size", name))
+        for rows in (0, 5, 6):
+            x = {"name": "x", "datatype": "FP32", "shape": [rows, 1], "data": [1.0] * rows}
+            st, _, v = s.ask("POST", "/v2/models/%s/infer" % name, {"inputs": [x]})
+            check(st == 400 and "batch-size must be > 0 and <= 4" in v["error"], ("no rows, or more", name, rows, st, v))
+        st, _, v = s.ask("POST", "/predict", {"name": name, "X": [1, 2, 3, 4, 5]})
+        check(st == 400 and "batch-size" in v["error"], ("more rows, by /predict", name, st, v))
+        fail = s.ask("GET", "/v2/models/%s/stats" % name)[2]["model_stats"][0]["inference_stats"]["fail"]["count"]
+        check(fail == 0, ("refusals are no failures", name, fail))
+    check(s.register("sum", add, config=one)[0] == 201, "register")
+    st, _, v = s.ask("POST", "/call", {"name": "sum", "inputs": {"x": [[1]]}})
+    check(st == 400 and v["error"].endswith("but got 1 inputs for model 'sum': missing 'z'"), ("an input is missing", st, v))
+    st, _, v = s.ask("POST", "/call", {"name": "sum", "inputs": {"x": [[1]], "z": [[1], [2]]}})
+    check(st == 400 and "rows" in v["error"], ("two numbers of rows", st, v))
+
+
 def repository(s):
     check(s.ask("POST", "/v2/repository/models/echo/unload")[0] == 200, "unload")
     check(s.ask("GET", "/v2/models/echo/ready")[0] == 404, "unloaded")
@@ -230,7 +252,7 @@ def pipelined(build):
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
-    for part in (verbs, versions, protocol, repository, retries):
+    for part in (verbs, versions, protocol, batches, repository, retries):
         part(s)
     check(s.stop() == 0, "ends with 0")
     restart(build)

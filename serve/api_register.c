@@ -31,18 +31,31 @@ static cab_status from_base64(cab_service *s, cab_exchange *x, const json_t *v, 
     return cab_blobs_add(s->blobs, p, n, out, d);
 }
 
+/* What the client may know of a file that was not opened: no path of the server. */
+static cab_status ref_story(const char *ref, int e, cab_diag *d)
+{
+    switch (e) {
+    case ENOENT: case ENOTDIR:
+        return cab_fail(d, CAB_ENOTFOUND, NULL, "'ref': no file '%.200s' in the imports folder", ref);
+    case EXDEV: case EISDIR: case EACCES: case ENAMETOOLONG:
+        return cab_fail(d, CAB_EINVAL, NULL, "'ref': '%.200s' is no path, below the imports folder, of a regular file that the server may "
+                                             "read (no links, no '..')", ref);
+    default:
+        return cab_fail(d, CAB_EIO, NULL, "'ref': '%.200s' cannot be opened: %s", ref, strerror(e));
+    }
+}
+
 static cab_status from_file(cab_service *s, const char *ref, cab_digest *out, cab_diag *d)
 {
-    int fd;
     if (!*s->o.imports)
         return cab_fail(d, CAB_EINVAL, NULL, "'ref' names a file, and the server has no --imports folder");
     cab_bytes base = { 0 };
     cab_bytes_printf(&base, "%s/.", s->o.imports);
-    cab_status k = cab_file_open_beneath(cab_bytes_cstr(&base), ref, &fd, d);
+    int fd = base.failed ? -1 : cab_file_beneath(cab_bytes_cstr(&base), ref), e = base.failed ? ENOMEM : errno;
     cab_bytes_fini(&base);
-    if (k != CAB_OK)
-        return k;
-    k = cab_blobs_add_fd(s->blobs, fd, 0, out, d);
+    if (fd < 0)
+        return ref_story(ref, e, d);
+    cab_status k = cab_blobs_add_fd(s->blobs, fd, 0, out, d);
     close(fd);
     return k;
 }

@@ -111,6 +111,24 @@ def batches(s):
     check(st == 400 and "rows" in v["error"], ("two numbers of rows", st, v))
 
 
+def references(build):
+    """ref: what is no file of the folder is the client's mistake, told without the server's paths."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    imports = os.path.join(root, "imports")
+    os.makedirs(os.path.join(imports, "folder"))
+    with open(os.path.join(imports, "folder", "m.onnx"), "wb") as f:
+        f.write(linear())
+    os.symlink("folder/m.onnx", os.path.join(imports, "link"))
+    s = Server(build, "--drain-ms=0", "--imports=" + imports, root=root)
+    ask = lambda ref: s.ask("POST", "/register", {"name": "r", "ref": ref})
+    for ref, want in (("nope.onnx", 404), ("folder/m.onnx/x", 404), ("", 404), ("folder", 400), ("../imports/folder/m.onnx", 400),
+                      ("/etc/passwd", 400), ("link", 400), ("sha256:12", 400), ("sha256:" + "0" * 64, 404), ("folder/m.onnx", 201)):
+        st, _, v = ask(ref)
+        check(st == want and root not in str(v) and "/." not in str(v).replace(ref, ""), ("ref", ref, st, v))
+    check(s.stop() == 0, "ends with 0")
+    shutil.rmtree(root)
+
+
 def repository(s):
     check(s.ask("POST", "/v2/repository/models/echo/unload")[0] == 200, "unload")
     check(s.ask("GET", "/v2/models/echo/ready")[0] == 404, "unloaded")
@@ -255,6 +273,7 @@ def main():
     for part in (verbs, versions, protocol, batches, repository, retries):
         part(s)
     check(s.stop() == 0, "ends with 0")
+    references(build)
     restart(build)
     tokens(build)
     transport(build)

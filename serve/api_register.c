@@ -21,6 +21,28 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* No member but those (NULL ends them).  Not json_unpack's strictness, whose books need memory and which takes a lack
+ * of it for a stranger. */
+static cab_status know_members(const json_t *o, const char *where, const char *const *members, cab_diag *d)
+{
+    const char *name;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)o, name, v) {
+        cab_bytes known = { 0 };
+        const char *const *m = members;
+        while (*m && strcmp(*m, name))
+            m++;
+        if (*m)
+            continue;
+        for (m = members; *m; m++)
+            cab_bytes_printf(&known, m == members ? "%s" : ", %s", *m);
+        cab_fail(d, CAB_EINVAL, NULL, "no member '%.100s' %s (known are %s)", name, where, cab_bytes_cstr(&known));
+        cab_bytes_fini(&known);
+        return CAB_EINVAL;
+    }
+    return CAB_OK;
+}
+
 /* ---- the model's bytes ---- */
 
 static cab_status from_base64(cab_service *s, cab_exchange *x, const json_t *v, cab_digest *out, cab_diag *d)
@@ -120,10 +142,29 @@ static cab_status read_tags(const json_t *v, asked *a, cab_diag *d)
     return CAB_OK;
 }
 
+/* [{"name", "datatype", "shape"}], each of which may be missing. */
+static cab_status check_promise(const json_t *v, const char *side, cab_diag *d)
+{
+    static const char *const members[] = { "name", "datatype", "shape", NULL };
+    bool fine = !v || json_is_array(v);
+    for (size_t i = 0; fine && i < json_array_size(v); i++) {
+        const json_t *t = json_array_get(v, i), *name = json_object_get(t, "name"), *type = json_object_get(t, "datatype"),
+                     *shape = json_object_get(t, "shape");
+        CAB_TRY(know_members(t, "of a tensor", members, d));
+        fine = json_is_object(t) && (!name || json_is_string(name)) && (!type || json_is_string(type)) && (!shape || json_is_array(shape));
+        for (size_t k = 0; fine && k < json_array_size(shape); k++)
+            fine = json_is_integer(json_array_get(shape, k));
+    }
+    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "'%s' must be an array of {\"name\": text, \"datatype\": text, "
+                                                         "\"shape\": [whole numbers]}", side);
+}
+
 /* {"inputs", "outputs"} as far as the request has them. */
 static cab_status read_promise(const json_t *o, asked *a, cab_diag *d)
 {
     json_t *in = json_object_get(o, "inputs"), *out = json_object_get(o, "outputs");
+    CAB_TRY(check_promise(in, "inputs", d));
+    CAB_TRY(check_promise(out, "outputs", d));
     if (!in && !out)
         return CAB_OK;
     json_t *p = json_pack("{s:O*,s:O*}", "inputs", in, "outputs", out);
@@ -134,11 +175,16 @@ static cab_status read_promise(const json_t *o, asked *a, cab_diag *d)
 
 static cab_status read_asked(const json_t *o, asked *a, cab_diag *d)
 {
+    static const char *const members[] = { "name", "version", "model", "ref", "inputs", "outputs", "resources", "config", "tags",
+                                           "wait", NULL };
     const json_t *wait = json_object_get(o, "wait");
+    CAB_TRY(know_members(o, "here", members, d));
     a->name = json_string_value(json_object_get(o, "name"));
     a->wait = !wait || json_is_true(wait);
     if (!a->name || !cab_name_valid(a->name))
         return cab_fail(d, CAB_EINVAL, NULL, "'name' must be a text of 1 to 128 letters, digits, '.', '_', '-', not starting with '.'");
+    if (wait && !json_is_boolean(wait))
+        return cab_fail(d, CAB_EINVAL, NULL, "'wait' must be true or false");
     CAB_TRY(cab_version_read(json_object_get(o, "version"), &a->version, d));
     CAB_TRY(text_of(o, "resources", &a->resources, d));
     CAB_TRY(text_of(o, "config", &a->config, d));
@@ -232,29 +278,13 @@ void cab_version_put(cab_bytes *b, const cab_version_info *v)
     cab_bytes_printf(b, ",\"created_ms\":%lld}", (long long)v->created_ms);
 }
 
-/* Not json_unpack's strictness, whose books need memory and which takes a lack of it for a stranger. */
-static cab_status know_members(json_t *o, cab_diag *d)
-{
-    static const char *const members[] = { "name", "version", "state", "io", "datatype", "shape", "tag", "limit", "after" };
-    const char *name;
-    json_t *v;
-    json_object_foreach(o, name, v) {
-        size_t i = 0;
-        while (i < sizeof members / sizeof *members && strcmp(members[i], name))
-            i++;
-        if (i == sizeof members / sizeof *members)
-            return cab_fail(d, CAB_EINVAL, NULL, "no member '%.100s' here (known are name, version, state, io, datatype, shape, tag, "
-                            "limit, after)", name);
-    }
-    return CAB_OK;
-}
-
 static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
 {
+    static const char *const members[] = { "name", "version", "state", "io", "datatype", "shape", "tag", "limit", "after", NULL };
     const char *state = NULL, *after_name = NULL;
     json_t *dims = NULL, *version = NULL, *limit = NULL, *after = NULL;
     json_error_t e;
-    CAB_TRY(know_members(o, d));
+    CAB_TRY(know_members(o, "here", members, d));
     if (json_unpack_ex(o, &e, 0, "{s?s,s?o,s?s,s?s,s?s,s?o,s?s,s?o,s?o}", "name", &q->name, "version", &version,
                        "state", &state, "io", &q->io_name, "datatype", &q->dtype, "shape", &dims, "tag", &q->tag,
                        "limit", &limit, "after", &after))

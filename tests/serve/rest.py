@@ -35,7 +35,16 @@ def verbs(s):
     st, _, v = s.register("broken", b"no model")
     check(st == 422 and v["error"], ("a broken model", st, v))
     st, _, v = s.register("promised", linear(), inputs=[{"name": "z"}])
-    check(st == 422 and "inputs" in v["error"], ("another interface than promised", st, v))
+    check(st == 422 and v["error"].endswith("1. is x FP32 [-1,1], the request says z"), ("another interface than promised", st, v))
+    st, _, v = s.register("promised", linear(), outputs=[{"datatype": "FP32", "shape": [-1, 3]}])
+    check(st == 422 and v["error"].endswith("1. is y FP32 [-1,1], the request says FP32 [-1,3]"), ("likewise", st, v))
+    st, _, v = s.register("promised", linear(), inputs=[])
+    check(st == 422 and v["error"].endswith("there are 1, the request says 0"), ("likewise, how many", st, v))
+    for more, text in (({"confg": {}}, "no member 'confg' here (known are name, version, model, "), ({"wait": "false"}, "'wait' must be true or false"),
+                       ({"wait": 0}, "'wait'"), ({"inputs": [{"nme": "x"}]}, "no member 'nme' of a tensor"), ({"inputs": {}}, "'inputs' must be"),
+                       ({"outputs": [{"shape": ["n"]}]}, "'outputs' must be"), ({"inputs": [5]}, "'inputs' must be")):
+        st, _, v = s.register("strict", linear(), **more)
+        check(st == 400 and text in v["error"], ("/register refuses", more, st, v))
     check(s.ask("POST", "/register", {"name": "../x", "model": "AAAA"})[0] == 400, "a bad name")
 
 
@@ -109,6 +118,41 @@ def batches(s):
     check(st == 400 and v["error"].endswith("but got 1 inputs for model 'sum': missing 'z'"), ("an input is missing", st, v))
     st, _, v = s.ask("POST", "/call", {"name": "sum", "inputs": {"x": [[1]], "z": [[1], [2]]}})
     check(st == 400 and "rows" in v["error"], ("two numbers of rows", st, v))
+
+
+def configurations(s):
+    """What counts, what says nothing, what is refused."""
+    full = {"name": "linear", "platform": "onnxruntime_onnx", "backend": "onnxruntime", "max_batch_size": 4, "version_policy": {"latest": {"num_versions": 1}},
+            "input": [{"name": "x", "data_type": "TYPE_FP32", "format": "FORMAT_NONE", "dims": ["1"], "is_shape_tensor": False, "allow_ragged_batch": False}],
+            "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [-1], "label_filename": "", "labels": ["only"]}], "batch_input": [],
+            "optimization": {"priority": "PRIORITY_DEFAULT", "input_pinned_memory": {"enable": True}},
+            "dynamic_batching": {"preferred_batch_size": [4], "max_queue_delay_microseconds": "100", "preserve_ordering": False,
+                                 "default_queue_policy": {"timeout_action": "REJECT", "allow_timeout_override": True}},
+            "instance_group": [{"name": "a", "kind": "KIND_CPU", "count": 2, "gpus": [], "passive": False}], "parameters": {},
+            "default_model_filename": "model.onnx", "model_transaction_policy": {"decoupled": False}}
+    st, _, v = s.register("full", linear(), config=full)
+    check(st == 201, ("as Triton writes it", st, v))
+    st, _, written = s.ask("GET", "/v2/models/full/config")
+    check(st == 200 and s.register("again", linear(), config=written)[0] == 201, ("as it is written here", written))
+    change = lambda **k: dict(full, **k)
+    side = lambda which, **k: {which: [dict(full[which][0], **k)]}
+    for config, text in ((change(instance_group=[{"kind": "KIND_GPU"}]), "must be KIND_CPU"), (change(version_policy={"all": {}}), "/policy"),
+                         (change(version_policy={"latest": {"num_versions": 2}}), "/policy"), (change(parameters={"a": {"string_value": "b"}}), "'parameters'"),
+                         (change(sequence_batching={"direct": {}}), "'sequence_batching'"), (change(model_transaction_policy={"decoupled": True}), "one answer"),
+                         (change(**side("input", reshape={"shape": [2]})), "'input[].reshape'"), (change(**side("output", label_filename="l.txt")), "label_filename"),
+                         (change(input={}), "input must be an array"), (change(**side("input", name=None)), "name must be a text"),
+                         (change(**side("input", dims=["a"])), "dims"), (change(**side("input", labels=["a"])), "labels")):
+        st, _, v = s.register("refused", linear(), config=config)
+        check(st == 400 and text in v["error"], ("a configuration that is refused", config, st, v))
+    for config, text in ((change(**side("input", name="z")), "input 'z', which the model does not have"),
+                         (change(**side("input", data_type="TYPE_INT8")), "input 'x' is TYPE_FP32, dims [1] in the model"),
+                         (change(**side("output", dims=[3])), "output 'y' is TYPE_FP32, dims [1] in the model"),
+                         (change(**side("output", dims=[-1, 1])), "output 'y'")):
+        st, _, v = s.register("refused", linear(), config=config)
+        check(st == 400 and text in v["error"], ("a configuration that is not the model's", config, st, v))
+    fixed = model([node("Identity", ["x"], ["y"])], [value_info("x", [2, 2])], [value_info("y", [2, 2])])
+    st, _, v = s.register("fixed", fixed, config={"max_batch_size": 2})
+    check(st == 400 and "input 'x' has not" in v["error"], ("a batch of a model that has no rows", st, v))
 
 
 def references(build):
@@ -270,7 +314,7 @@ def pipelined(build):
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
-    for part in (verbs, versions, protocol, batches, repository, retries):
+    for part in (verbs, versions, protocol, batches, configurations, repository, retries):
         part(s)
     check(s.stop() == 0, "ends with 0")
     references(build)

@@ -17,7 +17,7 @@ typedef struct cab_client_list { const char *at[CAB_CLIENT_LIST]; int n; } cab_c
 
 /* The command line. */
 typedef struct cab_client_args {
-    const char *rest[4];       /* what has no flag: URL, MODEL or NAME, FILE */
+    const char *rest[3];       /* what has no flag: URL, MODEL or NAME, FILE */
     int n_rest;
     const char *version, *token_file, *ca, *config, *output_dir, *get, *rate;
     cab_client_list input, shape;

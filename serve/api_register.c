@@ -5,6 +5,7 @@
  *   POST /register {"name": "m", "version": 2, "model": BASE64 | "ref": "folder/model.onnx" | "sha256:HEX",
  *                   "inputs": [...], "outputs": [...], "resources": {...}, "config": {...}, "tags": [...],
  *                   "wait": true}
+ *   POST /register?name=m&version=2&config=JSON&wait=true, the body being the file: large models, without base64.
  *
  * The answer comes when the version serves (201), or could not be built (422, with the compiler's story); with
  * "wait": false when it is durable (202).  A client that lost the answer may ask again: the same content is the
@@ -84,6 +85,9 @@ static cab_status from_file(cab_service *s, const char *ref, cab_digest *out, ca
 
 static cab_status take_model(cab_service *s, cab_exchange *x, const json_t *o, cab_digest *out, cab_diag *d)
 {
+    if (x->query.n)
+        return x->body.n ? cab_blobs_add(s->blobs, x->body.p, x->body.n, out, d)
+                         : cab_fail(d, CAB_EINVAL, NULL, "the body should be the model's file, and is empty");
     const json_t *model = json_object_get(o, "model"), *ref = json_object_get(o, "ref");
     if (json_is_string(model) && !ref)
         return from_base64(s, x, model, out, d);
@@ -95,6 +99,53 @@ static cab_status take_model(cab_service *s, cab_exchange *x, const json_t *o, c
     if (!cab_digest_parse(text + 7, out))
         return cab_fail(d, CAB_EINVAL, NULL, "'ref' is no sha256:HEX");
     return cab_blobs_has(s->blobs, out) ? CAB_OK : cab_fail(d, CAB_ENOTFOUND, NULL, "no stored file %s", text);
+}
+
+/* ---- the query ---- */
+
+static json_t *member_of(const char *name, const char *text, cab_diag *d)
+{
+    json_t *v = NULL;
+    if (!strcmp(name, "config"))
+        return cab_json_read(text, "'config'", &v, d) == CAB_OK ? v : NULL;
+    bool yes = !strcmp(text, "true"), truth = !strcmp(name, "wait") && (yes || !strcmp(text, "false"));
+    v = truth ? json_boolean(yes) : json_string(text);
+    if (!v)
+        cab_fail(d, CAB_EINVAL, NULL, "'%s' is no text", name);
+    return v;
+}
+
+static cab_status one_member(cab_exchange *x, const char *name, char *room, int *n, json_t *to, cab_diag *d)
+{
+    const char *why = "";
+    cab_slice text;
+    int found = cab_http1_param(x->query, name, room, x->query.n, &text, &why);
+    if (found < 0)
+        return cab_fail(d, CAB_EINVAL, NULL, "'%s' in the query: %s", name, why);
+    if (!found)
+        return CAB_OK;
+    ++*n;
+    room[text.n] = 0;
+    json_t *v = member_of(name, room, d);
+    return v && !json_object_set_new(to, name, v) ? CAB_OK
+         : cab_diag_first(d) ? cab_diag_first(d)->code : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+}
+
+/* What stands in the query when the body is the model's file, as the object that it would be else. */
+static cab_status read_query_members(cab_exchange *x, json_t **out, cab_diag *d)
+{
+    static const char *const names[] = { "name", "version", "config", "wait" };
+    int n = 0, parts = 1;
+    char *room = cab_pieces_take(&x->mem, x->query.n + 1);
+    *out = json_object();
+    if (!room || !*out)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    for (size_t i = 0; i < x->query.n; i++)
+        parts += x->query.p[i] == '&';
+    for (int i = 0; i < 4; i++)
+        CAB_TRY(one_member(x, names[i], room, &n, *out, d));
+    return n == parts ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "with a query the body is the model's file, and the query has name, version, "
+                                                               "config and wait: another parameter is in it");
 }
 
 /* ---- /register ---- */
@@ -230,7 +281,7 @@ static void register_task(cab_service *s, cab_task *t)
     bool refused = false;
     cab_diag d;
     cab_diag_init(&d);
-    cab_status k = cab_body_read(x, false, &o, &d);
+    cab_status k = x->query.n ? read_query_members(x, &o, &d) : cab_body_read(x, false, &o, &d);
     k = k == CAB_OK ? read_asked(o, &a, &d) : k;
     if (k == CAB_OK)
         refused = !cab_service_allows(x, CAB_ROLE_ADMIN, cab_slice_of(a.name));

@@ -155,6 +155,21 @@ def configurations(s):
     check(st == 400 and "input 'x' has not" in v["error"], ("a batch of a model that has no rows", st, v))
 
 
+def files(s):
+    """/register with the file itself as the body."""
+    put = lambda query, body=linear(7.0, 0.0): s.ask("POST", "/register?" + query, body)
+    st, _, v = put("name=raw")
+    check(st == 201 and v["version"] == "1" and s.ask("POST", "/predict", {"name": "raw", "X": 2})[2] == {"Y": [[14.0]]}, ("a file", st, v))
+    check(s.register("raw", linear(7.0, 0.0))[0] == 200, "the same content as by base64")
+    st, _, v = put("name=raw&version=5&config=%7B%22max_batch_size%22%3A+4%7D&wait=true")
+    check(st == 201 and v["version"] == "5" and v["config"] == {"max_batch_size": 4}, ("with a version and a configuration", st, v))
+    check(put("name=raw&version=6&wait=false", linear(8.0, 0.0))[0] == 202, "not waiting")
+    for query, body in (("version=1", b"x"), ("name=raw", b""), ("name=raw&wait=no", b"x"), ("name=raw&config=%7B", b"x"), ("name=raw&tag=a", b"x"),
+                        ("name=raw&name=b", b"x"), ("name=raw&version=last", b"x"), ("name=%zz", b"x"), ("name=a/b", b"x"), ("n", b"x"), ("name=raw&", b"x")):
+        st, _, v = put(query, body)
+        check(st == 400 and v["error"], ("/register refuses", query, st, v))
+
+
 def references(build):
     """ref: what is no file of the folder is the client's mistake, told without the server's paths."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
@@ -314,7 +329,7 @@ def pipelined(build):
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
-    for part in (verbs, versions, protocol, batches, configurations, repository, retries):
+    for part in (verbs, versions, protocol, batches, configurations, files, repository, retries):
         part(s)
     check(s.stop() == 0, "ends with 0")
     references(build)

@@ -36,29 +36,49 @@ static cab_status models(const cab_client_args *a, cab_diag *d)
 
 /* ---- cab client register ---- */
 
-static cab_status base64(const char *file, char **out, cab_diag *d)
+/* "/register?name=...": the body is the file itself. */
+static cab_status send_file(const cab_client_args *a, const cab_mapping *f, json_t **answer, cab_diag *d)
 {
-    cab_mapping f;
-    CAB_TRY(cab_file_map(file, &f, d));
-    *out = f.n <= INT32_MAX / 2 ? malloc(f.n / 3 * 4 + 8) : NULL;
-    if (*out)
-        EVP_EncodeBlock((unsigned char *)*out, f.p, (int)f.n);
-    cab_file_unmap(&f);
-    return *out ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "%s: no memory for it, or 1 GB and more", file);
+    const struct { const char *name, *value; } all[] = { { "?name=", a->rest[1] }, { "&version=", a->version }, { "&config=", a->config } };
+    const cab_bytes body = { .p = (char *)(uintptr_t)f->p, .n = f->n };
+    cab_bytes path = { 0 };
+    cab_bytes_str(&path, "/register");
+    for (int i = 0; i < 3; i++)
+        if (all[i].value) {
+            cab_bytes_str(&path, all[i].name);
+            cab_client_escape(all[i].value, &path);
+        }
+    cab_status s = path.failed ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory")
+                               : cab_client_send(a, "POST", cab_bytes_cstr(&path), &body, CAB_CLIENT_FILE, answer, d);
+    cab_bytes_fini(&path);
+    return s;
+}
+
+/* A long configuration (labels of classes) has no room in a request's head. */
+static cab_status send_json(const cab_client_args *a, const cab_mapping *f, json_t **answer, cab_diag *d)
+{
+    char *text = f->n <= INT32_MAX / 2 ? malloc(f->n / 3 * 4 + 8) : NULL;
+    json_t *config = json_loads(a->config, JSON_REJECT_DUPLICATES, NULL);
+    if (text)
+        EVP_EncodeBlock((unsigned char *)text, f->p, (int)f->n);
+    json_t *body = text && config ? json_pack("{s:s, s:s, s:s*, s:O}", "name", a->rest[1], "model", text, "version", a->version,
+                                              "config", config) : NULL;
+    cab_status s = body ? cab_client_json(a, "POST", "/register", body, answer, d)
+                 : config ? cab_fail(d, CAB_ENOMEM, NULL, "%s: no memory for it, or 1 GB and more", a->rest[2])
+                 : cab_fail(d, CAB_EINVAL, NULL, "--config is no JSON");
+    json_decref(body);
+    json_decref(config);
+    free(text);
+    return s;
 }
 
 static cab_status enroll(const cab_client_args *a, cab_diag *d)
 {
-    char *text = NULL;
-    json_error_t e;
-    json_t *config = a->config ? json_loads(a->config, JSON_REJECT_DUPLICATES, &e) : NULL, *answer = NULL;
-    if (a->config && !config)
-        return cab_fail(d, CAB_EINVAL, NULL, "--config is no JSON: %s", e.text);
-    cab_status s = base64(a->rest[2], &text, d);
-    json_t *body = s == CAB_OK ? json_pack("{s:s, s:s, s:s*, s:O*}", "name", a->rest[1], "model", text, "version", a->version,
-                                               "config", config) : NULL;
-    if (s == CAB_OK)
-        s = body ? cab_client_json(a, "POST", "/register", body, &answer, d) : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    enum { LONG_CONFIG = 2048 };
+    cab_mapping f;
+    json_t *answer = NULL;
+    CAB_TRY(cab_file_map(a->rest[2], &f, d));
+    cab_status s = a->config && strlen(a->config) > LONG_CONFIG ? send_json(a, &f, &answer, d) : send_file(a, &f, &answer, d);
     if (s == CAB_OK && a->json)
         json_dumpf(answer, stdout, JSON_INDENT(2));
     else if (s == CAB_OK)
@@ -67,9 +87,7 @@ static cab_status enroll(const cab_client_args *a, cab_diag *d)
     if (s == CAB_OK)
         putchar('\n');
     json_decref(answer);
-    json_decref(body);
-    json_decref(config);
-    free(text);
+    cab_file_unmap(&f);
     return s;
 }
 

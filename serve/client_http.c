@@ -52,6 +52,16 @@ cab_status cab_client_token(const cab_client_args *a, cab_bytes *to, cab_diag *d
     return CAB_OK;
 }
 
+void cab_client_escape(const char *text, cab_bytes *to)
+{
+    char *escaped = evhttp_uriencode(text, -1, false);
+    if (escaped)
+        cab_bytes_str(to, escaped);
+    else
+        to->failed = true;
+    free(escaped);
+}
+
 /* ---- a request ---- */
 
 typedef struct errand {
@@ -123,7 +133,7 @@ static struct evhttp_request *make_request(errand *r, const cab_client_args *a, 
     evhttp_add_header(h, "Host", text);
     evhttp_add_header(h, "Connection", "close");
     if (body)
-        evhttp_add_header(h, "Content-Type", json_bytes < 0 ? "application/json" : "application/octet-stream");
+        evhttp_add_header(h, "Content-Type", json_bytes == CAB_CLIENT_ALL_JSON ? "application/json" : "application/octet-stream");
     if (json_bytes >= 0) {
         snprintf(text, sizeof text, "%ld", json_bytes);
         evhttp_add_header(h, "Inference-Header-Content-Length", text);
@@ -211,23 +221,30 @@ cab_status cab_client_refused(const cab_client_answer *w, const char *path, cab_
     return CAB_EIO;
 }
 
-cab_status cab_client_json(const cab_client_args *a, const char *method, const char *path, const json_t *body,
+cab_status cab_client_send(const cab_client_args *a, const char *method, const char *path, const cab_bytes *body, long json_bytes,
                            json_t **out, cab_diag *d)
 {
     cab_client_answer w;
     json_t *o = NULL;
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    if (body && !text)
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    const cab_bytes b = { .p = text, .n = text ? strlen(text) : 0 };
-    cab_status s = cab_client_ask(a, method, path, body ? &b : NULL, -1, &w, d);
+    cab_status s = cab_client_ask(a, method, path, body, json_bytes, &w, d);
     if (s == CAB_OK && w.status / 100 != 2)
         s = cab_client_refused(&w, path, d);
     if (s == CAB_OK && out && !(o = json_loadb(w.body.p ? w.body.p : "", w.body.n, 0, NULL)))
         s = cab_fail(d, CAB_EIO, NULL, "%s: the answer is no JSON", path);
     if (out)
         *out = o;
-    free(text);
     cab_bytes_fini(&w.body);
+    return s;
+}
+
+cab_status cab_client_json(const cab_client_args *a, const char *method, const char *path, const json_t *body,
+                           json_t **out, cab_diag *d)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (body && !text)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    const cab_bytes b = { .p = text, .n = text ? strlen(text) : 0 };
+    cab_status s = cab_client_send(a, method, path, body ? &b : NULL, CAB_CLIENT_ALL_JSON, out, d);
+    free(text);
     return s;
 }

@@ -22,6 +22,10 @@ def calls(s, url, folder):
     check(rc == 0 and out == "echo version 1 is ready\n", ("register", rc, out, err))
     rc, out, err = client("register", url, "numbered", file, "--version", "9")
     check(rc == 0 and out == "numbered version 9 is ready\n", ("register a version", rc, out, err))
+    config = {"output": [{"name": "y", "labels": ["class & %d" % i for i in range(2000)]}]}
+    rc, out, err = client("register", url, "numbered", file, "--config", json.dumps(config))
+    check(rc == 0 and out == "numbered version 10 is ready\n", ("register with a long configuration", rc, out, err))
+    check(s.ask("GET", "/v2/models/numbered/config")[2]["output"][0]["labels"] == config["output"][0]["labels"], "all of it")
     check(s.ask("DELETE", "/v2/models/numbered")[0] == 200, "removed")
     rc, out, _ = client("models", url)
     check(rc == 0 and out.splitlines()[1].split() == ["echo", "1", "READY"], ("models", rc, out))

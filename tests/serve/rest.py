@@ -52,6 +52,14 @@ def versions(s):
     st, _, v = s.register("linear", linear(10.0, 0.0))
     check(st == 201 and v["version"] == "2", ("a second version", st, v))
     check(s.infer("linear", [[1.0]])[2]["outputs"][0]["data"] == [10.0], "the latest answers")
+    for what in ("policy", "labels"):
+        st, _, v = s.ask("GET", "/v2/models/linear/" + what)
+        check(st == 200 and v in s.ask("GET", "/v2/models")[2]["models"] and v["version_count"] == 2 and v["policy"] == {"latest": 1}, (what, st, v))
+    check(s.ask("GET", "/v2/models/no/policy")[0] == 404, "policy of nothing")
+    for version in (2, "2"):
+        st, _, v = s.ask("POST", "/v2/models/linear/labels", {"name": "new", "version": version})
+        check(st == 200 and v["labels"] == {"new": "2"}, ("a version as number and text", st, v))
+    check(s.ask("POST", "/v2/models/linear/labels", {"name": "new", "version": None})[0] == 200, "and away")
     st, _, v = s.ask("GET", "/v2/models/linear/versions/1/ready")
     check(st == 404, ("policy latest 1: the first is not loaded", st, v))
 

@@ -57,10 +57,12 @@ def main():
     folder = tempfile.mkdtemp()
     os.symlink(os.path.abspath(os.path.join(TOP, "samples")), os.path.join(folder, "samples"))
     model_repository(os.path.join(folder, "model_repository", "other"))
+    env = dict(os.environ, PATH=os.path.abspath(sys.argv[1]) + ":" + os.environ["PATH"])
     all_ = examples(text)
     check(len(all_) > 10, "examples")
     for command, want in all_:
-        r = subprocess.run(["sh", "-c", command.replace("127.0.0.1:8000", "127.0.0.1:%d" % s.port)], cwd=folder, capture_output=True, text=True, timeout=60)
+        r = subprocess.run(["sh", "-c", command.replace("127.0.0.1:8000", "127.0.0.1:%d" % s.port)], cwd=folder, env=env, capture_output=True, text=True,
+                           timeout=60)
         check(fits(r.stdout.rstrip("\n"), "\n".join(want)), ("docs/serving.md", command, r.stdout[:500], want))
     st, _, v = s.ask("GET", "/v2/models/other/versions/1/config")
     check(st == 200 and v["max_batch_size"] == 8 and v["dynamic_batching"]["preferred_batch_size"] == [4, 8] and

@@ -109,36 +109,41 @@ static int open_folder_of(const char *base_path)
     return fd;
 }
 
-cab_status cab_file_open_beneath(const char *base_path, const char *relative,
-                                 int *out_fd, cab_diag *d)
+int cab_file_beneath(const char *base_path, const char *relative)
 {
     struct open_how how = {
         .flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
                    | RESOLVE_NO_MAGICLINKS,
     };
-    cab_where w = { .file = relative };
-    int folder = open_folder_of(base_path), fd;
+    int folder = open_folder_of(base_path), fd, why;
     struct stat st;
 
-    *out_fd = -1;
     if (folder < 0)
-        return io_fail(d, base_path, "open the folder");
+        return -1;
     fd = (int)syscall(SYS_openat2, folder, relative, &how, sizeof how);
+    why = errno == ELOOP ? EXDEV : errno;
     close(folder);
-    if (fd < 0) {
-        if (errno == EXDEV || errno == ELOOP)
-            return cab_fail(d, CAB_EIO, &w, "leads out of the folder of '%s' "
-                            "or through a symbolic link", base_path);
-        return io_fail(d, relative, "open");
-    }
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+    if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink != 1)) {
         close(fd);
-        return cab_fail(d, CAB_EIO, &w,
-                        "not a regular file with a single link");
+        fd = -1;
+        why = EISDIR;
     }
-    *out_fd = fd;
-    return CAB_OK;
+    errno = why;
+    return fd;
+}
+
+cab_status cab_file_open_beneath(const char *base_path, const char *relative,
+                                 int *out_fd, cab_diag *d)
+{
+    cab_where w = { .file = relative };
+
+    *out_fd = cab_file_beneath(base_path, relative);
+    return *out_fd >= 0    ? CAB_OK
+           : errno == EXDEV  ? cab_fail(d, CAB_EIO, &w, "leads out of the folder of '%s' "
+                                        "or through a symbolic link", base_path)
+           : errno == EISDIR ? cab_fail(d, CAB_EIO, &w, "not a regular file with a single link")
+                             : io_fail(d, relative, "open");
 }
 
 cab_status cab_fd_write_at(int fd, uint64_t offset, const void *p, size_t n,

@@ -20,6 +20,9 @@ void cab_file_unmap(cab_mapping *m);
  * RESOLVE_BENEATH and NO_SYMLINKS, regular, one link.  -> *out_fd. */
 cab_status cab_file_open_beneath(const char *base_path, const char *relative,
                                  int *out_fd, cab_diag *d);
+/* The same for whoever has words of their own: the descriptor, or -1 and errno, EXDEV for what leads out of the
+ * folder or through a link, EISDIR for what is no regular file of one link. */
+int cab_file_beneath(const char *base_path, const char *relative);
 /* Writes path whole or not at all: a file without a name (or PATH.tmp.XXXXXXXX), fsync, rename. */
 cab_status cab_file_write(const char *path, const void *p, size_t n, cab_diag *d);
 /* Reads a whole (small) file or stream, NUL-terminated; the text lives as

@@ -63,4 +63,4 @@ EXTRA_DIST += \
 	samples/digits/images.npy \
 	samples/digits/labels.txt \
 	samples/digits/train.py
-EXTRA_DIST += samples/serve/README.md samples/serve/run.sh samples/serve/models.py
+EXTRA_DIST += samples/serve/README.md samples/serve/run.sh samples/serve/models.py samples/serve/from_triton.py

@@ -2,7 +2,8 @@
 /*
  * api_policy.c - which versions of a model are served, and the end of versions and models.
  *
- *   GET    /v2/models                      {"models": [{"name", "versions", "policy", "labels", ...}]}
+ *   GET    /v2/models                      {"models": [{"name", "version_count", "policy", "labels", ...}]}
+ *   GET    /v2/models/M/labels, .../policy that of one
  *   POST   /v2/models/M/labels             {"name": "stable", "version": 2}; version null takes the label away
  *   POST   /v2/models/M/policy             {"latest": 2} | {"all": true} | {"specific": [1, 3]}
  *   POST   /v2/models/M/rollback           {} or {"label": "stable"} -> {"name", "version"}
@@ -107,7 +108,7 @@ static void put_loaded(cab_service *s, cab_bytes *b, const char *model)
 
 static void put_model(cab_service *s, cab_bytes *b, const cab_model_info *m)
 {
-    cab_bytes_printf(b, "{\"name\":\"%s\",\"versions\":%lld,\"wanted\":%s,\"policy\":{", m->name, (long long)m->n_versions,
+    cab_bytes_printf(b, "{\"name\":\"%s\",\"version_count\":%lld,\"wanted\":%s,\"policy\":{", m->name, (long long)m->n_versions,
                      m->wanted ? "true" : "false");
     if (m->policy == CAB_POLICY_LATEST)
         cab_bytes_printf(b, "\"latest\":%lld}", (long long)m->latest);
@@ -155,6 +156,16 @@ static cab_status list_all(cab_service *s, cab_exchange *x, change *c, cab_diag 
 void cab_api_models(cab_service *s, cab_exchange *x, const cab_target *t)
 {
     do_change(s, x, t, list_all);
+}
+
+static cab_status list_one(cab_service *s, cab_exchange *x, change *c, cab_diag *d)
+{
+    return describe(s, x, c->model, d);
+}
+
+void cab_api_model_entry(cab_service *s, cab_exchange *x, const cab_target *t)
+{
+    do_change(s, x, t, list_one);
 }
 
 /* What is loaded follows; then the model as it is now. */

@@ -5,6 +5,7 @@
  *   POST /register {"name": "m", "version": 2, "model": BASE64 | "ref": "folder/model.onnx" | "sha256:HEX",
  *                   "inputs": [...], "outputs": [...], "resources": {...}, "config": {...}, "tags": [...],
  *                   "wait": true}
+ *   POST /register?name=m&version=2&config=JSON&wait=true, the body being the file: large models, without base64.
  *
  * The answer comes when the version serves (201), or could not be built (422, with the compiler's story); with
  * "wait": false when it is durable (202).  A client that lost the answer may ask again: the same content is the
@@ -21,6 +22,28 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* No member but those (NULL ends them).  Not json_unpack's strictness, whose books need memory and which takes a lack
+ * of it for a stranger. */
+static cab_status know_members(const json_t *o, const char *where, const char *const *members, cab_diag *d)
+{
+    const char *name;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)o, name, v) {
+        cab_bytes known = { 0 };
+        const char *const *m = members;
+        while (*m && strcmp(*m, name))
+            m++;
+        if (*m)
+            continue;
+        for (m = members; *m; m++)
+            cab_bytes_printf(&known, m == members ? "%s" : ", %s", *m);
+        cab_fail(d, CAB_EINVAL, NULL, "no member '%.100s' %s (known are %s)", name, where, cab_bytes_cstr(&known));
+        cab_bytes_fini(&known);
+        return CAB_EINVAL;
+    }
+    return CAB_OK;
+}
+
 /* ---- the model's bytes ---- */
 
 static cab_status from_base64(cab_service *s, cab_exchange *x, const json_t *v, cab_digest *out, cab_diag *d)
@@ -31,24 +54,40 @@ static cab_status from_base64(cab_service *s, cab_exchange *x, const json_t *v, 
     return cab_blobs_add(s->blobs, p, n, out, d);
 }
 
+/* What the client may know of a file that was not opened: no path of the server. */
+static cab_status ref_story(const char *ref, int e, cab_diag *d)
+{
+    switch (e) {
+    case ENOENT: case ENOTDIR:
+        return cab_fail(d, CAB_ENOTFOUND, NULL, "'ref': no file '%.200s' in the imports folder", ref);
+    case EXDEV: case EISDIR: case EACCES: case ENAMETOOLONG:
+        return cab_fail(d, CAB_EINVAL, NULL, "'ref': '%.200s' is no path, below the imports folder, of a regular file that the server may "
+                                             "read (no links, no '..')", ref);
+    default:
+        return cab_fail(d, CAB_EIO, NULL, "'ref': '%.200s' cannot be opened: %s", ref, strerror(e));
+    }
+}
+
 static cab_status from_file(cab_service *s, const char *ref, cab_digest *out, cab_diag *d)
 {
-    int fd;
     if (!*s->o.imports)
         return cab_fail(d, CAB_EINVAL, NULL, "'ref' names a file, and the server has no --imports folder");
     cab_bytes base = { 0 };
     cab_bytes_printf(&base, "%s/.", s->o.imports);
-    cab_status k = cab_file_open_beneath(cab_bytes_cstr(&base), ref, &fd, d);
+    int fd = base.failed ? -1 : cab_file_beneath(cab_bytes_cstr(&base), ref), e = base.failed ? ENOMEM : errno;
     cab_bytes_fini(&base);
-    if (k != CAB_OK)
-        return k;
-    k = cab_blobs_add_fd(s->blobs, fd, 0, out, d);
+    if (fd < 0)
+        return ref_story(ref, e, d);
+    cab_status k = cab_blobs_add_fd(s->blobs, fd, 0, out, d);
     close(fd);
     return k;
 }
 
 static cab_status take_model(cab_service *s, cab_exchange *x, const json_t *o, cab_digest *out, cab_diag *d)
 {
+    if (x->query.n)
+        return x->body.n ? cab_blobs_add(s->blobs, x->body.p, x->body.n, out, d)
+                         : cab_fail(d, CAB_EINVAL, NULL, "the body should be the model's file, and is empty");
     const json_t *model = json_object_get(o, "model"), *ref = json_object_get(o, "ref");
     if (json_is_string(model) && !ref)
         return from_base64(s, x, model, out, d);
@@ -60,6 +99,53 @@ static cab_status take_model(cab_service *s, cab_exchange *x, const json_t *o, c
     if (!cab_digest_parse(text + 7, out))
         return cab_fail(d, CAB_EINVAL, NULL, "'ref' is no sha256:HEX");
     return cab_blobs_has(s->blobs, out) ? CAB_OK : cab_fail(d, CAB_ENOTFOUND, NULL, "no stored file %s", text);
+}
+
+/* ---- the query ---- */
+
+static json_t *member_of(const char *name, const char *text, cab_diag *d)
+{
+    json_t *v = NULL;
+    if (!strcmp(name, "config"))
+        return cab_json_read(text, "'config'", &v, d) == CAB_OK ? v : NULL;
+    bool yes = !strcmp(text, "true"), truth = !strcmp(name, "wait") && (yes || !strcmp(text, "false"));
+    v = truth ? json_boolean(yes) : json_string(text);
+    if (!v)
+        cab_fail(d, CAB_EINVAL, NULL, "'%s' is no text", name);
+    return v;
+}
+
+static cab_status one_member(cab_exchange *x, const char *name, char *room, int *n, json_t *to, cab_diag *d)
+{
+    const char *why = "";
+    cab_slice text;
+    int found = cab_http1_param(x->query, name, room, x->query.n, &text, &why);
+    if (found < 0)
+        return cab_fail(d, CAB_EINVAL, NULL, "'%s' in the query: %s", name, why);
+    if (!found)
+        return CAB_OK;
+    ++*n;
+    room[text.n] = 0;
+    json_t *v = member_of(name, room, d);
+    return v && !json_object_set_new(to, name, v) ? CAB_OK
+         : cab_diag_first(d) ? cab_diag_first(d)->code : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+}
+
+/* What stands in the query when the body is the model's file, as the object that it would be else. */
+static cab_status read_query_members(cab_exchange *x, json_t **out, cab_diag *d)
+{
+    static const char *const names[] = { "name", "version", "config", "wait" };
+    int n = 0, parts = 1;
+    char *room = cab_pieces_take(&x->mem, x->query.n + 1);
+    *out = json_object();
+    if (!room || !*out)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    for (size_t i = 0; i < x->query.n; i++)
+        parts += x->query.p[i] == '&';
+    for (int i = 0; i < 4; i++)
+        CAB_TRY(one_member(x, names[i], room, &n, *out, d));
+    return n == parts ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "with a query the body is the model's file, and the query has name, version, "
+                                                               "config and wait: another parameter is in it");
 }
 
 /* ---- /register ---- */
@@ -107,10 +193,29 @@ static cab_status read_tags(const json_t *v, asked *a, cab_diag *d)
     return CAB_OK;
 }
 
+/* [{"name", "datatype", "shape"}], each of which may be missing. */
+static cab_status check_promise(const json_t *v, const char *side, cab_diag *d)
+{
+    static const char *const members[] = { "name", "datatype", "shape", NULL };
+    bool fine = !v || json_is_array(v);
+    for (size_t i = 0; fine && i < json_array_size(v); i++) {
+        const json_t *t = json_array_get(v, i), *name = json_object_get(t, "name"), *type = json_object_get(t, "datatype"),
+                     *shape = json_object_get(t, "shape");
+        CAB_TRY(know_members(t, "of a tensor", members, d));
+        fine = json_is_object(t) && (!name || json_is_string(name)) && (!type || json_is_string(type)) && (!shape || json_is_array(shape));
+        for (size_t k = 0; fine && k < json_array_size(shape); k++)
+            fine = json_is_integer(json_array_get(shape, k));
+    }
+    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "'%s' must be an array of {\"name\": text, \"datatype\": text, "
+                                                         "\"shape\": [whole numbers]}", side);
+}
+
 /* {"inputs", "outputs"} as far as the request has them. */
 static cab_status read_promise(const json_t *o, asked *a, cab_diag *d)
 {
     json_t *in = json_object_get(o, "inputs"), *out = json_object_get(o, "outputs");
+    CAB_TRY(check_promise(in, "inputs", d));
+    CAB_TRY(check_promise(out, "outputs", d));
     if (!in && !out)
         return CAB_OK;
     json_t *p = json_pack("{s:O*,s:O*}", "inputs", in, "outputs", out);
@@ -121,11 +226,16 @@ static cab_status read_promise(const json_t *o, asked *a, cab_diag *d)
 
 static cab_status read_asked(const json_t *o, asked *a, cab_diag *d)
 {
+    static const char *const members[] = { "name", "version", "model", "ref", "inputs", "outputs", "resources", "config", "tags",
+                                           "wait", NULL };
     const json_t *wait = json_object_get(o, "wait");
+    CAB_TRY(know_members(o, "here", members, d));
     a->name = json_string_value(json_object_get(o, "name"));
     a->wait = !wait || json_is_true(wait);
     if (!a->name || !cab_name_valid(a->name))
         return cab_fail(d, CAB_EINVAL, NULL, "'name' must be a text of 1 to 128 letters, digits, '.', '_', '-', not starting with '.'");
+    if (wait && !json_is_boolean(wait))
+        return cab_fail(d, CAB_EINVAL, NULL, "'wait' must be true or false");
     CAB_TRY(cab_version_read(json_object_get(o, "version"), &a->version, d));
     CAB_TRY(text_of(o, "resources", &a->resources, d));
     CAB_TRY(text_of(o, "config", &a->config, d));
@@ -171,7 +281,7 @@ static void register_task(cab_service *s, cab_task *t)
     bool refused = false;
     cab_diag d;
     cab_diag_init(&d);
-    cab_status k = cab_body_read(x, false, &o, &d);
+    cab_status k = x->query.n ? read_query_members(x, &o, &d) : cab_body_read(x, false, &o, &d);
     k = k == CAB_OK ? read_asked(o, &a, &d) : k;
     if (k == CAB_OK)
         refused = !cab_service_allows(x, CAB_ROLE_ADMIN, cab_slice_of(a.name));
@@ -219,29 +329,13 @@ void cab_version_put(cab_bytes *b, const cab_version_info *v)
     cab_bytes_printf(b, ",\"created_ms\":%lld}", (long long)v->created_ms);
 }
 
-/* Not json_unpack's strictness, whose books need memory and which takes a lack of it for a stranger. */
-static cab_status know_members(json_t *o, cab_diag *d)
-{
-    static const char *const members[] = { "name", "version", "state", "io", "datatype", "shape", "tag", "limit", "after" };
-    const char *name;
-    json_t *v;
-    json_object_foreach(o, name, v) {
-        size_t i = 0;
-        while (i < sizeof members / sizeof *members && strcmp(members[i], name))
-            i++;
-        if (i == sizeof members / sizeof *members)
-            return cab_fail(d, CAB_EINVAL, NULL, "no member '%.100s' here (known are name, version, state, io, datatype, shape, tag, "
-                            "limit, after)", name);
-    }
-    return CAB_OK;
-}
-
 static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
 {
+    static const char *const members[] = { "name", "version", "state", "io", "datatype", "shape", "tag", "limit", "after", NULL };
     const char *state = NULL, *after_name = NULL;
     json_t *dims = NULL, *version = NULL, *limit = NULL, *after = NULL;
     json_error_t e;
-    CAB_TRY(know_members(o, d));
+    CAB_TRY(know_members(o, "here", members, d));
     if (json_unpack_ex(o, &e, 0, "{s?s,s?o,s?s,s?s,s?s,s?o,s?s,s?o,s?o}", "name", &q->name, "version", &version,
                        "state", &state, "io", &q->io_name, "datatype", &q->dtype, "shape", &dims, "tag", &q->tag,
                        "limit", &limit, "after", &after))

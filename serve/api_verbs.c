@@ -3,7 +3,9 @@
  * api_verbs.c - /call and /predict: a model on plain nested lists.
  *
  *   POST /call    {"name": "m", "version": "2", "inputs": {"x": [[1, 2]]}} -> {"name", "version", "outputs": {"y": ...}}
- *   POST /predict {"X": 5}  (or a vector, a matrix, ...; "model" and "version" where more than one is loaded) -> {"Y": ...}
+ *   POST /predict {"name": "m", "X": 5}  (or a vector, a matrix, ...) -> {"Y": ...}
+ *
+ * "name" may be spelt "model", and missing where one model is loaded.
  *
  * The lists tell extents; a list of lower rank than the input stands for one with extents of 1 in front
  * (or, where only that fits, behind).
@@ -76,75 +78,108 @@ static bool end_answer(cab_infer *q)
     return q->x->out.failed ? cab_infer_starve(q) : true;
 }
 
-/* Looks through the body for the names only; the tensors are read when the model is known.  False: *why, NULL for
- * out of memory. */
-static bool find_names(cab_exchange *x, const char *model_key, named *out, const char **why)
+/* ---- which model ---- */
+
+/* A verb: the member that its tensors are in, and what is asked for beside it. */
+typedef struct verb {
+    const char *tensors;
+    bool (*read)(cab_infer *q, cab_json *j);
+    bool (*encode)(cab_infer *q);
+} verb;
+
+static void refuse_member(cab_exchange *x, const verb *v, cab_slice name)
+{
+    cab_exchange_refuse(x, 400, "no member '%.*s' here (known are name (or model), version, %s)",
+                        (int)(name.n < 100 ? name.n : 100), name.p, v->tensors);
+}
+
+/* A name or a version, into the exchange's memory.  False: answered. */
+static bool read_name(cab_exchange *x, cab_json *j, const char *what, cab_slice *to)
+{
+    cab_json_token t = cab_json_next(j);
+    char *text = NULL;
+    if (t == CAB_JSON_ERROR)
+        cab_exchange_refuse(x, 400, "failed to parse the request JSON: %s", j->why);
+    else if (t != CAB_JSON_STRING && t != CAB_JSON_NUMBER)
+        cab_exchange_refuse(x, 400, "'%s' must be a text", what);
+    else if (to->p)
+        cab_exchange_refuse(x, 400, "'%s' is said twice", what);
+    else if (!(text = cab_pieces_take(&x->mem, j->text.n + 1)))
+        cab_exchange_refuse(x, 503, "out of memory");
+    if (text)
+        *to = (cab_slice){ text, cab_json_unescape_to(j->text, text, j->text.n) };
+    return text;
+}
+
+/* Looks through the body for the names only; the tensors are read when the model is known.  False: answered. */
+static bool find_names(cab_exchange *x, const verb *v, named *out)
 {
     cab_json j;
     cab_json_token t;
     cab_json_init(&j, x->body, NULL);
-    *out = (named){ { "", 0 }, { "", 0 } };
-    if (cab_json_next(&j) != CAB_JSON_OBJECT) {
-        *why = *j.why ? j.why : "the request must be an object";
+    *out = (named){ { NULL, 0 }, { NULL, 0 } };
+    t = cab_json_next(&j);
+    if (t != CAB_JSON_OBJECT && t != CAB_JSON_ERROR) {
+        cab_exchange_refuse(x, 400, "the request must be an object");
         return false;
     }
-    while ((t = cab_json_next(&j)) == CAB_JSON_KEY) {
-        cab_slice *to = cab_json_is(&j, model_key) ? &out->model : cab_json_is(&j, "version") ? &out->version : NULL;
-        if (!to ? !cab_json_skip(&j) : (t = cab_json_next(&j)) != CAB_JSON_STRING && t != CAB_JSON_NUMBER)
-            break;
-        if (to && !(to->p = cab_pieces_take(&x->mem, j.text.n + 1))) {
-            *why = NULL;
+    while (t != CAB_JSON_ERROR && (t = cab_json_next(&j)) == CAB_JSON_KEY) {
+        bool model = cab_json_is(&j, "name") || cab_json_is(&j, "model"), version = cab_json_is(&j, "version");
+        if (!model && !version && !cab_json_is(&j, v->tensors)) {
+            refuse_member(x, v, j.text);
             return false;
         }
-        if (to)
-            to->n = cab_json_unescape_to(j.text, (char *)(uintptr_t)to->p, j.text.n);
+        if ((model || version) && !read_name(x, &j, model ? "name" : "version", model ? &out->model : &out->version))
+            return false;
+        if (!model && !version && !cab_json_skip(&j))
+            break;
     }
-    if (t == CAB_JSON_OBJECT_END && cab_json_next(&j) == CAB_JSON_END)
+    if (!*j.why && cab_json_next(&j) == CAB_JSON_END)
         return true;
-    *why = *j.why ? j.why : "model and version must be texts";
+    cab_exchange_refuse(x, 400, "failed to parse the request JSON: %s", j.why);
     return false;
 }
 
-static cab_infer *begin(cab_service *s, cab_exchange *x, const char *model_key, bool (*encode)(cab_infer *q))
+/* The model of a request that names none: the only one.  NULL: answered. */
+static cab_resident *only_model(cab_service *s, cab_exchange *x, cab_slice version)
 {
-    named n;
-    const char *why;
-    cab_resident *l;
-    if (!find_names(x, model_key, &n, &why)) {
-        cab_exchange_refuse(x, why ? 400 : 503, why ? "failed to parse the request JSON: %s" : "out of memory", why);
-        return NULL;
-    }
-    if (n.model.n) {
-        if (!cab_service_allows(x, CAB_ROLE_CALL, n.model))
-            return NULL;
-        l = cab_find_loaded(s, x, n.model, n.version);
-        return l ? cab_infer_begin(x, l, encode) : NULL;
-    }
-    cab_resident **all;
+    cab_resident **all, *l = NULL;
     int k = cab_catalog_list(s->catalog, NULL, &all);
     bool one = k > 0 && !strcmp(all[0]->name, all[k - 1]->name);
-    l = NULL;
     if (one && cab_service_allows(x, CAB_ROLE_CALL, cab_slice_of(all[0]->name)))
-        l = cab_find_loaded(s, x, cab_slice_of(all[0]->name), n.version);
+        l = cab_find_loaded(s, x, cab_slice_of(all[0]->name), version);
     else if (k < 0)
         cab_exchange_refuse(x, 503, "out of memory");
     else if (!one)
-        cab_exchange_refuse(x, k > 0 ? 400 : 404, k > 0 ? "more than one model is loaded: say which by \"%s\"" : "no model is loaded",
-                            model_key);
+        cab_exchange_refuse(x, k > 0 ? 400 : 404, k > 0 ? "more than one model is loaded: say which by \"name\""
+                                                        : "no model is loaded");
     cab_catalog_let_go(all, k);
-    return l ? cab_infer_begin(x, l, encode) : NULL;
+    return l;
+}
+
+static cab_infer *begin(cab_service *s, cab_exchange *x, const verb *v)
+{
+    named n;
+    cab_resident *l = NULL;
+    if (!find_names(x, v, &n))
+        return NULL;
+    if (!n.model.p)
+        l = only_model(s, x, n.version);
+    else if (cab_service_allows(x, CAB_ROLE_CALL, n.model))
+        l = cab_find_loaded(s, x, n.model, n.version);
+    return l ? cab_infer_begin(x, l, v->encode) : NULL;
 }
 
 /* Reads the one member of the body that the tensors are in, and sends the request on its way, or back. */
-static void finish(cab_infer *q, const char *member, bool (*read)(cab_infer *q, cab_json *j))
+static void finish(cab_infer *q, const verb *v)
 {
     cab_json j;
-    bool fine = cab_infer_fault(q, "the request has no '%s'", member);
+    bool fine = cab_infer_fault(q, "the request has no '%s'", v->tensors);
     cab_json_init(&j, q->x->body, NULL);
     cab_json_next(&j);
     while (cab_json_next(&j) == CAB_JSON_KEY) {
-        bool is = cab_json_is(&j, member);
-        if (is ? !(fine = read(q, &j)) : !cab_json_skip(&j))
+        bool is = cab_json_is(&j, v->tensors);
+        if (is ? !(fine = v->read(q, &j)) : !cab_json_skip(&j))
             break;
     }
     if (fine)
@@ -197,10 +232,11 @@ static bool read_inputs(cab_infer *q, cab_json *j)
 
 void cab_api_verb_call(cab_service *s, cab_exchange *x, const cab_target *t)
 {
+    static const verb call = { "inputs", read_inputs, encode_call };
     (void)t;
-    cab_infer *q = begin(s, x, "name", encode_call);
+    cab_infer *q = begin(s, x, &call);
     if (q)
-        finish(q, "inputs", read_inputs);
+        finish(q, &call);
 }
 
 /* ---- /predict ---- */
@@ -218,12 +254,13 @@ static bool read_only_input(cab_infer *q, cab_json *j) { return read_list(q, j, 
 
 void cab_api_verb_predict(cab_service *s, cab_exchange *x, const cab_target *t)
 {
+    static const verb predict = { "X", read_only_input, encode_predict };
     (void)t;
-    cab_infer *q = begin(s, x, "model", encode_predict);
+    cab_infer *q = begin(s, x, &predict);
     if (!q)
         return;
     if (q->loaded->n_inputs == 1 && q->loaded->n_outputs >= 1) {
-        finish(q, "X", read_only_input);
+        finish(q, &predict);
         return;
     }
     cab_infer_fault(q, "model '%s' has %d inputs: use /call or /v2/models/%s/infer", q->loaded->name, q->loaded->n_inputs,

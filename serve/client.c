@@ -36,28 +36,49 @@ static cab_status models(const cab_client_args *a, cab_diag *d)
 
 /* ---- cab client register ---- */
 
-static cab_status base64(const char *file, char **out, cab_diag *d)
+/* "/register?name=...": the body is the file itself. */
+static cab_status send_file(const cab_client_args *a, const cab_mapping *f, json_t **answer, cab_diag *d)
 {
-    cab_mapping f;
-    CAB_TRY(cab_file_map(file, &f, d));
-    *out = f.n <= INT32_MAX / 2 ? malloc(f.n / 3 * 4 + 8) : NULL;
-    if (*out)
-        EVP_EncodeBlock((unsigned char *)*out, f.p, (int)f.n);
-    cab_file_unmap(&f);
-    return *out ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "%s: no memory for it, or 1 GB and more", file);
+    const struct { const char *name, *value; } all[] = { { "?name=", a->rest[1] }, { "&version=", a->version }, { "&config=", a->config } };
+    const cab_bytes body = { .p = (char *)(uintptr_t)f->p, .n = f->n };
+    cab_bytes path = { 0 };
+    cab_bytes_str(&path, "/register");
+    for (int i = 0; i < 3; i++)
+        if (all[i].value) {
+            cab_bytes_str(&path, all[i].name);
+            cab_client_escape(all[i].value, &path);
+        }
+    cab_status s = path.failed ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory")
+                               : cab_client_send(a, "POST", cab_bytes_cstr(&path), &body, CAB_CLIENT_FILE, answer, d);
+    cab_bytes_fini(&path);
+    return s;
+}
+
+/* A long configuration (labels of classes) has no room in a request's head. */
+static cab_status send_json(const cab_client_args *a, const cab_mapping *f, json_t **answer, cab_diag *d)
+{
+    char *text = f->n <= INT32_MAX / 2 ? malloc(f->n / 3 * 4 + 8) : NULL;
+    json_t *config = json_loads(a->config, JSON_REJECT_DUPLICATES, NULL);
+    if (text)
+        EVP_EncodeBlock((unsigned char *)text, f->p, (int)f->n);
+    json_t *body = text && config ? json_pack("{s:s, s:s, s:s*, s:O}", "name", a->rest[1], "model", text, "version", a->version,
+                                              "config", config) : NULL;
+    cab_status s = body ? cab_client_json(a, "POST", "/register", body, answer, d)
+                 : config ? cab_fail(d, CAB_ENOMEM, NULL, "%s: no memory for it, or 1 GB and more", a->rest[2])
+                 : cab_fail(d, CAB_EINVAL, NULL, "--config is no JSON");
+    json_decref(body);
+    json_decref(config);
+    free(text);
+    return s;
 }
 
 static cab_status enroll(const cab_client_args *a, cab_diag *d)
 {
-    char *text = NULL;
-    json_error_t e;
-    json_t *config = a->config ? json_loads(a->config, JSON_REJECT_DUPLICATES, &e) : NULL, *answer = NULL;
-    if (a->config && !config)
-        return cab_fail(d, CAB_EINVAL, NULL, "--config is no JSON: %s", e.text);
-    cab_status s = base64(a->rest[2], &text, d);
-    json_t *body = s == CAB_OK ? json_pack("{s:s, s:s, s:O*}", "name", a->rest[1], "model", text, "config", config) : NULL;
-    if (s == CAB_OK)
-        s = body ? cab_client_json(a, "POST", "/register", body, &answer, d) : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    enum { LONG_CONFIG = 2048 };
+    cab_mapping f;
+    json_t *answer = NULL;
+    CAB_TRY(cab_file_map(a->rest[2], &f, d));
+    cab_status s = a->config && strlen(a->config) > LONG_CONFIG ? send_json(a, &f, &answer, d) : send_file(a, &f, &answer, d);
     if (s == CAB_OK && a->json)
         json_dumpf(answer, stdout, JSON_INDENT(2));
     else if (s == CAB_OK)
@@ -66,9 +87,7 @@ static cab_status enroll(const cab_client_args *a, cab_diag *d)
     if (s == CAB_OK)
         putchar('\n');
     json_decref(answer);
-    json_decref(body);
-    json_decref(config);
-    free(text);
+    cab_file_unmap(&f);
     return s;
 }
 
@@ -180,8 +199,8 @@ cab_status cab_client_load(const cab_client_args *a, cab_diag *d)
     p.rate = strcmp(a->rate, "max") ? strtod(a->rate, &end) : 0;
     if ((end && (*end || !(p.rate > 0))) || p.connections < 1 || !(p.seconds > 0) || p.warmup < 0)
         return cab_fail(d, CAB_EINVAL, NULL, "--rate is a number or max; --connections and --seconds are more than 0");
-    if (!a->get && a->n_rest < 2)
-        return cab_fail(d, CAB_EINVAL, NULL, "which model? (or --get PATH)");
+    if (!a->get == (a->n_rest < 2))
+        return cab_fail(d, CAB_EINVAL, NULL, "load wants a MODEL, or --get PATH");
     CAB_TRY(cab_client_url_read(a->rest[0], &u, d));
     if (u.secure)
         return cab_fail(d, CAB_EINVAL, NULL, "load speaks no TLS");
@@ -199,27 +218,43 @@ cab_status cab_client_load(const cab_client_args *a, cab_diag *d)
 
 enum kind { TEXT, LIST, COUNT, NUMBER, SWITCH, SEED };
 
+enum { INFER = 1, MODELS = 2, REGISTER = 4, LOAD = 8, ALL = INFER | MODELS | REGISTER | LOAD };
+
 static const struct option {
     const char *flag;
     enum kind kind;
     size_t at;
-    const char *value, *doc;
+    const char *value;
+    int commands;
+    const char *doc;
 } options[] = {
-#define OPTION(flag, kind, field, value, doc) { flag, kind, offsetof(cab_client_args, field), value, doc },
+#define OPTION(flag, kind, field, value, commands, doc) { flag, kind, offsetof(cab_client_args, field), value, commands, doc },
 #include "serve/client_options.def"
 };
 
 static const struct command {
     const char *name, *rest, *doc;
-    int n_rest;
+    int id, least, most;       /* words after the name */
     cab_status (*run)(const cab_client_args *a, cab_diag *d);
 } commands[] = {
-    { "infer", "URL MODEL", "calls a model, prints or writes its outputs", 2, cab_client_infer },
-    { "models", "URL", "what the server's registry has", 1, models },
-    { "register", "URL NAME FILE.onnx", "adds a version of a model", 3, enroll },
-    { "load", "URL MODEL", "measures: an open loop of requests at fixed times, or as fast as they are answered", 1,
+    { "infer", "URL MODEL", "calls a model, prints or writes its outputs", INFER, 2, 2, cab_client_infer },
+    { "models", "URL", "what the server's registry has", MODELS, 1, 1, models },
+    { "register", "URL NAME FILE.onnx", "adds a version of a model", REGISTER, 3, 3, enroll },
+    { "load", "URL MODEL", "measures: an open loop of requests at fixed times, or as fast as they are answered", LOAD, 1, 2,
       cab_client_load },
 };
+
+/* "infer, load" */
+static void print_takers(FILE *f, int mask)
+{
+    const char *before = " [";
+    for (size_t i = 0; mask != ALL && i < sizeof commands / sizeof *commands; i++)
+        if (commands[i].id & mask) {
+            fprintf(f, "%s%s", before, commands[i].name);
+            before = ", ";
+        }
+    fprintf(f, mask == ALL ? "\n" : "]\n");
+}
 
 static void usage(FILE *f)
 {
@@ -227,8 +262,11 @@ static void usage(FILE *f)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         fprintf(f, "  %-8s %-20s %s\n", commands[i].name, commands[i].rest, commands[i].doc);
     fprintf(f, "\n");
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        fprintf(f, "  --%-12s %-10s %s\n", options[i].flag, options[i].value, options[i].doc);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        fprintf(f, "  --%-12s %-10s %s", options[i].flag, options[i].value, options[i].doc);
+        print_takers(f, options[i].commands);
+    }
+    fprintf(f, "\nexit status: 0, 1 when the server or a file says no, 2 for a command line that is wrong\n");
 }
 
 static cab_status set(const struct option *o, const char *flag, const char *value, cab_client_args *a, cab_diag *d)
@@ -254,7 +292,7 @@ static cab_status set(const struct option *o, const char *flag, const char *valu
 }
 
 /* "--flag value" or "--flag=value" at argv[*i]. */
-static cab_status one_flag(int argc, char **argv, int *i, cab_client_args *a, cab_diag *d)
+static cab_status one_flag(int argc, char **argv, int *i, const struct command *c, cab_client_args *a, cab_diag *d)
 {
     const char *text = argv[*i] + 2;
     size_t n = strcspn(text, "=");
@@ -262,6 +300,8 @@ static cab_status one_flag(int argc, char **argv, int *i, cab_client_args *a, ca
         const struct option *o = &options[k];
         if (strncmp(o->flag, text, n) || o->flag[n])
             continue;
+        if (!(o->commands & c->id))
+            return cab_fail(d, CAB_EINVAL, NULL, "%s does not take --%s", c->name, o->flag);
         const char *value = text[n] ? text + n + 1 : NULL;
         if (o->kind == SWITCH)
             return value ? cab_fail(d, CAB_EINVAL, NULL, "--%s takes no value", o->flag) : set(o, argv[*i], NULL, a, d);
@@ -272,15 +312,17 @@ static cab_status one_flag(int argc, char **argv, int *i, cab_client_args *a, ca
     return cab_fail(d, CAB_EINVAL, NULL, "no flag %s", argv[*i]);
 }
 
-static cab_status parse(int argc, char **argv, cab_client_args *a, cab_diag *d)
+static cab_status parse(int argc, char **argv, const struct command *c, cab_client_args *a, cab_diag *d)
 {
     for (int i = 2; i < argc; i++) {
         if (!strncmp(argv[i], "--", 2))
-            CAB_TRY(one_flag(argc, argv, &i, a, d));
-        else if (a->n_rest < 4)
+            CAB_TRY(one_flag(argc, argv, &i, c, a, d));
+        else if (a->n_rest < c->most)
             a->rest[a->n_rest++] = argv[i];
+        else
+            return cab_fail(d, CAB_EINVAL, NULL, "'%s' is one word too many: cab client %s %s", argv[i], c->name, c->rest);
     }
-    return CAB_OK;
+    return a->n_rest < c->least ? cab_fail(d, CAB_EINVAL, NULL, "usage: cab client %s %s", c->name, c->rest) : CAB_OK;
 }
 
 static int complain(const cab_diag *d, cab_status s)
@@ -310,9 +352,7 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     cab_diag_init(&d);
-    cab_status s = parse(argc, argv, &a, &d);
-    if (s == CAB_OK && a.n_rest < c->n_rest)
-        s = cab_fail(&d, CAB_EINVAL, NULL, "usage: cab client %s %s", c->name, c->rest);
+    cab_status s = parse(argc, argv, c, &a, &d);
     if (s == CAB_OK)
         s = c->run(&a, &d);
     int rc = complain(&d, s);

@@ -17,7 +17,7 @@ typedef struct cab_client_list { const char *at[CAB_CLIENT_LIST]; int n; } cab_c
 
 /* The command line. */
 typedef struct cab_client_args {
-    const char *rest[4];       /* what has no flag: URL, MODEL or NAME, FILE */
+    const char *rest[3];       /* what has no flag: URL, MODEL or NAME, FILE */
     int n_rest;
     const char *version, *token_file, *ca, *config, *output_dir, *get, *rate;
     cab_client_list input, shape;
@@ -44,10 +44,15 @@ typedef struct cab_client_answer {
     long json_bytes;           /* Inference-Header-Content-Length; -1 without */
     cab_bytes body;            /* the caller's to free */
 } cab_client_answer;
+/* text as a part of a query, appended. */
+void cab_client_escape(const char *text, cab_bytes *to);
 /* One request and its whole answer.  json_bytes >= 0: the body is that much JSON, and tensors behind it. */
+enum { CAB_CLIENT_ALL_JSON = -1, CAB_CLIENT_FILE = -2 };
 cab_status cab_client_ask(const cab_client_args *a, const char *method, const char *path, const cab_bytes *body,
                           long json_bytes, cab_client_answer *out, cab_diag *d);
 /* The same, where a status other than 2xx is a failure with the server's words; *out is its JSON (NULL: nobody asks). */
+cab_status cab_client_send(const cab_client_args *a, const char *method, const char *path, const cab_bytes *body, long json_bytes,
+                           json_t **out, cab_diag *d);
 cab_status cab_client_json(const cab_client_args *a, const char *method, const char *path, const json_t *body,
                            json_t **out, cab_diag *d);
 /* What the server said instead of an answer. */

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* A registration answers when the model is compiled. */
-enum { SECONDS = 700 };
+/* A registration answers when the model is compiled; a body that is not taken is refused at once. */
+enum { SECONDS = 700, REFUSAL_SECONDS = 5, LONG = 64 << 10 };
 
 cab_status cab_client_url_read(const char *text, cab_client_url *out, cab_diag *d)
 {
@@ -52,6 +52,16 @@ cab_status cab_client_token(const cab_client_args *a, cab_bytes *to, cab_diag *d
     return CAB_OK;
 }
 
+void cab_client_escape(const char *text, cab_bytes *to)
+{
+    char *escaped = evhttp_uriencode(text, -1, false);
+    if (escaped)
+        cab_bytes_str(to, escaped);
+    else
+        to->failed = true;
+    free(escaped);
+}
+
 /* ---- a request ---- */
 
 typedef struct errand {
@@ -60,7 +70,7 @@ typedef struct errand {
     SSL *ssl;                  /* looked at when there is no answer */
     struct evhttp_connection *conn;
     cab_client_answer *out;
-    bool answered;
+    bool answered, only_head;  /* only_head: the body is announced, not sent */
     char why[200];
 } errand;
 
@@ -123,7 +133,7 @@ static struct evhttp_request *make_request(errand *r, const cab_client_args *a, 
     evhttp_add_header(h, "Host", text);
     evhttp_add_header(h, "Connection", "close");
     if (body)
-        evhttp_add_header(h, "Content-Type", json_bytes < 0 ? "application/json" : "application/octet-stream");
+        evhttp_add_header(h, "Content-Type", json_bytes == CAB_CLIENT_ALL_JSON ? "application/json" : "application/octet-stream");
     if (json_bytes >= 0) {
         snprintf(text, sizeof text, "%ld", json_bytes);
         evhttp_add_header(h, "Inference-Header-Content-Length", text);
@@ -134,7 +144,10 @@ static struct evhttp_request *make_request(errand *r, const cab_client_args *a, 
         evhttp_add_header(h, "Authorization", cab_bytes_cstr(&line));
         cab_bytes_fini(&line);
     }
-    if (body)
+    if (body && r->only_head) {
+        snprintf(text, sizeof text, "%zu", body->n);
+        evhttp_add_header(h, "Content-Length", text);
+    } else if (body)
         evbuffer_add_reference(evhttp_request_get_output_buffer(q), body->p, body->n, NULL, NULL);
     cab_bytes_fini(&token);
     return q;
@@ -152,7 +165,7 @@ static cab_status run(errand *r, const cab_client_args *a, const char *method, c
     struct evhttp_request *q = r->conn ? make_request(r, a, &u, body, json_bytes, d) : NULL;
     if (!q || d->n)
         return d->n ? cab_diag_first(d)->code : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    evhttp_connection_set_timeout(r->conn, SECONDS);
+    evhttp_connection_set_timeout(r->conn, r->only_head ? REFUSAL_SECONDS : SECONDS);
     if (evhttp_make_request(r->conn, q, strcmp(method, "POST") ? EVHTTP_REQ_GET : EVHTTP_REQ_POST, path))
         return cab_fail(d, CAB_EIO, NULL, "cannot ask %s", a->rest[0]);
     event_base_dispatch(r->base);
@@ -165,11 +178,11 @@ static cab_status run(errand *r, const cab_client_args *a, const char *method, c
     return cab_fail(d, CAB_EIO, NULL, "no answer from %s%s: %s", a->rest[0], path, *r->why ? r->why : "no connection");
 }
 
-cab_status cab_client_ask(const cab_client_args *a, const char *method, const char *path, const cab_bytes *body,
-                          long json_bytes, cab_client_answer *out, cab_diag *d)
+static cab_status ask(const cab_client_args *a, const char *method, const char *path, const cab_bytes *body, long json_bytes,
+                      bool only_head, cab_client_answer *out, cab_diag *d)
 {
     *out = (cab_client_answer){ .json_bytes = -1 };
-    errand r = { .base = event_base_new(), .out = out };
+    errand r = { .base = event_base_new(), .out = out, .only_head = only_head };
     cab_status s = r.base ? run(&r, a, method, path, body, json_bytes, d) : cab_fail(d, CAB_ENOMEM, NULL, "no event loop");
     if (r.conn)
         evhttp_connection_free(r.conn);
@@ -180,33 +193,58 @@ cab_status cab_client_ask(const cab_client_args *a, const char *method, const ch
     return s;
 }
 
+/* A body that is too long is refused by its head, and the answer goes under in what is still sent (libevent reads when
+ * it has written); so it is asked for again, without the body. */
+cab_status cab_client_ask(const cab_client_args *a, const char *method, const char *path, const cab_bytes *body,
+                          long json_bytes, cab_client_answer *out, cab_diag *d)
+{
+    cab_status s = ask(a, method, path, body, json_bytes, false, out, d);
+    if (s != CAB_EIO || !body || body->n < LONG)
+        return s;
+    cab_diag again;
+    cab_bytes_fini(&out->body);
+    cab_diag_init(&again);
+    if (ask(a, method, path, body, json_bytes, true, out, &again) == CAB_OK && out->status / 100 != 2) {
+        cab_diag_clear(d);
+        s = CAB_OK;
+    }
+    cab_diag_fini(&again);
+    return s;
+}
+
 cab_status cab_client_refused(const cab_client_answer *w, const char *path, cab_diag *d)
 {
     json_t *o = json_loadb(w->body.p ? w->body.p : "", w->body.n, 0, NULL);
     const char *why = json_string_value(json_object_get(o, "error"));
-    cab_fail(d, w->status == 404 ? CAB_EINVAL : w->status < 500 ? CAB_EINVAL : CAB_EIO, NULL, "%s: %d: %s", path, w->status,
-             why ? why : "no reason given");
+    cab_fail(d, CAB_EIO, NULL, "%s: %d: %s", path, w->status, why ? why : "no reason given");
     json_decref(o);
-    return cab_diag_first(d) ? cab_diag_first(d)->code : CAB_EIO;
+    return CAB_EIO;
 }
 
-cab_status cab_client_json(const cab_client_args *a, const char *method, const char *path, const json_t *body,
+cab_status cab_client_send(const cab_client_args *a, const char *method, const char *path, const cab_bytes *body, long json_bytes,
                            json_t **out, cab_diag *d)
 {
     cab_client_answer w;
     json_t *o = NULL;
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    if (body && !text)
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    const cab_bytes b = { .p = text, .n = text ? strlen(text) : 0 };
-    cab_status s = cab_client_ask(a, method, path, body ? &b : NULL, -1, &w, d);
+    cab_status s = cab_client_ask(a, method, path, body, json_bytes, &w, d);
     if (s == CAB_OK && w.status / 100 != 2)
         s = cab_client_refused(&w, path, d);
     if (s == CAB_OK && out && !(o = json_loadb(w.body.p ? w.body.p : "", w.body.n, 0, NULL)))
         s = cab_fail(d, CAB_EIO, NULL, "%s: the answer is no JSON", path);
     if (out)
         *out = o;
-    free(text);
     cab_bytes_fini(&w.body);
+    return s;
+}
+
+cab_status cab_client_json(const cab_client_args *a, const char *method, const char *path, const json_t *body,
+                           json_t **out, cab_diag *d)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (body && !text)
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    const cab_bytes b = { .p = text, .n = text ? strlen(text) : 0 };
+    cab_status s = cab_client_send(a, method, path, body ? &b : NULL, CAB_CLIENT_ALL_JSON, out, d);
+    free(text);
     return s;
 }

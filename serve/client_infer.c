@@ -110,6 +110,8 @@ static cab_status ask(const cab_client_args *a, const cab_client_inputs *in, cab
 cab_status cab_client_infer(const cab_client_args *a, cab_diag *d)
 {
     cab_client_inputs in;
+    if (a->json && a->output_dir)
+        return cab_fail(d, CAB_EINVAL, NULL, "--json prints, --output-dir writes: one of the two");
     cab_status s = cab_client_inputs_make(a, &in, d);
     if (s == CAB_OK)
         s = ask(a, &in, d);

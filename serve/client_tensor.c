@@ -119,11 +119,25 @@ static cab_status make_input(const cab_client_args *a, const json_t *meta, uint6
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     to->n++;
     if (file)
-        return rt_tensor_read(file, v, &why) ? cab_fail(d, CAB_EINVAL, NULL, "%s: %s", file, why) : CAB_OK;
+        return rt_tensor_read(file, v, &why) ? cab_fail(d, CAB_EIO, NULL, "%s: %s", file, why) : CAB_OK;
     if (!a->random)
         return cab_fail(d, CAB_EINVAL, NULL, "input '%s' is not given: --input %s=FILE, or --random SEED", name, name);
     v->dtype = cab_json_type_of(cab_slice_of(type));
     return make_values(a, name, meta, seed, v, d);
+}
+
+/* Each NAME=... is of an input. */
+static cab_status know_names(const cab_client_list *l, const char *flag, const cab_client_inputs *in, cab_diag *d)
+{
+    for (int i = 0; i < l->n; i++) {
+        size_t n = strcspn(l->at[i], "=");
+        int k = 0;
+        while (k < in->n && (strncmp(in->name[k], l->at[i], n) || in->name[k][n]))
+            k++;
+        if (k == in->n)
+            return cab_fail(d, CAB_EINVAL, NULL, "%s %s: the model has no such input", flag, l->at[i]);
+    }
+    return CAB_OK;
 }
 
 cab_status cab_client_inputs_make(const cab_client_args *a, cab_client_inputs *out, cab_diag *d)
@@ -140,6 +154,10 @@ cab_status cab_client_inputs_make(const cab_client_args *a, cab_client_inputs *o
             s = make_input(a, each, &seed, out, d);
     if (s == CAB_OK && !out->n)
         s = cab_fail(d, CAB_EIO, NULL, "the model has no inputs");
+    if (s == CAB_OK)
+        s = know_names(&a->input, "--input", out, d);
+    if (s == CAB_OK)
+        s = know_names(&a->shape, "--shape", out, d);
     json_decref(meta);
     cab_bytes_fini(&path);
     return s;
@@ -186,6 +204,6 @@ cab_status cab_client_body(const cab_client_inputs *in, bool binary, cab_bytes *
     for (int i = 0; binary && i < in->n; i++)
         cab_bytes_put(to, in->view[i].data, in->view[i].bytes);
     if (f.kind)
-        return cab_fail(d, CAB_EINVAL, NULL, "an input has no JSON form: %s", f.text);
+        return cab_fail(d, CAB_EINPUT, NULL, "an input has no JSON form: %s", f.text);
     return to->failed ? cab_fail(d, CAB_ENOMEM, NULL, "no memory for the request") : CAB_OK;
 }

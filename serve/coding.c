@@ -53,7 +53,7 @@ static bool came(void *user, size_t n)
 static int refusal(cab_flated got, const char **why)
 {
     static const struct { int status; const char *why; } rows[] = {
-        [CAB_FLATE_OVER] = { 413, "the body is longer than the limit when it is decompressed" },
+        [CAB_FLATE_OVER] = { 413, "the body is longer than --max-body when it is decompressed" },
         [CAB_FLATE_BROKEN] = { 400, "the body is not of its Content-Encoding" },
         [CAB_FLATE_SHORT] = { 400, "the compressed body ends before its end" },
         [CAB_FLATE_STOPPED] = { 503, "too many bytes of requests are waiting" },

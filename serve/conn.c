@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -289,6 +290,14 @@ void cab_body_promise(cab_exchange *x, size_t whole)
     size_t n = x->body_bytes.n, most = n > AT_FIRST / 2 || whole < AT_FIRST ? whole : AT_FIRST;
     if (most > n)
         cab_bytes_room(&x->body_bytes, most - n);
+}
+
+void cab_body_too_long(cab_exchange *x)
+{
+    char text[200];
+    snprintf(text, sizeof text, "the body is longer than the %zu bytes of --max-body (/register takes larger models by \"ref\", from the "
+                                "folder of --imports)", x->server->limits.body_bytes);
+    cab_exchange_say(x, 413, text);
 }
 
 bool cab_body_reserve(cab_exchange *x, size_t n)

@@ -114,6 +114,8 @@ void cab_conn_took(cab_conn *c, size_t n);
 /* Room for a body of `whole` bytes in all.  What a client promises costs nothing: 1 MB at once, the rest when half of
  * that has come (to grow it step by step would copy megabytes between two events). */
 void cab_body_promise(cab_exchange *x, size_t whole);
+/* Says 413, what the limit is, and how it is met. */
+void cab_body_too_long(cab_exchange *x);
 /* n more bytes for the body of x, within the budget of all bodies; false: over it, or out of memory. */
 bool cab_body_reserve(cab_exchange *x, size_t n);
 

@@ -52,7 +52,10 @@ static bool refuse(cab_conn *c, int status, const char *why)
 {
     cab_exchange *x = c->x;
     c->lingers = true;
-    cab_exchange_say(x, status, why);
+    if (status == 413)
+        cab_body_too_long(x);
+    else
+        cab_exchange_say(x, status, why);
     return send_answer(c, false);
 }
 

@@ -165,9 +165,11 @@ static void refuse(cab_conn *c, cab_exchange *x, int status)
     x->streamed = false;
     x->status = status;
     x->type = NULL;
-    x->grpc_status = status == 431 || status == 413 ? 8 : 13;   /* RESOURCE_EXHAUSTED, INTERNAL */
+    x->grpc_status = status == 431 ? 8 : 13;   /* RESOURCE_EXHAUSTED, INTERNAL */
     if (x->grpc)
         x->type = "application/grpc";
+    if (status == 413)
+        cab_body_too_long(x);
     x->given = true;
     cab_http2_submit(c, x);
 }

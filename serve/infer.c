@@ -112,6 +112,15 @@ static bool fits(cab_infer *q, const cab_tensor_info *t, int dtype, int rank, co
                            q->loaded->name, want, got);
 }
 
+/* max_batch holds for each request, whether batches are made of several or not. */
+static bool batch_fits(cab_infer *q, const cab_tensor_info *t, int rank, const int64_t *dims)
+{
+    const cab_resident *l = q->loaded;
+    return !l->max_batch || !rank || (dims[0] > 0 && dims[0] <= l->max_batch) ? true
+         : cab_infer_fault(q, "inference request batch-size must be > 0 and <= %lld for '%s', input '%s' has %lld rows",
+                           (long long)l->max_batch, l->name, t->name, (long long)dims[0]);
+}
+
 void cab_shape_text(char *to, size_t n, int rank, const int64_t *dims)
 {
     size_t used = (size_t)snprintf(to, n, "[");
@@ -154,7 +163,7 @@ cab_tensor_view *cab_infer_input(cab_infer *q, cab_slice name, int dtype, int ra
         cab_infer_fault(q, "input '%s' is given twice", l->inputs[i].name);
         return NULL;
     }
-    if (!fits(q, &l->inputs[i], dtype, rank, dims))
+    if (!fits(q, &l->inputs[i], dtype, rank, dims) || !batch_fits(q, &l->inputs[i], rank, dims))
         return NULL;
     v->rank = rank;
     for (int k = 0; k < rank; k++)
@@ -295,14 +304,35 @@ static void done(cab_call *c)
     cab_exchange_answer(x);
 }
 
+/* Names what is missing. */
+static bool incomplete(cab_infer *q, int given)
+{
+    const cab_resident *l = q->loaded;
+    cab_infer_fault(q, "expected %d inputs but got %d inputs for model '%s'", l->n_inputs, given, l->name);
+    size_t n = strlen(q->why);
+    const char *before = ": missing ";
+    for (int i = 0; i < l->n_inputs && n < sizeof q->why; i++)
+        if (!q->inputs[i].data) {
+            n += (size_t)snprintf(q->why + n, sizeof q->why - n, "%s'%s'", before, l->inputs[i].name);
+            before = ", ";
+        }
+    return false;
+}
+
+/* Every input is there, and with batches all have as many rows. */
 static bool complete(cab_infer *q)
 {
     const cab_resident *l = q->loaded;
     int given = 0;
     for (int i = 0; i < l->n_inputs; i++)
         given += q->inputs[i].data != NULL;
-    return given == l->n_inputs ? true : cab_infer_fault(q, "expected %d inputs but got %d inputs for model '%s'",
-                                                         l->n_inputs, given, l->name);
+    if (given != l->n_inputs)
+        return incomplete(q, given);
+    for (int i = 1; l->max_batch && i < l->n_inputs; i++)
+        if (q->inputs[i].dims[0] != q->inputs[0].dims[0])
+            return cab_infer_fault(q, "input '%s' has %lld rows, input '%s' %lld", l->inputs[i].name, (long long)q->inputs[i].dims[0],
+                                   l->inputs[0].name, (long long)q->inputs[0].dims[0]);
+    return true;
 }
 
 /* The time so many us after it; 0, which is none, for one that no clock will show. */

@@ -3,26 +3,16 @@
  * model_config.c - reads and writes how a model version is served.
  */
 #include "serve/model_config.h"
+#include "serve/infer.h"
 #include "serve/io_json.h"
 #include "serve/json_pull.h"
 #include "serve/json_tensor.h"
 #include "serve/service.h"
+#include <errno.h>
+#include <stdlib.h>
 
 /* A field of the text: where its number goes, and what it may be. */
 typedef struct field { const char *name; int64_t *to, lo, hi; } field;
-
-/* Fields that the other side writes and that say nothing here. */
-static const char *const passed[] = { "name", "platform", "backend", "runtime", "input", "output", "version_policy",
-                                      "kind", "preserve_ordering", "allow_timeout_override", "optimization",
-                                      "default_model_filename", "model_transaction_policy", NULL };
-
-static bool is_passed(const char *name)
-{
-    for (int i = 0; passed[i]; i++)
-        if (!strcmp(name, passed[i]))
-            return true;
-    return false;
-}
 
 /* What writers put where nothing was set. */
 static bool says_nothing(const json_t *v)
@@ -31,16 +21,35 @@ static bool says_nothing(const json_t *v)
            (json_is_array(v) && !json_array_size(v)) || (json_is_object(v) && !json_object_size(v));
 }
 
+/* A number, or its text, which is how protobuf writes 64 bits in JSON. */
+static bool whole(const json_t *v, int64_t *out)
+{
+    char *end = NULL;
+    const char *text = json_string_value(v);
+    errno = 0;
+    *out = text ? strtoll(text, &end, 10) : json_integer_value(v);
+    return text ? end != text && !*end && !errno : json_is_integer(v);
+}
+
 static cab_status read_field(const field *f, const json_t *v, const char *where, cab_diag *d)
 {
-    if (!json_is_integer(v) || json_integer_value(v) < f->lo || json_integer_value(v) > f->hi)
+    int64_t n;
+    if (!whole(v, &n) || n < f->lo || n > f->hi)
         return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %s%s must be a whole number from %lld to %lld",
                         where, f->name, (long long)f->lo, (long long)f->hi);
-    *f->to = json_integer_value(v);
+    *f->to = n;
     return CAB_OK;
 }
 
-/* The numbers of an object by the rows; `rest` are names that the caller reads itself. */
+static bool is_one_of(const char *name, const char *const *names)
+{
+    for (; names && *names; names++)
+        if (!strcmp(*names, name))
+            return true;
+    return false;
+}
+
+/* The numbers of an object by the rows; `rest` are names that the caller reads itself, or that say nothing here. */
 static cab_status read_fields(const json_t *o, const char *where, const field *rows, size_t n,
                               const char *const *rest, cab_diag *d)
 {
@@ -50,17 +59,23 @@ static cab_status read_fields(const json_t *o, const char *where, const field *r
         return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %s must be an object", *where ? where : "it");
     json_object_foreach((json_t *)(uintptr_t)o, name, v) {
         size_t i = 0;
-        bool other = is_passed(name) || says_nothing(v);
         while (i < n && strcmp(rows[i].name, name))
             i++;
-        for (int k = 0; rest && rest[k]; k++)
-            other = other || !strcmp(rest[k], name);
         if (i < n)
             CAB_TRY(read_field(&rows[i], v, where, d));
-        else if (!other)
+        else if (!is_one_of(name, rest) && !says_nothing(v))
             return cab_fail(d, CAB_EINVAL, NULL, "model configuration: no field '%s%s' here", where, name);
     }
     return CAB_OK;
+}
+
+/* A text that may be missing, and else is one of those; why: what to do instead. */
+static cab_status read_choice(const json_t *o, const char *where, const char *name, const char *const *choices, const char *why, cab_diag *d)
+{
+    const json_t *v = json_object_get(o, name);
+    if (!v || says_nothing(v) || (json_is_string(v) && is_one_of(json_string_value(v), choices)))
+        return CAB_OK;
+    return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %s%s must be %s%s", where, name, choices[0], why);
 }
 
 static cab_status read_preferred(const json_t *a, cab_batch_config *q, cab_diag *d)
@@ -78,7 +93,8 @@ static cab_status read_preferred(const json_t *a, cab_batch_config *q, cab_diag 
 
 static cab_status read_batching(const json_t *o, cab_batch_config *q, cab_diag *d)
 {
-    static const char *const rest[] = { "preferred_batch_size", "default_queue_policy", NULL };
+    static const char *const rest[] = { "preferred_batch_size", "default_queue_policy", "preserve_ordering", NULL };
+    static const char *const quiet[] = { "allow_timeout_override", "timeout_action", NULL }, *const actions[] = { "REJECT", NULL };
     int64_t delay_us = 0, levels = 0, level = 0, timeout_us = 0;
     const field rows[] = { { "max_queue_delay_microseconds", &delay_us, 0, 3600000000 },
                            { "priority_levels", &levels, 0, CAB_BATCH_LEVELS },
@@ -87,8 +103,10 @@ static cab_status read_batching(const json_t *o, cab_batch_config *q, cab_diag *
                              { "default_timeout_microseconds", &timeout_us, 0, 86400000000 } };
     CAB_TRY(read_fields(o, "dynamic_batching.", rows, 3, rest, d));
     const json_t *p = json_object_get(o, "default_queue_policy"), *a = json_object_get(o, "preferred_batch_size");
-    if (p)
-        CAB_TRY(read_fields(p, "dynamic_batching.default_queue_policy.", policy, 2, NULL, d));
+    if (p) {
+        CAB_TRY(read_fields(p, "dynamic_batching.default_queue_policy.", policy, 2, quiet, d));
+        CAB_TRY(read_choice(p, "dynamic_batching.default_queue_policy.", "timeout_action", actions, "", d));
+    }
     if (a)
         CAB_TRY(read_preferred(a, q, d));
     q->max_delay_ns = delay_us * 1000;
@@ -100,13 +118,15 @@ static cab_status read_batching(const json_t *o, cab_batch_config *q, cab_diag *
 
 static cab_status read_instances(const json_t *a, int *out, cab_diag *d)
 {
+    static const char *const quiet[] = { "name", "kind", NULL }, *const kinds[] = { "KIND_CPU", "KIND_AUTO", "KIND_MODEL", NULL };
     int64_t all = 0;
     if (!json_is_array(a))
         return cab_fail(d, CAB_EINVAL, NULL, "model configuration: instance_group must be an array");
     for (size_t i = 0; i < json_array_size(a); i++) {
         int64_t count = 1;
         const field f = { "count", &count, 1, 1024 };
-        CAB_TRY(read_fields(json_array_get(a, i), "instance_group[].", &f, 1, NULL, d));
+        CAB_TRY(read_fields(json_array_get(a, i), "instance_group[].", &f, 1, quiet, d));
+        CAB_TRY(read_choice(json_array_get(a, i), "instance_group[].", "kind", kinds, ": models run on the processor", d));
         all += count;
     }
     *out = (int)all;
@@ -125,37 +145,78 @@ static cab_status check_batching(const cab_batch_config *q, cab_diag *d)
     return CAB_OK;
 }
 
-/* Of one output: a name, and labels that are texts; *labels: those, or NULL. */
-static cab_status read_output(const json_t *o, json_t **labels, cab_diag *d)
+static bool are_texts(const json_t *a)
 {
-    *labels = json_object_get(o, "labels");
-    if (!*labels)
-        return CAB_OK;
-    bool fine = json_is_array(*labels) && json_is_string(json_object_get(o, "name"));
-    for (size_t i = 0; fine && i < json_array_size(*labels); i++)
-        fine = json_is_string(json_array_get(*labels, i));
-    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "model configuration: output[].labels must be an array of texts, and its "
-                                                         "output have a name");
+    bool fine = json_is_array(a);
+    for (size_t i = 0; fine && i < json_array_size(a); i++)
+        fine = json_is_string(json_array_get(a, i));
+    return fine;
 }
 
-static cab_status read_outputs(const json_t *a, json_t *out, cab_diag *d)
+static bool are_extents(const json_t *a)
 {
-    for (size_t i = 0; i < json_array_size(a); i++) {
-        json_t *o = json_array_get(a, i), *labels;
-        CAB_TRY(read_output(o, &labels, d));
-        if (labels && out && json_object_set(out, json_string_value(json_object_get(o, "name")), labels))
-            return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    }
+    bool fine = json_is_array(a);
+    int64_t n;
+    for (size_t i = 0; fine && i < json_array_size(a); i++)
+        fine = whole(json_array_get(a, i), &n);
+    return fine;
+}
+
+/* What is said of an input or output, each member of the form that it has; whether it is true the model tells. */
+static cab_status read_tensor(const json_t *o, const char *where, bool output, cab_diag *d)
+{
+    static const char *const members[] = { "name", "data_type", "dims", "format", "labels", NULL };
+    static const char *const formats[] = { "FORMAT_NONE", "FORMAT_NCHW", "FORMAT_NHWC", NULL };
+    const json_t *name = json_object_get(o, "name"), *type = json_object_get(o, "data_type"), *dims = json_object_get(o, "dims"),
+                 *labels = json_object_get(o, "labels");
+    CAB_TRY(read_fields(o, where, NULL, 0, members, d));
+    CAB_TRY(read_choice(o, where, "format", formats, "", d));
+    if (!json_is_string(name))
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %sname must be a text", where);
+    if (type && !json_is_string(type))
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %sdata_type must be a text, TYPE_FP32 for one", where);
+    if (dims && !are_extents(dims))
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %sdims must be an array of whole numbers", where);
+    if (labels && (!output || !are_texts(labels)))
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: labels are an array of texts, of an output");
+    return CAB_OK;
+}
+
+static cab_status read_tensors(const json_t *o, bool output, cab_diag *d)
+{
+    const char *side = output ? "output" : "input", *where = output ? "output[]." : "input[].";
+    const json_t *a = json_object_get(o, side);
+    if (a && !json_is_array(a))
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %s must be an array", side);
+    for (size_t i = 0; i < json_array_size(a); i++)
+        CAB_TRY(read_tensor(json_array_get(a, i), where, output, d));
+    return CAB_OK;
+}
+
+/* What a model's policy is, and what no model does here. */
+static cab_status read_refused(const json_t *o, cab_diag *d)
+{
+    const json_t *p = json_object_get(o, "version_policy"), *t = json_object_get(o, "model_transaction_policy");
+    const json_t *latest = json_object_get(p, "latest"), *n = json_object_get(latest, "num_versions");
+    int64_t k;
+    if (p && !says_nothing(p) && (json_object_size(p) != 1 || !latest || (n && (!whole(n, &k) || k != 1))))
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: version_policy is not of a version: POST /v2/models/NAME/policy sets it");
+    if (t && !says_nothing(t) && !json_is_false(json_object_get(t, "decoupled")))
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: model_transaction_policy: each request has one answer here");
     return CAB_OK;
 }
 
 static cab_status read_config(const json_t *o, cab_model_config *c, cab_diag *d)
 {
-    static const char *const rest[] = { "dynamic_batching", "instance_group", NULL };
+    static const char *const rest[] = { "dynamic_batching", "instance_group", "input", "output", "version_policy",
+                                        "model_transaction_policy", "name", "platform", "backend", "runtime", "optimization",
+                                        "default_model_filename", NULL };
     int64_t threads = 1;
     const field rows[] = { { "max_batch_size", &c->max_batch_size, 0, 65536 }, { "threads", &threads, 0, 1024 } };
     CAB_TRY(read_fields(o, "", rows, 2, rest, d));
-    CAB_TRY(read_outputs(json_object_get(o, "output"), NULL, d));
+    CAB_TRY(read_tensors(o, false, d));
+    CAB_TRY(read_tensors(o, true, d));
+    CAB_TRY(read_refused(o, d));
     const json_t *b = json_object_get(o, "dynamic_batching"), *g = json_object_get(o, "instance_group");
     if (b)
         CAB_TRY(read_batching(b, &c->served.queue, d));
@@ -181,26 +242,80 @@ cab_status cab_model_config_read(const char *text, int64_t max_queue, cab_model_
     return s;
 }
 
-static bool has_output(const cab_resident *l, const char *name)
+/* ---- beside the model ---- */
+
+static const cab_tensor_info *find(const cab_tensor_info *t, int n, const char *name)
 {
-    for (int i = 0; i < l->n_outputs; i++)
-        if (!strcmp(l->outputs[i].name, name))
-            return true;
-    return false;
+    for (int i = 0; i < n; i++)
+        if (!strcmp(t[i].name, name))
+            return &t[i];
+    return NULL;
 }
 
-cab_status cab_model_config_labels(const char *text, cab_resident *l, cab_diag *d)
+/* dims stand behind the axis of a batch; -1 on either side: any. */
+static bool same_extents(const json_t *dims, const cab_tensor_info *t, int from)
 {
-    const char *name;
-    json_t *o, *v;
+    bool same = json_array_size(dims) == (size_t)(t->rank > from ? t->rank - from : 0);
+    for (int i = from; same && i < t->rank; i++) {
+        int64_t v;
+        whole(json_array_get(dims, (size_t)(i - from)), &v);
+        same = v < 0 || t->dims[i] < 0 || v == t->dims[i];
+    }
+    return same;
+}
+
+/* "the model has x FP32 [3,4]", for who was told otherwise. */
+static cab_status otherwise(const char *side, const char *name, const cab_tensor_info *t, int from, cab_diag *d)
+{
+    char have[200];
+    if (!t)
+        return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %s '%s', which the model does not have", side, name);
+    cab_shape_text(have, sizeof have, t->rank > from ? t->rank - from : 0, t->dims + from);
+    return cab_fail(d, CAB_EINVAL, NULL, "model configuration: %s '%s' is TYPE_%s, dims %s in the model", side, name,
+                    cab_json_type_name(t->dtype), have);
+}
+
+static cab_status side_fits(const json_t *o, bool output, cab_resident *l, int from, cab_diag *d)
+{
+    const char *side = output ? "output" : "input";
+    const json_t *a = json_object_get(o, side);
+    for (size_t i = 0; i < json_array_size(a); i++) {
+        const json_t *one = json_array_get(a, i), *dims = json_object_get(one, "dims");
+        const char *name = json_string_value(json_object_get(one, "name")), *type = json_string_value(json_object_get(one, "data_type"));
+        const cab_tensor_info *t = output ? find(l->outputs, l->n_outputs, name) : find(l->inputs, l->n_inputs, name);
+        json_t *labels = json_object_get(one, "labels");
+        if (!t || (type && (strncmp(type, "TYPE_", 5) || strcmp(type + 5, cab_json_type_name(t->dtype)))) ||
+            (dims && !same_extents(dims, t, from)))
+            return otherwise(side, name, t, from, d);
+        if (labels && json_object_set(l->labels, name, labels))
+            return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    }
+    return CAB_OK;
+}
+
+/* A batch needs a first axis of any size. */
+static cab_status has_rows(const cab_tensor_info *t, int n, const char *side, cab_diag *d)
+{
+    for (int i = 0; i < n; i++)
+        if (t[i].rank < 1 || t[i].dims[0] >= 0)
+            return cab_fail(d, CAB_EINVAL, NULL, "model configuration: max_batch_size is for models whose first axis has any size, and "
+                                                 "%s '%s' has not", side, t[i].name);
+    return CAB_OK;
+}
+
+cab_status cab_model_config_fit(const char *text, const cab_model_config *c, cab_resident *l, cab_diag *d)
+{
+    json_t *o;
+    int from = c->max_batch_size > 0;
     if (!text || !*text)
         return CAB_OK;
+    if (from) {
+        CAB_TRY(has_rows(l->inputs, l->n_inputs, "input", d));
+        CAB_TRY(has_rows(l->outputs, l->n_outputs, "output", d));
+    }
     CAB_TRY(cab_json_read(text, "the model configuration", &o, d));
-    cab_status s = (l->labels = json_object()) ? read_outputs(json_object_get(o, "output"), l->labels, d)
-                                               : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    json_object_foreach(l->labels, name, v)
-        if (s == CAB_OK && !has_output(l, name))
-            s = cab_fail(d, CAB_EINVAL, NULL, "model configuration: labels for output '%s', which the model does not have", name);
+    cab_status s = (l->labels = json_object()) ? side_fits(o, false, l, from, d) : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    s = s == CAB_OK ? side_fits(o, true, l, from, d) : s;
     json_decref(o);
     return s;
 }

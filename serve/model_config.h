@@ -9,7 +9,8 @@
  *    "instance_group": [{"count": 2}], "threads": 1,
  *    "output": [{"name": "y", "labels": ["cat", "dog"]}]}
  *
- * Every field may be missing.  `threads` (ours): of one run; 1 by default.  `labels` (ours; Triton has a file for
+ * Every field may be missing; one that is not known is an error, and so is one that says what cannot be done or is not
+ * so (docs/serving.md lists them, and those that are taken and say nothing).  `threads` (ours): of one run; 1 by default.  `labels` (ours; Triton has a file for
  * them): the names of an output's classes.
  */
 #ifndef CAB_SERVE_MODEL_CONFIG_H
@@ -26,8 +27,8 @@ typedef struct cab_model_config {
 
 /* text "" or NULL: the defaults.  max_queue: the figure where the text has none. */
 cab_status cab_model_config_read(const char *text, int64_t max_queue, cab_model_config *out, cab_diag *d);
-/* The labels of l's outputs, for whom the text was read; one of an output that is not there is an error. */
-cab_status cab_model_config_labels(const char *text, cab_resident *l, cab_diag *d);
+/* Whether what c, read from the text, says of inputs and outputs is so of l's; and the labels of these, into l. */
+cab_status cab_model_config_fit(const char *text, const cab_model_config *c, cab_resident *l, cab_diag *d);
 /* The whole of it, as /v2/models/NAME/config answers, into l->config. */
 bool cab_model_config_write(cab_resident *l, const cab_model_config *c);
 

@@ -31,7 +31,7 @@ static json_t *content(const char *schema, bool binary)
 
 static bool is_binary(const char *schema)
 {
-    return !strcmp(schema, "InferRequest") || !strcmp(schema, "InferAnswer");
+    return !strcmp(schema, "InferRequest") || !strcmp(schema, "InferAnswer") || !strcmp(schema, "Register");
 }
 
 static json_t *response(const char *doc, const char *schema)
@@ -42,14 +42,26 @@ static json_t *response(const char *doc, const char *schema)
     return o;
 }
 
-static json_t *parameters(const char *path)
+/* Parameters, by the path's segment or the body's schema that they stand beside. */
+static const struct { const char *path, *body, *in, *name, *type, *doc; } parameter_rows[] = {
+    { "{model}", "", "path", "model", "string", "The model's name" },
+    { "{version}", "", "path", "version", "string", "A number or a label" },
+    { "", "InferRequest", "header", "Inference-Header-Content-Length", "integer",
+      "Bytes of the JSON, where raw tensors (binary_data_size) stand behind it; 0: the body is the only input's tensor" },
+    { "", "Register", "query", "name", "string", "With a query the body is the model's file" },
+    { "", "Register", "query", "version", "integer", "Of such a body: the next one without it" },
+    { "", "Register", "query", "config", "string", "Of such a body: a model configuration, JSON" },
+    { "", "Register", "query", "wait", "boolean", "Of such a body" },
+};
+
+static json_t *parameters(const cab_route *r)
 {
-    static const char *const names[] = { "model", "version" };
     json_t *all = json_array();
-    for (int i = 0; i < 2; i++)
-        if (strstr(path, i ? "{version}" : "{model}"))
-            json_array_append_new(all, json_pack("{s:s,s:s,s:b,s:{s:s}}", "name", names[i], "in", "path", "required", 1,
-                                                 "schema", "type", "string"));
+    for (size_t i = 0; i < sizeof parameter_rows / sizeof *parameter_rows; i++)
+        if (strstr(r->path, parameter_rows[i].path) && (!*parameter_rows[i].body || !strcmp(r->body, parameter_rows[i].body)))
+            json_array_append_new(all, json_pack("{s:s,s:s,s:b,s:s,s:{s:s}}", "name", parameter_rows[i].name, "in", parameter_rows[i].in,
+                                                 "required", *parameter_rows[i].path != 0, "description", parameter_rows[i].doc,
+                                                 "schema", "type", parameter_rows[i].type));
     return all;
 }
 
@@ -76,7 +88,7 @@ static void add_responses(json_t *all, const cab_route *r)
 
 static json_t *operation(const cab_route *r)
 {
-    json_t *o = json_pack("{s:s,s:s,s:o}", "operationId", r->id, "summary", r->doc, "parameters", parameters(r->path));
+    json_t *o = json_pack("{s:s,s:s,s:o}", "operationId", r->id, "summary", r->doc, "parameters", parameters(r));
     json_t *all = json_object();
     json_object_set_new(all, "200", response("Done", r->answer));
     if (!strcmp(r->id, "register")) {

@@ -71,7 +71,7 @@ static cab_status serve_model(cab_service *s, const cab_version_info *v, const c
     cab_error e = { 0 };
     config = config && *config ? config : v->config;
     CAB_TRY(cab_model_config_read(config, s->o.max_queue, &c, d));
-    CAB_TRY(cab_model_config_labels(config, l, d));
+    CAB_TRY(cab_model_config_fit(config, &c, l, d));
     c.served.inline_ns = s->o.inline_us ? s->o.inline_us * 1000 : -1;
     l->max_batch = c.max_batch_size;
     if (!cab_model_config_write(l, &c))

@@ -31,13 +31,38 @@ static bool tensor_holds(const json_t *is, const json_t *promise)
     return holds;
 }
 
+/* "x FP32 [-1,3]", what is said of a tensor. */
+static void put_tensor(cab_bytes *b, const json_t *t)
+{
+    const char *name = json_string_value(json_object_get(t, "name")), *type = json_string_value(json_object_get(t, "datatype"));
+    const json_t *shape = json_object_get(t, "shape");
+    cab_bytes_printf(b, "%s%s%s", name ? name : "", name && type ? " " : "", type ? type : "");
+    for (size_t i = 0; i < json_array_size(shape); i++)
+        cab_bytes_printf(b, "%s%lld", i ? "," : " [", (long long)json_integer_value(json_array_get(shape, i)));
+    cab_bytes_str(b, !shape ? "" : json_array_size(shape) ? "]" : " []");
+}
+
+static cab_status broken(const json_t *have, const json_t *want, const char *side, size_t i, cab_diag *d)
+{
+    cab_bytes b = { 0 };
+    put_tensor(&b, have);
+    cab_bytes_str(&b, ", the request says ");
+    put_tensor(&b, want);
+    cab_fail(d, CAB_EMODEL, NULL, "the model's %s are not what the request says they are: %zu. is %s", side, i + 1, cab_bytes_cstr(&b));
+    cab_bytes_fini(&b);
+    return CAB_EMODEL;
+}
+
 static cab_status side_holds(const json_t *is, const json_t *promise, const char *side, cab_diag *d)
 {
     const json_t *want = json_object_get(promise, side), *have = json_object_get(is, side);
-    bool holds = !want || json_array_size(want) == json_array_size(have);
-    for (size_t i = 0; holds && want && i < json_array_size(want); i++)
-        holds = tensor_holds(json_array_get(have, i), json_array_get(want, i));
-    return holds ? CAB_OK : cab_fail(d, CAB_EMODEL, NULL, "the model's %s are not what the request says they are", side);
+    if (want && json_array_size(want) != json_array_size(have))
+        return cab_fail(d, CAB_EMODEL, NULL, "the model's %s are not what the request says they are: there are %zu, the request says %zu",
+                        side, json_array_size(have), json_array_size(want));
+    for (size_t i = 0; i < json_array_size(want); i++)
+        if (!tensor_holds(json_array_get(have, i), json_array_get(want, i)))
+            return broken(json_array_get(have, i), json_array_get(want, i), side, i, d);
+    return CAB_OK;
 }
 
 cab_status cab_repository_holds(const char *io, const char *promise, cab_diag *d)

@@ -122,7 +122,7 @@ extern const uint64_t cab_latency_bounds[CAB_LATENCIES];
 typedef struct cab_served_stats {
     uint64_t inferences;       /* rows that were answered (calls, without max_batch) */
     uint64_t executions;       /* runs */
-    cab_tally success, fail;   /* from submit to the answer; fail: of whatever reason */
+    cab_tally success, fail;   /* from submit to the answer; fail: of whatever reason, but not calls that do not fit the model */
     cab_tally queue, input, infer, output;    /* of the successes */
     uint64_t full, expired, cancelled, draining;      /* failures of these reasons */
     uint64_t inlined;          /* runs on the thread of the caller */

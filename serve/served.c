@@ -56,7 +56,7 @@ void cab_call_answer(cab_call *c, int code, const char *text, int64_t now, cab_a
         snprintf(c->error.text, sizeof c->error.text, "%s", text);
     if (code == CAB_RT_OK)
         count_success(&s->stats, c, ns);
-    else
+    else if (code != CAB_RT_EINPUT || c->state != CAB_CALL_NEW)
         count_failure(&s->stats, code, ns);
     if (c->state != CAB_CALL_NEW)
         s->pending--;

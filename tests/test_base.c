@@ -389,7 +389,11 @@ static void check_beneath(const char *dir, cab_diag *d)
     CHECK_EQ(cab_file_open_beneath(base, "/etc/passwd", &fd, d), CAB_EIO);
     CHECK_EQ(cab_file_open_beneath(base, "absent", &fd, d), CAB_EIO);
     CHECK_EQ(cab_file_open_beneath(base, ".", &fd, d), CAB_EIO);
+    CHECK(cab_file_beneath(base, "absent") == -1 && errno == ENOENT);
+    CHECK(cab_file_beneath(base, "/etc/passwd") == -1 && errno == EXDEV);
+    CHECK(cab_file_beneath(base, ".") == -1 && errno == EISDIR);
     CHECK(!symlink("model.onnx", link_path));
+    CHECK(cab_file_beneath(base, "link") == -1 && errno == EXDEV);
     CHECK_EQ(cab_file_open_beneath(base, "link", &fd, d), CAB_EIO);
     CHECK(!link(base, hard));
     CHECK_EQ(cab_file_open_beneath(base, "hard", &fd, d), CAB_EIO);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sample's models, made with Python alone: a line and two convolutional networks with seeded weights.
 
-  models.py make DIR              linear.onnx, cnn28.onnx, cnn32.onnx; of the networks NAME.call.json, a request, and
+  models.py make DIR              linear.onnx, linear2.onnx, cnn28.onnx, cnn32.onnx; of the networks NAME.call.json, a request, and
                                   NAME.want.json, what a plain loop computes from it
   models.py compare WANT ANSWER   the largest difference is below 1e-4
 """
@@ -53,10 +53,10 @@ def model(nodes, inputs, outputs, weights):
 
 # ---- the models ----
 
-def line():
-    """y = 3 x + 2"""
+def line(a=3.0, b=2.0):
+    """y = a x + b"""
     return model([node("MatMul", ["x", "w"], ["wx"]), node("Add", ["wx", "b"], ["y"])], [value("x", ["n", 1])], [value("y", ["n", 1])],
-                 [weight("w", [1, 1], [3.0]), weight("b", [1], [2.0])])
+                 [weight("w", [1, 1], [a]), weight("b", [1], [b])])
 
 
 class Cnn:
@@ -115,6 +115,7 @@ def make(folder):
         with open(os.path.join(folder, name), "wb") as f:
             f.write(data if isinstance(data, bytes) else json.dumps(data).encode())
     put("linear.onnx", line())
+    put("linear2.onnx", line(10.0, 0.0))
     for name, net in (("cnn28", Cnn(28, 1, 28)), ("cnn32", Cnn(32, 3, 32))):
         put(name + ".onnx", net.onnx())
         image = nested(net.image, [1, net.channels, net.size, net.size])

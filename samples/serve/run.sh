@@ -33,8 +33,7 @@ answers() {
     if grep -q "$pattern" "$tmp/answer"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $name"; fi
 }
 register() {
-    printf '{"name": "%s", "model": "%s", "resources": {"cpu": 1}}' "$1" "$(base64 -w0 "$tmp/$1.onnx")" >"$tmp/$1.register.json"
-    answers "register $1" '"state":"ready"' -d "@$tmp/$1.register.json" "$url/register"
+    answers "register $1" '"state":"ready"' --data-binary "@$tmp/$1.onnx" "$url/register?name=$1"
 }
 
 python3 "$here/models.py" make "$tmp"

@@ -20,6 +20,13 @@ def calls(s, url, folder):
         f.write(identity(4))
     rc, out, err = client("register", url, "echo", file, "--config", '{"instance_group": [{"count": 2}]}')
     check(rc == 0 and out == "echo version 1 is ready\n", ("register", rc, out, err))
+    rc, out, err = client("register", url, "numbered", file, "--version", "9")
+    check(rc == 0 and out == "numbered version 9 is ready\n", ("register a version", rc, out, err))
+    config = {"output": [{"name": "y", "labels": ["class & %d" % i for i in range(2000)]}]}
+    rc, out, err = client("register", url, "numbered", file, "--config", json.dumps(config))
+    check(rc == 0 and out == "numbered version 10 is ready\n", ("register with a long configuration", rc, out, err))
+    check(s.ask("GET", "/v2/models/numbered/config")[2]["output"][0]["labels"] == config["output"][0]["labels"], "all of it")
+    check(s.ask("DELETE", "/v2/models/numbered")[0] == 200, "removed")
     rc, out, _ = client("models", url)
     check(rc == 0 and out.splitlines()[1].split() == ["echo", "1", "READY"], ("models", rc, out))
     rc, out, _ = client("infer", url, "echo", "--random", "7", "--shape", "x=2,4", "--json")
@@ -32,10 +39,20 @@ def calls(s, url, folder):
 
 
 def complaints(url, folder):
-    for args, want, text in ((("infer", url, "none", "--random", "1"), 2, "404"), (("infer", url, "echo"), 2, "--input x=FILE"),
+    file = os.path.join(folder, "m.onnx")
+    for args, want, text in ((("infer", url, "none", "--random", "1"), 1, "404"), (("infer", url, "echo"), 2, "--input x=FILE"),
                              (("infer", url, "echo", "--random", "x"), 2, "no number"), (("infer", url), 2, "usage"),
-                             (("infer", url, "echo", "--input", "x=/nonexistent"), 2, "cannot read"),
-                             (("infer", url, "echo", "--random", "1", "--shape", "x=2,5"), 2, "unexpected shape"),
+                             (("infer", url, "echo", "--input", "x=/nonexistent"), 1, "cannot read"),
+                             (("infer", url, "echo", "--random", "1", "--shape", "x=2,5"), 1, "unexpected shape"),
+                             (("infer", url, "echo", "--random", "1", "--shape", "z=2,4"), 2, "no such input"),
+                             (("infer", url, "echo", "--random", "1", "more"), 2, "'more' is one word too many"),
+                             (("infer", url, "echo", "--random", "1", "--rate", "5"), 2, "infer does not take --rate"),
+                             (("infer", url, "echo", "--random", "1", "--config={}"), 2, "infer does not take --config"),
+                             (("infer", url, "echo", "--random", "1", "--json", "--output-dir", folder), 2, "one of the two"),
+                             (("register", url, "echo", file, "--rate", "5"), 2, "register does not take"), (("models", url, "echo"), 2, "too many"),
+                             (("register", url, "echo", file, "--version", "1", "--config", '{"threads": 2}'), 1, "409"),
+                             (("register", url, "echo", file, "--version", "stable"), 1, "400"),
+                             (("load", url, "echo", "--get", "/v2"), 2, "or --get"),
                              (("models", "http://127.0.0.1:1"), 1, "no connection"), (("models", "ftp://x"), 2, "no http://"),
                              (("load", url, "echo", "--rate", "-3"), 2, "--rate"), (("models", url, "--what"), 2, "no flag"), ((), 2, "usage")):
         rc, _, err = client(*args)
@@ -84,9 +101,22 @@ def secure(folder):
     url = "https://localhost:%d" % s.tls
     check(client("models", url, "--ca", cert, env={"CAB_TOKEN": "canary"})[0] == 0, "TLS and a token")
     rc, _, err = client("models", url, "--ca", cert)
-    check(rc == 2 and "401" in err, ("no token", rc, err))
+    check(rc == 1 and "401" in err, ("no token", rc, err))
     rc, _, err = client("models", url, env={"CAB_TOKEN": "canary"})
     check(rc == 1 and "not trusted" in err, ("a certificate that nobody knows", rc, err))
+    s.stop()
+
+
+def long_bodies(folder):
+    """Refused before it is read: the answer comes although the client is still sending."""
+    cert, key = certificate(folder)
+    file = os.path.join(folder, "long.onnx")
+    with open(file, "wb") as f:
+        f.write(bytes(60 << 20))
+    s = Server(build, "--drain-ms=0", "--max-body=1M", "--listen-tls=127.0.0.1:0", "--tls-cert=" + cert, "--tls-key=" + key)
+    for url, more in (("http://127.0.0.1:%d" % s.port, ()), ("https://localhost:%d" % s.tls, ("--ca", cert))):
+        rc, _, err = client("register", url, "long", file, *more)
+        check(rc == 1 and "413" in err and "--max-body" in err and "--imports" in err, ("a model that is too long", url, rc, err))
     s.stop()
 
 
@@ -99,4 +129,5 @@ with tempfile.TemporaryDirectory() as folder:
     stall()
     server.stop()
     secure(folder)
+    long_bodies(folder)
 verdict("client.py")

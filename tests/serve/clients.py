@@ -408,7 +408,7 @@ def policies(s):
     check(ask("DELETE", "/line/versions/1")[0] == 409, "a labelled version stays")
     check(ask("POST", "/line/labels", {"name": "stable", "version": None})[0] == 200 and y("stable") is None, "the label goes")
     st, _, v = ask("DELETE", "/line/versions/1")
-    check(st == 200 and v["loaded"] == ["2", "3"] and v["versions"] == 2, ("a version goes", st, v))
+    check(st == 200 and v["loaded"] == ["2", "3"] and v["version_count"] == 2, ("a version goes", st, v))
     st, _, v = ask("POST", "/line/policy", {"specific": [3]})
     check(st == 200 and v["loaded"] == ["3"], ("specific", st, v))
     for path, body, want in (("/line/policy", {}, 400), ("/line/policy", {"latest": 0}, 400), ("/line/policy", {"all": False}, 400),

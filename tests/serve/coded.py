@@ -57,7 +57,7 @@ def requests(s):
     st, _, v = s.ask("POST", "/predict", gzip.compress(json.dumps(dict(model="linear", X=5)).encode()), {"Content-Encoding": "gzip"})
     check((st, v) == (200, {"Y": [[17.0]]}), ("/predict", st, v))
     b64 = base64.b64encode(linear(4.0, 0.0)).decode()
-    st, _, v = s.ask("POST", "/register", gzip.compress(json.dumps(dict(name="packed", model=b64, note=" " * 300000)).encode()), {"Content-Encoding": "gzip"})
+    st, _, v = s.ask("POST", "/register", gzip.compress((json.dumps(dict(name="packed", model=b64)) + " " * 300000).encode()), {"Content-Encoding": "gzip"})
     check(st == 201, ("/register, long", st, v))
     st, _, v = s.ask("POST", "/register", zlib.compress(json.dumps(dict(name="packed", model=b64)).encode()), {"Content-Encoding": "deflate"})
     check(st == 200, ("/register, again", st, v))

@@ -140,6 +140,7 @@ def bodies(build):
             pass
         got = read_answer(c)
         check(got and got[0] == 413 and b"close" in got[1], ("over the limit", fields, got))
+        check(got and b"the 1048576 bytes of --max-body" in got[2] and b"--imports" in got[2], ("and says which", got))
         check(ended(c, 1), "and closed")
     c = dial(s.port)
     c.sendall(request("POST", "/predict", b'{"X":1}' + b" " * (len(over) - 7)))
@@ -150,6 +151,7 @@ def bodies(build):
     for i in range(17):
         h.send(frame(DATA, 0, 1, over[:65536 >> 2]) * 4)
     check(h.status(1) == 413, "HTTP/2: over the limit")
+    check(b"--max-body" in h.until(DATA, 1)[3], "HTTP/2: and says which")
     h.open(3, "GET", "/v2/health/live")
     check(h.status(3) == 200, "HTTP/2: the connection lives")
     h.close()

@@ -134,6 +134,9 @@ def rest_requests():
         post("classes, numbers", classes(16, data=[1e30, -1e30, 0.1, 1e-9, 123456.789, -0.5, 3e38, 7, 8, 9, 10, 11, 12, 13, 14, 15])),
         post("classes, infinite", b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,16],"data":[1,Infinity,-Infinity,-1' + b",-2,-3,-4,-5,-6,-7,-8,-9,-10,-11,-12,-13" +
              b']}],"outputs":[{"name":"y","parameters":{"classification":16}}]}'),
+        post("rows, as many as a batch", {"inputs": [dict(X, shape=[8, 16], data=ROW * 8)]}, path="/v2/models/rows/infer"),
+        post("rows, none", {"inputs": [dict(X, shape=[0, 16], data=[])]}, path="/v2/models/rows/infer"),
+        post("rows, more than a batch", {"inputs": [dict(X, shape=[9, 16], data=ROW * 9)]}, path="/v2/models/rows/infer"),
         post("texts as input", {"inputs": [dict(X, datatype="BYTES", data=["a"] * 16)]}),
         post("texts as input, binary", *binary_texts()),
         post("gzip", *coded("gzip")), post("deflate", *coded("deflate")), post("identity", *coded("identity")), post("no such coding", *coded("br")),
@@ -255,7 +258,9 @@ def grpc_requests():
                     ("0 classes", message(classes=0)), ("-1 classes", message(classes=-1)),
                     ("classes of rows, no batches", message(shape=[2, 16], raw=twice, classes=5)),
                     ("classes of rows", message(model="rows", shape=[3, 16], raw=RAW * 3, classes=4)),
-                    ("classes of a row", message(model="rows", classes=16)), ("raw without an input", two),
+                    ("classes of a row", message(model="rows", classes=16)),
+                    ("rows, as many as a batch", message(model="rows", shape=[8, 16], raw=RAW * 8)),
+                    ("rows, more than a batch", message(model="rows", shape=[9, 16], raw=RAW * 9)), ("raw without an input", two),
                     ("raw beside typed", both), ("raw without bytes beside typed", mixed), ("no inputs", pb.ModelInferRequest(model_name="noop")),
                     ("nothing", pb.ModelInferRequest())):
         rows.append((what, "ModelInfer", q))
@@ -299,12 +304,18 @@ def rpc(triton, ours):
     check(not unmet, ("differences that are none any more", unmet))
 
 
+def failures(port):
+    """Of every model, as the statistics extension counts them."""
+    return {m["name"]: m["inference_stats"]["fail"]["count"] for m in json.loads(ask(port, "GET", "/v2/models/stats")[2])["model_stats"]}
+
+
 def compare(triton):
     ours = Server(sys.argv[1], "--drain-ms=0")
     check(ours.register("noop", identity())[0] == 201, "register")
     check(ours.register("rows", identity(), config={"max_batch_size": 8})[0] == 201, "register")
     rest(triton, ours)
     rpc(triton, ours)
+    check(failures(triton.port) == failures(ours.port), ("failures that are counted", failures(triton.port), failures(ours.port)))
 
 
 def main():

@@ -20,13 +20,31 @@ def verbs(s):
     st, _, v = s.ask("POST", "/discover", {"name": "lin*", "datatype": "FP32", "tag": "sample"})
     check(st == 200 and [m["name"] for m in v["models"]] == ["linear"], ("discover", st, v))
     check(s.ask("POST", "/discover", {"datatype": "INT8"})[2] == {"models": []}, "discover: none")
-    for body in (b"{", b"[1]", b"{}", {"X": "a"}, {"X": [[1], [1, 2]]}, {"X": [[1, 2, 3]]}, {"model": "no", "X": 1}):
+    for key in ("name", "model"):
+        check(s.ask("POST", "/call", {key: "linear", "inputs": {"x": [[4]]}})[0] == 200, ("call by", key))
+        check(s.ask("POST", "/predict", {key: "linear", "version": 1, "X": 4})[2] == {"Y": [[14.0]]}, ("predict by", key))
+        check(s.ask("POST", "/predict", {key: "other", "X": 1})[0] == 404, ("predict: not the only model, but that one", key))
+        check(s.ask("POST", "/call", {key: "other", "inputs": {"x": [[1]]}})[0] == 404, ("call: likewise", key))
+    for body in (b"{", b"[1]", b"{}", {"X": "a"}, {"X": [[1], [1, 2]]}, {"X": [[1, 2, 3]]}, {"model": "no", "X": 1}, {"name": "", "X": 1},
+                 {"name": None, "X": 1}, {"name": "linear", "model": "linear", "X": 1}):
         st, _, v = s.ask("POST", "/predict", body)
         check(st in (400, 404) and "error" in v, ("predict refuses", body, st, v))
+    for path, body in (("/predict", {"nme": "linear", "X": 1}), ("/call", {"nme": "linear", "inputs": {"x": [[1]]}})):
+        st, _, v = s.ask("POST", path, body)
+        check(st == 400 and "'nme'" in v["error"] and "name (or model), version, " in v["error"], ("a member that is none", path, st, v))
     st, _, v = s.register("broken", b"no model")
     check(st == 422 and v["error"], ("a broken model", st, v))
     st, _, v = s.register("promised", linear(), inputs=[{"name": "z"}])
-    check(st == 422 and "inputs" in v["error"], ("another interface than promised", st, v))
+    check(st == 422 and v["error"].endswith("1. is x FP32 [-1,1], the request says z"), ("another interface than promised", st, v))
+    st, _, v = s.register("promised", linear(), outputs=[{"datatype": "FP32", "shape": [-1, 3]}])
+    check(st == 422 and v["error"].endswith("1. is y FP32 [-1,1], the request says FP32 [-1,3]"), ("likewise", st, v))
+    st, _, v = s.register("promised", linear(), inputs=[])
+    check(st == 422 and v["error"].endswith("there are 1, the request says 0"), ("likewise, how many", st, v))
+    for more, text in (({"confg": {}}, "no member 'confg' here (known are name, version, model, "), ({"wait": "false"}, "'wait' must be true or false"),
+                       ({"wait": 0}, "'wait'"), ({"inputs": [{"nme": "x"}]}, "no member 'nme' of a tensor"), ({"inputs": {}}, "'inputs' must be"),
+                       ({"outputs": [{"shape": ["n"]}]}, "'outputs' must be"), ({"inputs": [5]}, "'inputs' must be")):
+        st, _, v = s.register("strict", linear(), **more)
+        check(st == 400 and text in v["error"], ("/register refuses", more, st, v))
     check(s.ask("POST", "/register", {"name": "../x", "model": "AAAA"})[0] == 400, "a bad name")
 
 
@@ -34,6 +52,14 @@ def versions(s):
     st, _, v = s.register("linear", linear(10.0, 0.0))
     check(st == 201 and v["version"] == "2", ("a second version", st, v))
     check(s.infer("linear", [[1.0]])[2]["outputs"][0]["data"] == [10.0], "the latest answers")
+    for what in ("policy", "labels"):
+        st, _, v = s.ask("GET", "/v2/models/linear/" + what)
+        check(st == 200 and v in s.ask("GET", "/v2/models")[2]["models"] and v["version_count"] == 2 and v["policy"] == {"latest": 1}, (what, st, v))
+    check(s.ask("GET", "/v2/models/no/policy")[0] == 404, "policy of nothing")
+    for version in (2, "2"):
+        st, _, v = s.ask("POST", "/v2/models/linear/labels", {"name": "new", "version": version})
+        check(st == 200 and v["labels"] == {"new": "2"}, ("a version as number and text", st, v))
+    check(s.ask("POST", "/v2/models/linear/labels", {"name": "new", "version": None})[0] == 200, "and away")
     st, _, v = s.ask("GET", "/v2/models/linear/versions/1/ready")
     check(st == 404, ("policy latest 1: the first is not loaded", st, v))
 
@@ -78,6 +104,96 @@ def protocol(s):
     check(stats["inference_count"] == 3 and stats["inference_stats"]["success"]["count"] == 3, ("statistics", stats))
     metrics = s.ask("GET", "/metrics")[2].decode()
     check('nv_inference_count{model="echo",version="1"} 3\n' in metrics, "metrics")
+
+
+def batches(s):
+    """max_batch_size is a limit of each request; what is refused before the queue is no failure of the model."""
+    one = {"max_batch_size": 4}
+    add = model([node("Add", ["x", "z"], ["y"])], [value_info("x", ["n", 1]), value_info("z", ["m", 1])], [value_info("y", ["k", 1])])
+    for name, config in (("rows", one), ("batched", dict(one, dynamic_batching={"max_queue_delay_microseconds": 0}))):
+        check(s.register(name, linear(), config=config)[0] == 201, ("register", name))
+        check(s.infer(name, [[1.0]] * 4)[0] == 200, ("as many rows as max_batch_size", name))
+        for rows in (0, 5, 6):
+            x = {"name": "x", "datatype": "FP32", "shape": [rows, 1], "data": [1.0] * rows}
+            st, _, v = s.ask("POST", "/v2/models/%s/infer" % name, {"inputs": [x]})
+            check(st == 400 and "batch-size must be > 0 and <= 4" in v["error"], ("no rows, or more", name, rows, st, v))
+        st, _, v = s.ask("POST", "/predict", {"name": name, "X": [1, 2, 3, 4, 5]})
+        check(st == 400 and "batch-size" in v["error"], ("more rows, by /predict", name, st, v))
+        fail = s.ask("GET", "/v2/models/%s/stats" % name)[2]["model_stats"][0]["inference_stats"]["fail"]["count"]
+        check(fail == 0, ("refusals are no failures", name, fail))
+    check(s.register("sum", add, config=one)[0] == 201, "register")
+    st, _, v = s.ask("POST", "/call", {"name": "sum", "inputs": {"x": [[1]]}})
+    check(st == 400 and v["error"].endswith("but got 1 inputs for model 'sum': missing 'z'"), ("an input is missing", st, v))
+    st, _, v = s.ask("POST", "/call", {"name": "sum", "inputs": {"x": [[1]], "z": [[1], [2]]}})
+    check(st == 400 and "rows" in v["error"], ("two numbers of rows", st, v))
+
+
+def configurations(s):
+    """What counts, what says nothing, what is refused."""
+    full = {"name": "linear", "platform": "onnxruntime_onnx", "backend": "onnxruntime", "max_batch_size": 4, "version_policy": {"latest": {"num_versions": 1}},
+            "input": [{"name": "x", "data_type": "TYPE_FP32", "format": "FORMAT_NONE", "dims": ["1"], "is_shape_tensor": False, "allow_ragged_batch": False}],
+            "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [-1], "label_filename": "", "labels": ["only"]}], "batch_input": [],
+            "optimization": {"priority": "PRIORITY_DEFAULT", "input_pinned_memory": {"enable": True}},
+            "dynamic_batching": {"preferred_batch_size": [4], "max_queue_delay_microseconds": "100", "preserve_ordering": False,
+                                 "default_queue_policy": {"timeout_action": "REJECT", "allow_timeout_override": True}},
+            "instance_group": [{"name": "a", "kind": "KIND_CPU", "count": 2, "gpus": [], "passive": False}], "parameters": {},
+            "default_model_filename": "model.onnx", "model_transaction_policy": {"decoupled": False}}
+    st, _, v = s.register("full", linear(), config=full)
+    check(st == 201, ("as Triton writes it", st, v))
+    st, _, written = s.ask("GET", "/v2/models/full/config")
+    check(st == 200 and s.register("again", linear(), config=written)[0] == 201, ("as it is written here", written))
+    change = lambda **k: dict(full, **k)
+    side = lambda which, **k: {which: [dict(full[which][0], **k)]}
+    for config, text in ((change(instance_group=[{"kind": "KIND_GPU"}]), "must be KIND_CPU"), (change(version_policy={"all": {}}), "/policy"),
+                         (change(version_policy={"latest": {"num_versions": 2}}), "/policy"), (change(parameters={"a": {"string_value": "b"}}), "'parameters'"),
+                         (change(sequence_batching={"direct": {}}), "'sequence_batching'"), (change(model_transaction_policy={"decoupled": True}), "one answer"),
+                         (change(**side("input", reshape={"shape": [2]})), "'input[].reshape'"), (change(**side("output", label_filename="l.txt")), "label_filename"),
+                         (change(input={}), "input must be an array"), (change(**side("input", name=None)), "name must be a text"),
+                         (change(**side("input", dims=["a"])), "dims"), (change(**side("input", labels=["a"])), "labels")):
+        st, _, v = s.register("refused", linear(), config=config)
+        check(st == 400 and text in v["error"], ("a configuration that is refused", config, st, v))
+    for config, text in ((change(**side("input", name="z")), "input 'z', which the model does not have"),
+                         (change(**side("input", data_type="TYPE_INT8")), "input 'x' is TYPE_FP32, dims [1] in the model"),
+                         (change(**side("output", dims=[3])), "output 'y' is TYPE_FP32, dims [1] in the model"),
+                         (change(**side("output", dims=[-1, 1])), "output 'y'")):
+        st, _, v = s.register("refused", linear(), config=config)
+        check(st == 400 and text in v["error"], ("a configuration that is not the model's", config, st, v))
+    fixed = model([node("Identity", ["x"], ["y"])], [value_info("x", [2, 2])], [value_info("y", [2, 2])])
+    st, _, v = s.register("fixed", fixed, config={"max_batch_size": 2})
+    check(st == 400 and "input 'x' has not" in v["error"], ("a batch of a model that has no rows", st, v))
+
+
+def files(s):
+    """/register with the file itself as the body."""
+    put = lambda query, body=linear(7.0, 0.0): s.ask("POST", "/register?" + query, body)
+    st, _, v = put("name=raw")
+    check(st == 201 and v["version"] == "1" and s.ask("POST", "/predict", {"name": "raw", "X": 2})[2] == {"Y": [[14.0]]}, ("a file", st, v))
+    check(s.register("raw", linear(7.0, 0.0))[0] == 200, "the same content as by base64")
+    st, _, v = put("name=raw&version=5&config=%7B%22max_batch_size%22%3A+4%7D&wait=true")
+    check(st == 201 and v["version"] == "5" and v["config"] == {"max_batch_size": 4}, ("with a version and a configuration", st, v))
+    check(put("name=raw&version=6&wait=false", linear(8.0, 0.0))[0] == 202, "not waiting")
+    for query, body in (("version=1", b"x"), ("name=raw", b""), ("name=raw&wait=no", b"x"), ("name=raw&config=%7B", b"x"), ("name=raw&tag=a", b"x"),
+                        ("name=raw&name=b", b"x"), ("name=raw&version=last", b"x"), ("name=%zz", b"x"), ("name=a/b", b"x"), ("n", b"x"), ("name=raw&", b"x")):
+        st, _, v = put(query, body)
+        check(st == 400 and v["error"], ("/register refuses", query, st, v))
+
+
+def references(build):
+    """ref: what is no file of the folder is the client's mistake, told without the server's paths."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    imports = os.path.join(root, "imports")
+    os.makedirs(os.path.join(imports, "folder"))
+    with open(os.path.join(imports, "folder", "m.onnx"), "wb") as f:
+        f.write(linear())
+    os.symlink("folder/m.onnx", os.path.join(imports, "link"))
+    s = Server(build, "--drain-ms=0", "--imports=" + imports, root=root)
+    ask = lambda ref: s.ask("POST", "/register", {"name": "r", "ref": ref})
+    for ref, want in (("nope.onnx", 404), ("folder/m.onnx/x", 404), ("", 404), ("folder", 400), ("../imports/folder/m.onnx", 400),
+                      ("/etc/passwd", 400), ("link", 400), ("sha256:12", 400), ("sha256:" + "0" * 64, 404), ("folder/m.onnx", 201)):
+        st, _, v = ask(ref)
+        check(st == want and root not in str(v) and "/." not in str(v).replace(ref, ""), ("ref", ref, st, v))
+    check(s.stop() == 0, "ends with 0")
+    shutil.rmtree(root)
 
 
 def repository(s):
@@ -221,9 +337,10 @@ def pipelined(build):
 def main():
     build = sys.argv[1]
     s = Server(build, "--drain-ms=0")
-    for part in (verbs, versions, protocol, repository, retries):
+    for part in (verbs, versions, protocol, batches, configurations, files, repository, retries):
         part(s)
     check(s.stop() == 0, "ends with 0")
+    references(build)
     restart(build)
     tokens(build)
     transport(build)

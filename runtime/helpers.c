@@ -93,9 +93,10 @@ static int topk_run(const cab_helper_call *c, cab_error *e)
     if ((!cab_dtype_is_float(dt) && !cab_dtype_is_int(dt)) || cab_dtype_bits(dt) < 8 ||
         !topk_fits(c, dt) || topk_scratch(c->params) > c->scratch_bytes)
         return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: arguments of topk");
-    for (int64_t o = 0; o < c->params[TOPK_OUTER]; o++)
-        for (int64_t i = 0; i < c->params[TOPK_INNER]; i++)
-            topk_row(c, dt, o, i, c->scratch);
+    /* Rows without elements are not bounded by what the buffers hold. */
+    int64_t inner = c->params[TOPK_INNER], rows = c->params[TOPK_N] ? c->params[TOPK_OUTER] * inner : 0;
+    for (int64_t r = 0; r < rows; r++)
+        topk_row(c, dt, r / inner, r % inner, c->scratch);
     return CAB_OK;
 }
 
@@ -289,19 +290,18 @@ static int nms_run(const cab_helper_call *c, cab_error *e)
     memcpy(&iou, c->data[NMS_IOU], sizeof iou);
     if (!(iou >= 0 && iou <= 1))
         return cab_rt_fail(e, CAB_EINPUT, "iou_threshold is %g, not between 0 and 1", (double)iou);
-    for (int64_t b = 0; b < p[NMS_BATCHES]; b++)
-        for (int64_t s = 0; s < p[NMS_CLASSES]; s++) {
-            const float *scores = (const float *)c->data[NMS_SCORES] +
-                                  (b * p[NMS_CLASSES] + s) * p[NMS_N];
-            int64_t n = suppress(c, (const float *)c->data[NMS_BOXES] + b * p[NMS_N] * 4, scores,
-                                 kept);
-            for (int64_t k = 0; k < n; k++, row += 3) {
-                row[0] = b;
-                row[1] = s;
-                row[2] = kept[k].at;
-            }
-            total += n;
+    int64_t rows = p[NMS_N] ? p[NMS_BATCHES] * p[NMS_CLASSES] : 0;     /* as with topk */
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t b = r / p[NMS_CLASSES];
+        int64_t n = suppress(c, (const float *)c->data[NMS_BOXES] + b * p[NMS_N] * 4,
+                             (const float *)c->data[NMS_SCORES] + r * p[NMS_N], kept);
+        for (int64_t k = 0; k < n; k++, row += 3) {
+            row[0] = b;
+            row[1] = r % p[NMS_CLASSES];
+            row[2] = kept[k].at;
         }
+        total += n;
+    }
     memcpy(c->data[NMS_COUNT], &total, sizeof total);
     return CAB_OK;
 }

@@ -83,18 +83,16 @@ typedef struct cab_policy {
     const int64_t *versions;       /* kind specific: these, which must exist */
     size_t n_versions;
 } cab_policy;
-/* A new model has: latest 1. */
+/* A new model has: latest 1.  Ends what a rollback has pinned. */
 cab_status cab_registry_set_policy(cab_registry *r, const char *name, const cab_policy *p,
                                    cab_diag *d);
-/* version 0 takes the label away. */
+/* version 0 takes the label away.  One of digits only is CAB_EINVAL: it would be read as a number. */
 cab_status cab_registry_set_label(cab_registry *r, const char *name, const char *label,
                                   int64_t version, cab_diag *d);
-/* "latest" means this version and those below it, whatever is registered later;
- * 0 = the newest again. */
-cab_status cab_registry_set_pin(cab_registry *r, const char *name, int64_t version, cab_diag *d);
 /* label: back to the version it had before (step by step when repeated).  NULL:
- * "latest" is pinned to the ready version below the one it means now.  The version it
- * means afterwards -> *version (may be NULL). */
+ * "latest" is pinned to the ready version below the one it means now, of those that the
+ * policy may choose: it means that one, whatever is registered later, until a policy is set.
+ * The version it means afterwards -> *version (may be NULL). */
 cab_status cab_registry_rollback(cab_registry *r, const char *name, const char *label,
                                  int64_t *version, cab_diag *d);
 /* Whether the model is to be in memory; a new one is (true). */
@@ -104,7 +102,8 @@ cab_status cab_registry_set_wanted(cab_registry *r, const char *name, bool wante
  * caller frees.  A newer version that is not ready does not displace one that is. */
 cab_status cab_registry_chosen(cab_registry *r, const char *name, int64_t **out, size_t *n,
                                cab_diag *d);
-/* The version that a label names; label NULL: the one "latest" means. */
+/* The version that a label names; label NULL: the one "latest" means, the newest ready one
+ * that the policy may choose and the pin allows. */
 cab_status cab_registry_resolve(cab_registry *r, const char *name, const char *label,
                                 int64_t *version, cab_diag *d);
 

@@ -384,15 +384,16 @@ static cab_status in_use(cab_registry *r, int64_t id, const char *name, int64_t 
 {
     char *label;
     int64_t pin, chosen;
-    CAB_TRY(cab_reg_text(r, CAB_SQL_LABEL_OF, &label, d, "ii", id, version));
     CAB_TRY(cab_reg_number(r, CAB_SQL_MODEL_PIN, &pin, NULL, d, "i", id));
     CAB_TRY(cab_reg_number(r, CAB_SQL_CHOICE_HAS, &chosen, NULL, d, "ii", id, version));
+    CAB_TRY(cab_reg_text(r, CAB_SQL_LABEL_OF, &label, d, "ii", id, version));
     if (!label && pin != version && !chosen)
         return CAB_OK;
     cab_fail(d, CAB_ECONFLICT, NULL, "version %lld of '%s' is in use: %s%s%s names it",
-             (long long)version, name, label ? "the label '" : pin == version ? "the pin of latest"
+             (long long)version, name, label ? "the label '" : pin == version ? "the pin of a rollback"
              : "the version policy", label ? label : "", label ? "'" : "");
-    cab_note(d, "move that to another version first");
+    cab_note(d, label ? "move the label to another version first, or take it away"
+                : "set a policy first, one that names other versions: it ends a rollback, too");
     free(label);
     return CAB_ECONFLICT;
 }

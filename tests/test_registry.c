@@ -342,14 +342,22 @@ static void check_policies(store *p)
     CHECK_STR(chosen(p, "p"), "4");
     CHECK_EQ(cab_registry_rollback(p->reg, "p", NULL, &v, &diag), CAB_OK);
     CHECK_EQ(v, 3);
-    CHECK_EQ(cab_registry_set_pin(p->reg, "p", 0, &diag), CAB_OK);
-    CHECK_EQ(means(p, "p", NULL), 5);
-    CHECK_EQ(cab_registry_set_pin(p->reg, "p", 1, &diag), CAB_OK);
+    CHECK_EQ(cab_registry_set_policy(p->reg, "p", &(cab_policy){ CAB_POLICY_LATEST, 1, 0, 0 }, &diag), CAB_OK);
+    CHECK_EQ(means(p, "p", NULL), 5);      /* a policy set anew ends a rollback */
+    for (int64_t to = 4; to >= 1; to--)
+        CHECK(cab_registry_rollback(p->reg, "p", NULL, &v, &diag) == CAB_OK && v == to);
     CHECK_EQ(cab_registry_rollback(p->reg, "p", NULL, &v, &diag), CAB_ECONFLICT);
     CHECK(says("no ready version below 1"));
     CHECK_EQ(cab_registry_remove_version(p->reg, "p", 1, &diag), CAB_ECONFLICT);
-    CHECK(says("the pin of latest"));
-    CHECK_EQ(cab_registry_set_pin(p->reg, "p", 0, &diag), CAB_OK);
+    CHECK(says("the pin of a rollback names it"));
+    /* Back among those that the policy has; a version that it leaves out is never meant. */
+    CHECK_EQ(cab_registry_set_policy(p->reg, "p", &(cab_policy){ CAB_POLICY_SPECIFIC, 0, some, 2 }, &diag), CAB_OK);
+    CHECK_EQ(means(p, "p", NULL), 4);
+    CHECK(cab_registry_rollback(p->reg, "p", NULL, &v, &diag) == CAB_OK && v == 2 && means(p, "p", NULL) == 2);
+    CHECK_STR(chosen(p, "p"), "4 2");
+    CHECK_EQ(cab_registry_rollback(p->reg, "p", NULL, &v, &diag), CAB_ECONFLICT);
+    CHECK(says("no ready version below 2"));
+    CHECK_EQ(cab_registry_set_policy(p->reg, "p", &(cab_policy){ CAB_POLICY_LATEST, 1, 0, 0 }, &diag), CAB_OK);
     /* What came with the version cannot be built over. */
     cab_digest b = add(p, "another");
     CHECK_EQ(cab_registry_set_built(p->reg, "p", 5, &b, io_text, &diag), CAB_ECONFLICT);
@@ -383,6 +391,9 @@ static void check_labels(store *p)
     CHECK_EQ(cab_registry_rollback(p->reg, "p", "never", &v, &diag), CAB_ENOTFOUND);
     CHECK_EQ(cab_registry_set_label(p->reg, "p", "x", 77, &diag), CAB_ENOTFOUND);
     CHECK_EQ(cab_registry_set_label(p->reg, "p", "bad label", 1, &diag), CAB_EINVAL);
+    CHECK_EQ(cab_registry_set_label(p->reg, "p", "2", 1, &diag), CAB_EINVAL);
+    CHECK(says("'2' cannot be a label"));
+    CHECK_EQ(cab_registry_set_label(p->reg, "p", "2", 0, &diag), CAB_ENOTFOUND);
     cab_diag_clear(&diag);
     cab_model_list l;
     CHECK_EQ(cab_registry_set_wanted(p->reg, "p", false, &diag), CAB_OK);

@@ -144,7 +144,7 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
 {
     bool added;
     const cab_version_content c = { .model = model, .resources = a->resources, .config = a->config,
-                                    .tags = a->tags, .n_tags = a->n_tags };
+                                    .tags = a->tags, .n_tags = a->n_tags, .promise = a->promise };
     CAB_TRY(cab_registry_put_version(s->registry, a->name, &a->version, &c, &added, d));
     cab_version_list l = { 0 };
     CAB_TRY(cab_registry_find(s->registry, a->name, a->version, &l, d));

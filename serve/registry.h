@@ -34,6 +34,11 @@ void cab_registry_close(cab_registry *r);                /* NULL is allowed */
  * to be built again.  *n (may be NULL): how many. */
 cab_status cab_registry_recover(cab_registry *r, int64_t *n, cab_diag *d);
 
+/* From hold to settle changes are one: settle makes all of them durable, or with another s than CAB_OK (which it
+ * returns) takes all back.  After one that failed only that is allowed. */
+cab_status cab_registry_hold(cab_registry *r, cab_diag *d);
+cab_status cab_registry_settle(cab_registry *r, cab_status s, cab_diag *d);
+
 /* ---- versions ---- */
 typedef enum cab_version_state {
     CAB_REGISTERED, CAB_BUILDING, CAB_READY, CAB_FAILED, CAB_VERSION_STATES
@@ -47,9 +52,13 @@ typedef struct cab_version_content {
     const cab_digest *artifact;    /* NULL: to be built from the model */
     const char *io;                /* what io_json.h describes; NULL: known when it is built or read */
     const char *resources;
-    const char *config;            /* batching, instances, queue */
+    const char *config;            /* batching, instances, queue; NULL: that of the version when it is there,
+                                    * else of the newest that has not failed */
     const char *const *tags;
     size_t n_tags;
+    /* Not content: the inputs and outputs that the build must have (JSON), of a new version, or of one that has
+     * failed and is to be built again.  NULL: any. */
+    const char *promise;
 } cab_version_content;
 
 /* Adds a version; *version = 0 takes the next number (one more than any that the
@@ -115,6 +124,7 @@ typedef struct cab_version_info {
     cab_digest model, artifact;
     char *io, *resources, *config; /* JSON objects; io "" when not known yet */
     char *tags;                    /* JSON array */
+    char *promise;                 /* NULL: none */
     cab_version_state state;
     char *reason;
     int64_t created_ms;            /* since 1970 */

@@ -27,7 +27,8 @@ void cab_repository_build_all(struct cab_service *s, cab_version_state state, ca
 void cab_repository_stop(struct cab_service *s);
 /* Builds a version that is not ready, then loads it and answers x (NULL: nobody waits) with its description;
  * x->user set: with nothing.  Where it is being built already x waits for that build; CAB_ECANCELLED where another
- * process does that.  promise: {"inputs", "outputs"} that it must have, JSON; NULL: none. */
+ * process does that.  promise: {"inputs", "outputs"} that x wants to see (JSON); NULL: any.  What the registry has as
+ * the version's promise decides whether it is built or has failed. */
 cab_status cab_repository_build(struct cab_service *s, const cab_version_info *v, const char *promise, cab_exchange *x,
                                 cab_diag *d);
 /* Whether an interface (JSON, of the registry) is what was promised: CAB_EMODEL, CAB_EPARSE. */

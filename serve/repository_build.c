@@ -171,7 +171,7 @@ static void free_building(cab_building *b)
 static cab_status begin_build(cab_service *s, const cab_version_info *v, const char *promise, cab_exchange *x, cab_diag *d)
 {
     cab_building *b = calloc(1, sizeof *b);
-    if (!b || (promise && !(b->promise = strdup(promise)))) {
+    if (!b || (v->promise && !(b->promise = strdup(v->promise)))) {
         free_building(b);
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     }
@@ -179,7 +179,7 @@ static cab_status begin_build(cab_service *s, const cab_version_info *v, const c
     b->model = v->model;
     b->built = finish_build;
     snprintf(b->name, sizeof b->name, "%s", v->name);
-    cab_status k = join(b, x, NULL, d);
+    cab_status k = join(b, x, promise, d);
     k = k == CAB_OK ? cab_registry_set_state(s->registry, b->name, b->version, CAB_BUILDING, NULL, d) : k;
     if (k != CAB_OK) {
         free_building(b);

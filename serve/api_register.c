@@ -6,8 +6,8 @@
  *                   "inputs": [...], "outputs": [...], "resources": {...}, "config": {...}, "tags": [...],
  *                   "wait": true}
  *
- * The answer comes when the version serves (201), or could not be built (422, with the compiler's story); with
- * "wait": false when it is durable (202).  A client that lost the answer may ask again: the same content is the
+ * The answer comes when the version is ready (201; "serving" and "why" say whether requests get it), or could not be
+ * built (422, with the compiler's story); with "wait": false when it is durable (202).  A client that lost the answer may ask again: the same content is the
  * same version.  inputs and outputs are a promise that the model is held to.
  */
 #include "base/file.h"
@@ -148,7 +148,7 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
     CAB_TRY(cab_registry_put_version(s->registry, a->name, &a->version, &c, &added, d));
     cab_version_list l = { 0 };
     CAB_TRY(cab_registry_find(s->registry, a->name, a->version, &l, d));
-    bool ready = l.v[0].state == CAB_READY;
+    bool ready = l.v[0].state == CAB_READY && !cab_repository_retry(s, &l.v[0]);
     cab_journal_say(s->journal, "info", added ? "registered" : "registered before", "%s version %lld", a->name, (long long)a->version);
     cab_status k = !ready ? cab_repository_build(s, &l.v[0], a->promise, a->wait ? x : NULL, d)
                  : a->promise ? cab_repository_holds(l.v[0].io, a->promise, d) : CAB_OK;
@@ -216,7 +216,7 @@ void cab_version_put(cab_bytes *b, const cab_version_info *v)
         cab_digest_text(&v->artifact, hex);
         cab_bytes_printf(b, ",\"artifact\":\"sha256:%s\"", hex);
     }
-    cab_bytes_printf(b, ",\"created_ms\":%lld}", (long long)v->created_ms);
+    cab_bytes_printf(b, ",\"created_ms\":%lld", (long long)v->created_ms);
 }
 
 /* Not json_unpack's strictness, whose books need memory and which takes a lack of it for a stranger. */
@@ -288,6 +288,7 @@ static void discover_task(cab_service *s, cab_task *t)
         if (i)
             cab_bytes_char(&x->out, ',');
         cab_version_put(&x->out, &l.v[i]);
+        cab_bytes_char(&x->out, '}');
     }
     cab_bytes_str(&x->out, "]}");
     if (k == CAB_OK && x->out.failed)

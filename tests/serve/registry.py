@@ -41,6 +41,183 @@ def promise_kept(build):
     shutil.rmtree(root)
 
 
+# ---- artifacts that do not load ----
+
+def blob(s, version, what="artifact"):
+    digest = version[what][7:]
+    return os.path.join(s.root, "registry/blobs/sha256", digest[:2], digest)
+
+
+def damage(s, version, what="artifact"):
+    """As another file: the server has the old one in memory."""
+    with open(blob(s, version, what), "rb") as f:
+        data = f.read()
+    os.remove(blob(s, version, what))
+    with open(blob(s, version, what), "wb") as f:
+        f.write(bytes(64) + data[64:])
+
+
+def index(s, name):
+    return {v["version"]: (v["state"], v["reason"]) for v in s.ask("POST", "/v2/repository/index")[2] if v["name"] == name}
+
+
+def answer(s, name, version=None):
+    """What a version makes of 1; None where it does not serve."""
+    path = "/v2/models/%s%s/infer" % (name, "/versions/%s" % version if version else "")
+    st, _, v = s.ask("POST", path, {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]})
+    return v["outputs"][0]["data"][0] if st == 200 else None
+
+
+def logged(s, event):
+    return [l["text"] for l in s.lines() if l["event"] == event]
+
+
+def healed_at_start(build):
+    """Versions whose artifacts are damaged or lost: the others serve, and these are made again from their models."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    s = Server(build, "--drain-ms=0", root=root)
+    v = [s.register("m", linear(i, 0))[2] for i in (1, 2, 3)]
+    s.ask("POST", "/v2/models/m/policy", {"all": True})
+    damage(s, v[0])
+    os.remove(blob(s, v[1]))
+    s.stop()
+    s = Server(build, "--drain-ms=0", root=root)
+    check(answer(s, "m", 3) == 3, "what loads is served")
+    check(wait_for(lambda: answer(s, "m", 1) == 1 and answer(s, "m", 2) == 2), ("made again", index(s, "m")))
+    check(sorted(logged(s, "built again")) == ["m version %d: its artifact does not load" % i for i in (1, 2)], logged(s, "built again"))
+    check(all(r == ("READY", "") for r in index(s, "m").values()), index(s, "m"))
+    s.stop()
+    s = Server(build, "--drain-ms=0", root=root)
+    check([answer(s, "m", i) for i in (1, 2, 3)] == [1, 2, 3] and not logged(s, "load failed"), "for good")
+    s.stop()
+    shutil.rmtree(root)
+
+
+def not_healed(build):
+    """The model is damaged, too: the version says why it does not serve, others serve, and it heals when it is sent again."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    s = Server(build, "--drain-ms=0", root=root)
+    v = [s.register("m", linear(i, 0))[2] for i in (1, 2)]
+    s.ask("POST", "/v2/models/m/policy", {"all": True})
+    damage(s, v[1])
+    damage(s, v[1], "model")
+    os.remove(blob(s, v[0]))
+    s.stop()
+    s = Server(build, "--drain-ms=0", root=root)
+    check(wait_for(lambda: answer(s, "m", 1) == 1), "the other version")
+    state, why = index(s, "m")["2"]
+    check(state == "UNAVAILABLE" and "not a Cabochon artifact" in why and "is damaged" in why, (state, why))
+    st, _, v3 = s.register("m", linear(3, 0))
+    check(st == 201 and v3["serving"] and answer(s, "m") == 3, ("a later version is not held up by it", st, v3))
+    st, _, got = s.register("m", linear(2, 0), version=2)
+    check(st == 201 and got["serving"] and answer(s, "m", 2) == 2, ("sent again", st, got))
+    s.stop()
+    shutil.rmtree(root)
+
+
+def successor_heals(build):
+    """What the predecessor serves the successor makes again before it takes over; where it cannot it gives up."""
+    s = Server(build, "--drain-ms=100")
+    v = s.register("linear", linear())[2]
+    other = s.register("m", linear(2, 0))[2]
+    damage(s, v)
+    os.remove(blob(s, other))
+    clients = [Client(s.port, i % 2 == 1) for i in range(2)]
+    for c in clients:
+        c.start()
+    old = s.pid
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30 * SLACK)
+    check(gone(old, 10), "the predecessor ends")
+    check(answer(s, "linear") == 5 and answer(s, "m") == 2, "made again")
+    current = [p for p in processes(s) if p != old][0]
+    damage(s, v)
+    damage(s, v, "model")
+    os.kill(current, signal.SIGUSR2)
+    check(wait_for(lambda: logged(s, "hand-over failed"), 20), "it gives up")
+    time.sleep(0.2)
+    for c in clients:
+        c.stop()
+    check(not any(c.bad for c in clients), ("failed requests", [c.bad[:2] for c in clients]))
+    check(answer(s, "linear") == 5 and s.ask("GET", "/v2/health/ready")[0] == 200, "and the one before serves on")
+    finish(s, 2)
+
+
+def taken_back(build):
+    """A change that cannot be made true: 503 while what it needs is made again, nothing is changed, a restart serves as before."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    s = Server(build, "--drain-ms=0", root=root)
+    v = [s.register("m", linear(i, 0))[2] for i in (1, 2)]
+    damage(s, v[0])
+    damage(s, v[0], "model")
+    for path, body in (("rollback", None), ("labels", {"name": "stable", "version": 1}), ("policy", {"all": True})):
+        st, _, got = s.ask("POST", "/v2/models/m/" + path, body)
+        check(st == 422 and "not a Cabochon artifact" in got["error"], ("not made again: its model is damaged, too", path, st, got))
+    models = s.ask("GET", "/v2/models")[2]["models"][0]
+    check(models["policy"] == {"latest": 1} and "pin" not in models and not models["labels"], models)
+    s.stop()
+    s = Server(build, "--drain-ms=0", root=root)
+    check(answer(s, "m") == 2, "after a restart")
+    s.register("m", linear(1, 0), version=1)       # brings the model back
+    damage(s, v[0])
+    st, _, got = s.ask("POST", "/v2/models/m/rollback")
+    check(st == 503 and "ask again" in got["error"] and answer(s, "m") == 2, ("it is made again", st, got))
+    check(wait_for(lambda: s.ask("POST", "/v2/models/m/rollback")[0] == 200) and answer(s, "m") == 1, "asked again")
+    s.ask("POST", "/v2/repository/models/m/unload")
+    damage(s, v[0])
+    st, _, got = s.ask("POST", "/v2/repository/models/m/load")
+    check(st == 503 and "ask again" in got["error"], ("a load", st, got))
+    check(wait_for(lambda: s.ask("POST", "/v2/repository/models/m/load")[0] == 200) and answer(s, "m") == 1, "asked again")
+    s.stop()
+    shutil.rmtree(root)
+
+
+# ---- what serves, and what does not ----
+
+def why_not(s):
+    """/register says whether the version serves, and a load that loads nothing fails."""
+    check(s.register("why", linear(1, 0))[2]["serving"] is True, "it serves")
+    s.register("why", linear(2, 0))
+    ask = lambda path, body=None: s.ask("POST", "/v2/models/why/" + path, body)[0]
+    check(ask("rollback") == 200 and answer(s, "why") == 1, "back")
+    st, _, v = s.register("why", linear(3, 0))
+    check(st == 201 and v["serving"] is False and "pinned" in v["why"] and "/policy" in v["why"], ("pinned", st, v))
+    check(s.ask("DELETE", "/v2/models/why/versions/1")[0] == 409, "the pinned version is in use")
+    check(ask("rollback") == 409 and answer(s, "why") == 1, "nothing before it")
+    check(ask("policy", {"latest": 1}) == 200 and answer(s, "why") == 3, "a policy set anew ends a rollback")
+    check(ask("policy", {"specific": [1, 2]}) == 200 and answer(s, "why") == 2, "specific")
+    st, _, v = s.register("why", linear(3, 0))
+    check(st == 200 and v["serving"] is False and "does not choose" in v["why"], ("not chosen", st, v))
+    check(ask("rollback") == 200 and answer(s, "why") == 1 and answer(s, "why", 2) == 2, "back within the policy")
+    check(s.ask("POST", "/v2/repository/models/why/unload")[0] == 200, "unload")
+    st, _, v = s.register("why", linear(4, 0))
+    check(st == 201 and v["serving"] is False and "unloaded" in v["why"], ("unloaded", st, v))
+    st, _, v = s.register("why", slow(600, 64), wait=False)
+    check(st == 202 and v["serving"] is False and "being built" in v["why"], ("not yet", st, v))
+    s.register("none", b"no model")
+    st, _, v = s.ask("POST", "/v2/repository/models/none/load")
+    check(st == 422 and "version 1 failed" in v["error"], ("nothing to load", st, v))
+    st, _, v = s.register("none", slow(600, 64), wait=False)
+    st, _, v = s.ask("POST", "/v2/repository/models/none/load")
+    check(st == 503 and "ask again" in v["error"], ("not yet", st, v))
+
+
+def labels(s):
+    """A label serves its version whatever the policy chooses; requests without a version never get that."""
+    label = lambda name, version: s.ask("POST", "/v2/models/lab/labels", {"name": name, "version": version})
+    s.register("lab", linear(1, 0))
+    check(label("stable", 1)[0] == 200, "labelled")
+    s.register("lab", linear(2, 0))
+    check(s.register("lab", linear(3, 0))[2]["serving"], "chosen")
+    check(answer(s, "lab", "stable") == 1 and answer(s, "lab", 1) == 1 and answer(s, "lab") == 3, "beside what is chosen")
+    check(s.ask("GET", "/v2/models/lab")[2]["versions"] == ["1", "3"], "versions")
+    check(label("new", 3)[0] == 200 and s.ask("POST", "/v2/models/lab/rollback")[0] == 200, "labelled, and gone back")
+    check(answer(s, "lab") == 2 and answer(s, "lab", "new") == 3, "a label above the pin does not answer for the model")
+    check(label("stable", None)[0] == 200 and answer(s, "lab", 1) is None, "taken away")
+    st, _, v = label("2", 1)
+    check(st == 400 and "cannot be a label" in v["error"], ("of digits", st, v))
+
+
 def config_stays(s):
     """A configuration stays from one upload to the next until another one is sent."""
     batch = lambda: s.ask("GET", "/v2/models/conf/config")[2]["max_batch_size"]
@@ -52,9 +229,10 @@ def config_stays(s):
 
 def main():
     build = sys.argv[1]
-    promise_kept(build)
+    for part in (promise_kept, healed_at_start, not_healed, successor_heals, taken_back):
+        part(build)
     s = Server(build, "--drain-ms=0")
-    for part in (config_stays,):
+    for part in (config_stays, why_not, labels):
         part(s)
     check(s.stop() == 0, "ends with 0")
     verdict("registry.py")

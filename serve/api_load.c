@@ -140,6 +140,8 @@ static cab_status read_body(const cab_exchange *x, order *o, cab_diag *d)
 static cab_status register_files(cab_service *s, cab_exchange *x, const order *o, bool *waits, cab_diag *d)
 {
     *waits = false;
+    if (o->n_files)
+        CAB_TRY(cab_route_leaves(o->model, d));
     for (size_t i = 0; i < o->n_files; i++) {
         cab_digest model;
         int64_t version = o->files[i].version;

@@ -126,6 +126,7 @@ static cab_status read_asked(const json_t *o, asked *a, cab_diag *d)
     a->wait = !wait || json_is_true(wait);
     if (!a->name || !cab_name_valid(a->name))
         return cab_fail(d, CAB_EINVAL, NULL, "'name' must be a text of 1 to 128 letters, digits, '.', '_', '-', not starting with '.'");
+    CAB_TRY(cab_route_leaves(a->name, d));
     CAB_TRY(cab_version_read(json_object_get(o, "version"), &a->version, d));
     CAB_TRY(text_of(o, "resources", &a->resources, d));
     CAB_TRY(text_of(o, "config", &a->config, d));

@@ -218,6 +218,15 @@ def labels(s):
     check(st == 400 and "cannot be a label" in v["error"], ("of digits", st, v))
 
 
+def names(s):
+    """A path of the interface is no name of a model."""
+    st, _, v = s.register("stats", linear())
+    check(st == 400 and "/v2/models/stats" in v["error"], ("stats", st, v))
+    file = {"parameters": {"file:1/model.onnx": base64.b64encode(linear()).decode()}}
+    check(s.ask("POST", "/v2/repository/models/stats/load", file)[0] == 400, "load")
+    check(s.register("stat", linear())[0] == 201 and s.register("infer", linear())[0] == 201, "others are")
+
+
 def config_stays(s):
     """A configuration stays from one upload to the next until another one is sent."""
     batch = lambda: s.ask("GET", "/v2/models/conf/config")[2]["max_batch_size"]
@@ -232,7 +241,7 @@ def main():
     for part in (promise_kept, healed_at_start, not_healed, successor_heals, taken_back):
         part(build)
     s = Server(build, "--drain-ms=0")
-    for part in (config_stays, why_not, labels):
+    for part in (config_stays, why_not, labels, names):
         part(s)
     check(s.stop() == 0, "ends with 0")
     verdict("registry.py")

@@ -271,6 +271,7 @@ static cab_status remove_model(cab_service *s, cab_exchange *x, change *c, cab_d
     CAB_TRY(cab_registry_remove_model(s->registry, c->model, d));
     CAB_TRY(cab_repository_forget(s, c->model, d));
     cab_journal_say(s->journal, "info", "removed", "%s", c->model);
+    cab_repository_sweep(s);
     return CAB_OK;
 }
 
@@ -289,9 +290,11 @@ static cab_status remove_version(cab_service *s, cab_exchange *x, change *c, cab
     k = k == CAB_OK ? cab_repository_begin(s, c->model, &all, d) : k;
     if (k == CAB_OK)
         k = settle(s, x, &all, cab_registry_remove_version(s->registry, c->model, version, d), d);
-    if (k == CAB_OK)
-        cab_journal_say(s->journal, "info", "removed", "%s version %lld", c->model, (long long)version);
-    return k;
+    if (k != CAB_OK)
+        return k;
+    cab_journal_say(s->journal, "info", "removed", "%s version %lld", c->model, (long long)version);
+    cab_repository_sweep(s);
+    return CAB_OK;
 }
 
 void cab_api_version_remove(cab_service *s, cab_exchange *x, const cab_target *t)

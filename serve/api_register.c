@@ -181,8 +181,10 @@ static void register_task(cab_service *s, cab_task *t)
         k = k == CAB_OK ? take_model(s, x, o, &model, &d) : k;
         k = k == CAB_OK ? put(s, x, &a, &model, &d) : k;
     }
-    if (k != CAB_OK)
+    if (k != CAB_OK) {
         cab_exchange_fail(x, &d);
+        cab_repository_sweep(s);       /* of what others left: the file of this one is young */
+    }
     free_asked(&a);
     json_decref(o);
     cab_diag_fini(&d);

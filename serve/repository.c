@@ -6,6 +6,7 @@
  * it becomes durable: one that cannot be made true is taken back.
  */
 #include "serve/repository_int.h"
+#include "base/log.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,6 +267,41 @@ cab_status cab_repository_end(cab_service *s, cab_change *c, cab_status k, const
     return k;
 }
 
+/* ---- garbage ---- */
+
+void cab_repository_sweep(cab_service *s)
+{
+    enum { AGE_S = 3600, SHARE = 20 };         /* a twentieth of the time, at most */
+    cab_blobs_swept swept;
+    cab_diag d;
+    int64_t began = cab_now_ns();
+    if (s->preceded || atomic_load(&s->successor) > 0 || began < s->sweep_ns)
+        return;
+    cab_diag_init(&d);
+    if (cab_registry_collect(s->registry, AGE_S, &swept, &d) == CAB_OK && swept.removed)
+        cab_journal_say(s->journal, "info", "swept", "%llu stored files, %llu bytes, that no version names", (unsigned long long)swept.removed,
+                        (unsigned long long)swept.removed_bytes);
+    cab_journal_diag(s->journal, "sweep failed", &d);
+    cab_diag_fini(&d);
+    s->sweep_ns = cab_now_ns() + SHARE * (cab_now_ns() - began);
+}
+
+static void sweep_task(cab_service *s, cab_task *t)
+{
+    free(t);
+    cab_repository_sweep(s);
+}
+
+/* Behind what is under way. */
+static void sweep_later(cab_service *s)
+{
+    cab_task *t = calloc(1, sizeof *t);
+    if (!t)
+        return;
+    t->run = sweep_task;
+    cab_control_post(s->control, t);
+}
+
 /* ---- all models ---- */
 
 bool cab_repository_start(cab_service *s, bool alone)
@@ -280,8 +316,10 @@ bool cab_repository_start(cab_service *s, bool alone)
     cab_obstacles_heal(s);
     fine = fine && !s->obstacles;
     cab_repository_build_all(s, CAB_REGISTERED, &d);
-    if (alone)
+    if (alone) {
         cab_repository_build_all(s, CAB_BUILDING, &d);
+        sweep_later(s);
+    }
     cab_journal_diag(s->journal, "load failed", &d);
     cab_diag_fini(&d);
     return fine;

@@ -41,6 +41,9 @@ bool cab_repository_start(struct cab_service *s, bool alone);
 void cab_repository_build_all(struct cab_service *s, cab_version_state state, cab_diag *d);
 /* A model that was removed. */
 cab_status cab_repository_forget(struct cab_service *s, const char *model, cab_diag *d);
+/* Removes stored files that no version names any more and that are older than an hour; not while another process has
+ * the folder, too, and not so often that it would be felt.  To be called when there may be some. */
+void cab_repository_sweep(struct cab_service *s);
 /* Takes everything out. */
 void cab_repository_stop(struct cab_service *s);
 /* Builds a version that is not ready, or does not load, then loads it and answers x (NULL: nobody waits) with its description;

@@ -227,6 +227,48 @@ def names(s):
     check(s.register("stat", linear())[0] == 201 and s.register("infer", linear())[0] == 201, "others are")
 
 
+def garbage(build):
+    """Files that no version names go after an hour: at the start and when something is removed or refused, never meanwhile a
+    predecessor or successor is there."""
+    def blobs(age=0):
+        paths = [os.path.join(d, f) for d, _, files in os.walk(os.path.join(root, "registry/blobs")) for f in files]
+        for p in paths if age else []:
+            os.utime(p, (time.time() - age,) * 2)
+        return len(paths)
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    s = Server(build, "--drain-ms=60000", root=root)
+    for i in range(3):
+        s.register("g", linear(i, 0))
+    s.register("kept", linear(7, 7))
+    check(s.ask("DELETE", "/v2/models/g")[0] == 200 and blobs() == 8, ("young ones stay", blobs()))
+    blobs(4000)
+    check(wait_for(lambda: s.register("kept", linear(8, 8), version=1)[0] == 409 and blobs() == 3, 5),
+          ("gone, but for the one that was just refused", blobs()))
+    blobs(4000)
+    held = dial(s.port)                # a client that stays: so does the predecessor
+    held.sendall(request("GET", "/v2/health/live"))
+    read_answer(held)
+    old = s.pid
+    s.p.send_signal(signal.SIGUSR2)
+    s.wait_ready(2, 30)
+    check(s.register("kept", linear(7, 7), version=9, tags=["*"])[0] == 400 and blobs() == 3, "not while there is a predecessor")
+    held.close()
+    check(wait_for(lambda: blobs() == 2, 20) and gone(old, 10), ("when it has ended", blobs()))
+    check(answer(s, "kept") == 14, "what is named stays")
+    current = processes(s)
+    s.register("g", linear(1, 0))
+    s.ask("DELETE", "/v2/models/g")
+    blobs(4000)
+    os.kill(current[0], signal.SIGTERM)
+    time.sleep(0.1)
+    os.kill(current[0], signal.SIGTERM)
+    check(gone(current[0], 10) and blobs() == 4, "ended")
+    s = Server(build, "--drain-ms=0", root=root)
+    check(wait_for(lambda: blobs() == 2, 5) and logged(s, "swept")[0].startswith("2 stored files"), ("at the start", blobs()))
+    s.stop()
+    shutil.rmtree(root)
+
+
 def config_stays(s):
     """A configuration stays from one upload to the next until another one is sent."""
     batch = lambda: s.ask("GET", "/v2/models/conf/config")[2]["max_batch_size"]
@@ -238,7 +280,7 @@ def config_stays(s):
 
 def main():
     build = sys.argv[1]
-    for part in (promise_kept, healed_at_start, not_healed, successor_heals, taken_back):
+    for part in (promise_kept, healed_at_start, not_healed, successor_heals, taken_back, garbage):
         part(build)
     s = Server(build, "--drain-ms=0")
     for part in (config_stays, why_not, labels, names):

@@ -219,7 +219,7 @@ void cab_version_put(cab_bytes *b, const cab_version_info *v)
         cab_digest_text(&v->artifact, hex);
         cab_bytes_printf(b, ",\"artifact\":\"sha256:%s\"", hex);
     }
-    cab_bytes_printf(b, ",\"created_ms\":%lld", (long long)v->created_ms);
+    cab_bytes_printf(b, ",\"created_ms\":%lld}", (long long)v->created_ms);
 }
 
 /* Not json_unpack's strictness, whose books need memory and which takes a lack of it for a stranger. */
@@ -291,7 +291,6 @@ static void discover_task(cab_service *s, cab_task *t)
         if (i)
             cab_bytes_char(&x->out, ',');
         cab_version_put(&x->out, &l.v[i]);
-        cab_bytes_char(&x->out, '}');
     }
     cab_bytes_str(&x->out, "]}");
     if (k == CAB_OK && x->out.failed)

@@ -56,8 +56,7 @@ cab_status cab_repository_build(struct cab_service *s, const cab_version_info *v
 cab_status cab_repository_holds(const char *io, const char *promise, cab_diag *d);
 /* Frees a version that nobody has any more. */
 void cab_resident_destroy(cab_resident *l);
-/* A version as /register and /discover answer it: name, version, state, inputs, outputs, resources... an object that
- * is still open. */
+/* A version as /register and /discover answer it: name, version, state, inputs, outputs, resources... */
 void cab_version_put(cab_bytes *out, const cab_version_info *v);
 bool cab_repository_has(struct cab_service *s, const char *model, int64_t version);    /* it is loaded */
 /* Whether it is loaded; else why not. */

@@ -204,6 +204,7 @@ cab_status cab_repository_describe(cab_service *s, const char *model, int64_t ve
     CAB_TRY(cab_registry_find(s->registry, model, version, &l, d));
     bool serves = cab_repository_serves(s, &l.v[0], &why);
     cab_version_put(out, &l.v[0]);
+    out->n -= !out->failed;            /* its brace: there is more */
     cab_bytes_printf(out, ",\"serving\":%s", serves ? "true}" : "false,\"why\":");
     if (!serves) {
         cab_json_put_string(out, (cab_slice){ why.p, why.n });

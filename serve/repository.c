@@ -189,8 +189,16 @@ bool cab_repository_has(cab_service *s, const char *model, int64_t version)
     return there;
 }
 
-/* A version that does not load, which the change would lose, bring in or put first.  Who only wants to be served takes
- * what there is. */
+static bool answers(cab_service *s, const char *model)
+{
+    cab_resident *l;
+    bool there = cab_catalog_get(s->catalog, cab_slice_of(model), CAB_SLICE(""), &l) == CAB_FOUND;
+    cab_resident_unref(l);
+    return there;
+}
+
+/* A version that does not load, which the change would lose, bring in or put first, or all that it would leave.  Who only
+ * wants to be served takes what there is. */
 static const cab_item *breaks(cab_service *s, const cab_change *c, const cab_set *set)
 {
     for (size_t i = 0; set->model.m[0].wanted && i < set->n; i++) {
@@ -200,6 +208,10 @@ static const cab_item *breaks(cab_service *s, const cab_change *c, const cab_set
         if (!one->loaded && (c->built ? one->version == c->built : lost || (brought && !c->must_serve)))
             return one;
     }
+    bool silent = set->model.m[0].wanted && !c->built && !latest_loaded(set) && answers(s, c->model);
+    for (size_t i = 0; silent && i < set->n; i++)
+        if (set->item[i].chosen && !set->item[i].loaded)
+            return &set->item[i];
     return NULL;
 }
 

@@ -22,7 +22,7 @@ cab_status cab_repository_apply(struct cab_service *s, const char *model, cab_di
 
 /* A change of what is wanted of a model: begun, made in the registry, and ended with what became of that.  The end
  * loads what is wanted then; a version that the change brings in, puts first or would lose and that does not load
- * takes the change back, with its story.  Else it is durable, and served.  Between the two nothing else happens. */
+ * takes the change back, with its story; so does one that would leave nothing to who asks without a version.  Else it is durable, and served.  Between the two nothing else happens. */
 typedef struct cab_change {
     const char *model;
     struct cab_set *before;

@@ -107,6 +107,8 @@ def not_healed(build):
     check(wait_for(lambda: answer(s, "m", 1) == 1), "the other version")
     state, why = index(s, "m")["2"]
     check(state == "UNAVAILABLE" and "not a Cabochon artifact" in why and "is damaged" in why, (state, why))
+    st, _, got = s.ask("POST", "/v2/models/m/policy", {"latest": 1})
+    check(st == 422 and answer(s, "m") == 1, ("a policy that would leave only that one", st, got))
     st, _, v3 = s.register("m", linear(3, 0))
     check(st == 201 and v3["serving"] and answer(s, "m") == 3, ("a later version is not held up by it", st, v3))
     st, _, got = s.register("m", linear(2, 0), version=2)

@@ -9,6 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Elements of that type may be read where it lies: a damaged plan has views at any byte. */
+static bool lies_well(const void *p, cab_dtype dt)
+{
+    return (uintptr_t)p % ((unsigned)cab_dtype_bits(dt) / 8) == 0;
+}
+
 /* ---- topk: x[outer, n, inner] -> values, indices [outer, k, inner] ---- */
 
 enum { topk_written = 1 << 1 | 1 << 2 };
@@ -171,7 +177,7 @@ static int sort_run(const cab_helper_call *c, cab_error *e)
         p[SORT_N] < 0 || p[SORT_M] < 0 ||
         __builtin_mul_overflow((uint64_t)p[SORT_N], (uint64_t)p[SORT_M], &elems) ||
         !cab_dtype_bytes(dt, elems, &xb) || xb > c->bytes[0] ||
-        !cab_dtype_bytes(CAB_DT_i64, (uint64_t)p[SORT_N], &ob) || ob > c->bytes[1] ||
+        !cab_dtype_bytes(CAB_DT_i64, (uint64_t)p[SORT_N], &ob) || ob > c->bytes[1] || !lies_well(c->data[1], CAB_DT_i64) ||
         sort_scratch(p) > c->scratch_bytes)
         return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: arguments of sort");
     sort_rows(c, dt);
@@ -262,7 +268,7 @@ static bool bytes_hold(const cab_helper_call *c, int value, cab_dtype dt, const 
     for (int i = 0; i < rank; i++)
         if (dims[i] < 0 || __builtin_mul_overflow(n, (uint64_t)dims[i], &n))
             return false;
-    return cab_dtype_bytes(dt, n, &bytes) && bytes <= c->bytes[value];
+    return cab_dtype_bytes(dt, n, &bytes) && bytes <= c->bytes[value] && lies_well(c->data[value], dt);
 }
 
 static bool nms_fits(const cab_helper_call *c)
@@ -344,7 +350,8 @@ static int bounds_run(const cab_helper_call *c, cab_error *e)
     cab_dtype dt = cab_dtype_from_onnx(c->params[BOUNDS_DTYPE]);
     uint64_t bytes;
     if ((dt != CAB_DT_i64 && dt != CAB_DT_i32) || n < 0 || rows < 0 || rows > INT64_MAX / 2 ||
-        __builtin_mul_overflow((uint64_t)n, (uint64_t)cab_dtype_bits(dt) / 8, &bytes) || bytes > c->bytes[0])
+        __builtin_mul_overflow((uint64_t)n, (uint64_t)cab_dtype_bits(dt) / 8, &bytes) || bytes > c->bytes[0] ||
+        !lies_well(c->data[0], dt))
         return cab_rt_fail(e, CAB_EARTIFACT, "damaged artifact: arguments of bounds");
     if (dt == CAB_DT_i64 ? all_rows_i64(c->data[0], n, rows) : all_rows_i32(c->data[0], n, rows))
         return CAB_OK;

@@ -140,6 +140,8 @@ static cab_status read_body(const cab_exchange *x, order *o, cab_diag *d)
 static cab_status register_files(cab_service *s, cab_exchange *x, const order *o, bool *waits, cab_diag *d)
 {
     *waits = false;
+    if (o->n_files)
+        CAB_TRY(cab_route_leaves(o->model, d));
     for (size_t i = 0; i < o->n_files; i++) {
         cab_digest model;
         int64_t version = o->files[i].version;
@@ -158,6 +160,15 @@ static cab_status register_files(cab_service *s, cab_exchange *x, const order *o
     return CAB_OK;
 }
 
+/* A load that loads nothing is none. */
+static cab_status set_wanted(cab_service *s, const order *o, bool wanted, const char *afresh, cab_diag *d)
+{
+    cab_change c;
+    CAB_TRY(cab_repository_begin(s, o->model, &c, d));
+    c.must_serve = wanted;
+    return cab_repository_end(s, &c, cab_registry_set_wanted(s->registry, o->model, wanted, d), afresh, d);
+}
+
 static cab_status load(cab_service *s, cab_exchange *x, order *o, bool *waits, cab_diag *d)
 {
     cab_model_config c;
@@ -166,9 +177,7 @@ static cab_status load(cab_service *s, cab_exchange *x, order *o, bool *waits, c
     CAB_TRY(register_files(s, x, o, waits, d));
     if (*waits)
         return CAB_OK;
-    CAB_TRY(cab_registry_set_wanted(s->registry, o->model, true, d));
-    CAB_TRY(cab_repository_apply(s, o->model, o->config, d));
-    return CAB_OK;
+    return set_wanted(s, o, true, o->config, d);
 }
 
 static void load_task(cab_service *s, cab_task *t)
@@ -218,12 +227,9 @@ void cab_rpc_repository_model_load(cab_service *s, cab_exchange *x, void *reques
 static void unload_task(cab_service *s, cab_task *t)
 {
     cab_exchange *x = t->x;
-    const order *o = x->user;
     cab_diag d;
     cab_diag_init(&d);
-    cab_status k = cab_registry_set_wanted(s->registry, o->model, false, &d);
-    k = k == CAB_OK ? cab_repository_apply(s, o->model, NULL, &d) : k;
-    answer(x, k, &d);
+    answer(x, set_wanted(s, x->user, false, NULL, &d), &d);
     cab_diag_fini(&d);
 }
 

@@ -91,6 +91,10 @@ cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, 
         cab_exchange_refuse(x, 404, "Request for unknown model: '%.*s' is not found", n, model.p);
         return NULL;
     case CAB_NO_VERSION:
+        if (!version.n) {
+            cab_exchange_refuse(x, 404, "Request for unknown model: '%.*s' serves no version now that a request without one gets", n, model.p);
+            return NULL;
+        }
         cab_exchange_refuse(x, 404, "Request for unknown model: '%.*s' version %.*s is not at available version or label",
                             n, model.p, v, version.p);
         return NULL;

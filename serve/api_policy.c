@@ -9,7 +9,7 @@
  *   POST   /v2/models/M/rollback           {} or {"label": "stable"} -> {"name", "version"}
  *   DELETE /v2/models/M[/versions/V]
  *
- * Each is durable, and true of what is loaded, when it is answered.
+ * Each is durable, and true of what is loaded, when it is answered; one that cannot be made true changes nothing.
  */
 #include "serve/io_json.h"
 #include "serve/json_pull.h"
@@ -168,11 +168,11 @@ void cab_api_model_entry(cab_service *s, cab_exchange *x, const cab_target *t)
     do_change(s, x, t, list_one);
 }
 
-/* What is loaded follows; then the model as it is now. */
-static cab_status settle(cab_service *s, cab_exchange *x, const char *model, cab_diag *d)
+/* The change was made, or not: what is loaded follows, or it is taken back; then the model as it is now. */
+static cab_status settle(cab_service *s, cab_exchange *x, cab_change *c, cab_status k, cab_diag *d)
 {
-    CAB_TRY(cab_repository_apply(s, model, NULL, d));
-    return describe(s, x, model, d);
+    CAB_TRY(cab_repository_end(s, c, k, NULL, d));
+    return describe(s, x, c->model, d);
 }
 
 /* ---- labels ---- */
@@ -187,9 +187,12 @@ static cab_status move_label(cab_service *s, cab_exchange *x, change *c, cab_dia
                  : cab_fail(d, CAB_EINVAL, NULL, "a label needs 'name' and 'version' (null takes it away)");
     if (k == CAB_OK && !json_is_null(v))
         k = cab_version_read(v, &version, d);
-    k = k == CAB_OK ? cab_registry_set_label(s->registry, c->model, label, version, d) : k;
+    cab_change all;
+    k = k == CAB_OK ? cab_repository_begin(s, c->model, &all, d) : k;
+    if (k == CAB_OK)
+        k = settle(s, x, &all, cab_registry_set_label(s->registry, c->model, label, version, d), d);
     json_decref(o);
-    return k == CAB_OK ? settle(s, x, c->model, d) : k;
+    return k;
 }
 
 void cab_api_model_labels(cab_service *s, cab_exchange *x, const cab_target *t)
@@ -236,10 +239,13 @@ static cab_status change_policy(cab_service *s, cab_exchange *x, change *c, cab_
     int64_t *versions = NULL;
     CAB_TRY(cab_body_read(x, false, &o, d));
     cab_status k = read_policy(o, &p, &versions, d);
-    k = k == CAB_OK ? cab_registry_set_policy(s->registry, c->model, &p, d) : k;
+    cab_change all;
+    k = k == CAB_OK ? cab_repository_begin(s, c->model, &all, d) : k;
+    if (k == CAB_OK)
+        k = settle(s, x, &all, cab_registry_set_policy(s->registry, c->model, &p, d), d);
     free(versions);
     json_decref(o);
-    return k == CAB_OK ? settle(s, x, c->model, d) : k;
+    return k;
 }
 
 void cab_api_model_policy(cab_service *s, cab_exchange *x, const cab_target *t)
@@ -252,13 +258,15 @@ void cab_api_model_policy(cab_service *s, cab_exchange *x, const cab_target *t)
 static cab_status go_back(cab_service *s, cab_exchange *x, change *c, cab_diag *d)
 {
     json_t *o;
-    int64_t version;
     CAB_TRY(cab_body_read(x, true, &o, d));
     const json_t *label = json_object_get(o, "label");
     cab_status k = !label || json_is_string(label) ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "'label' must be a text");
-    k = k == CAB_OK ? cab_registry_rollback(s->registry, c->model, json_string_value(label), &version, d) : k;
+    cab_change all;
+    k = k == CAB_OK ? cab_repository_begin(s, c->model, &all, d) : k;
+    if (k == CAB_OK)
+        k = settle(s, x, &all, cab_registry_rollback(s->registry, c->model, json_string_value(label), NULL, d), d);
     json_decref(o);
-    return k == CAB_OK ? settle(s, x, c->model, d) : k;
+    return k;
 }
 
 void cab_api_model_rollback(cab_service *s, cab_exchange *x, const cab_target *t)
@@ -272,9 +280,9 @@ static cab_status remove_model(cab_service *s, cab_exchange *x, change *c, cab_d
 {
     (void)x;
     CAB_TRY(cab_registry_remove_model(s->registry, c->model, d));
-    if (!cab_catalog_set(s->catalog, c->model, NULL, 0, 0, NULL, 0))
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
+    CAB_TRY(cab_repository_forget(s, c->model, d));
     cab_journal_say(s->journal, "info", "removed", "%s", c->model);
+    cab_repository_sweep(s);
     return CAB_OK;
 }
 
@@ -289,10 +297,15 @@ static cab_status remove_version(cab_service *s, cab_exchange *x, change *c, cab
     int64_t version = 0;
     cab_status k = text ? cab_version_read(text, &version, d) : cab_fail(d, CAB_EINVAL, NULL, "'version' is no number");
     json_decref(text);
-    k = k == CAB_OK ? cab_registry_remove_version(s->registry, c->model, version, d) : k;
+    cab_change all;
+    k = k == CAB_OK ? cab_repository_begin(s, c->model, &all, d) : k;
     if (k == CAB_OK)
-        cab_journal_say(s->journal, "info", "removed", "%s version %lld", c->model, (long long)version);
-    return k == CAB_OK ? settle(s, x, c->model, d) : k;
+        k = settle(s, x, &all, cab_registry_remove_version(s->registry, c->model, version, d), d);
+    if (k != CAB_OK)
+        return k;
+    cab_journal_say(s->journal, "info", "removed", "%s version %lld", c->model, (long long)version);
+    cab_repository_sweep(s);
+    return CAB_OK;
 }
 
 void cab_api_version_remove(cab_service *s, cab_exchange *x, const cab_target *t)

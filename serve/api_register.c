@@ -7,8 +7,8 @@
  *                   "wait": true}
  *   POST /register?name=m&version=2&config=JSON&wait=true, the body being the file: large models, without base64.
  *
- * The answer comes when the version serves (201), or could not be built (422, with the compiler's story); with
- * "wait": false when it is durable (202).  A client that lost the answer may ask again: the same content is the
+ * The answer comes when the version is ready (201; "serving" and "why" say whether requests get it), or could not be
+ * built (422, with the compiler's story); with "wait": false when it is durable (202).  A client that lost the answer may ask again: the same content is the
  * same version.  inputs and outputs are a promise that the model is held to.
  */
 #include "base/file.h"
@@ -236,6 +236,7 @@ static cab_status read_asked(const json_t *o, asked *a, cab_diag *d)
         return cab_fail(d, CAB_EINVAL, NULL, "'name' must be a text of 1 to 128 letters, digits, '.', '_', '-', not starting with '.'");
     if (wait && !json_is_boolean(wait))
         return cab_fail(d, CAB_EINVAL, NULL, "'wait' must be true or false");
+    CAB_TRY(cab_route_leaves(a->name, d));
     CAB_TRY(cab_version_read(json_object_get(o, "version"), &a->version, d));
     CAB_TRY(text_of(o, "resources", &a->resources, d));
     CAB_TRY(text_of(o, "config", &a->config, d));
@@ -254,11 +255,11 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
 {
     bool added;
     const cab_version_content c = { .model = model, .resources = a->resources, .config = a->config,
-                                    .tags = a->tags, .n_tags = a->n_tags };
+                                    .tags = a->tags, .n_tags = a->n_tags, .promise = a->promise };
     CAB_TRY(cab_registry_put_version(s->registry, a->name, &a->version, &c, &added, d));
     cab_version_list l = { 0 };
     CAB_TRY(cab_registry_find(s->registry, a->name, a->version, &l, d));
-    bool ready = l.v[0].state == CAB_READY;
+    bool ready = l.v[0].state == CAB_READY && !cab_repository_retry(s, &l.v[0]);
     cab_journal_say(s->journal, "info", added ? "registered" : "registered before", "%s version %lld", a->name, (long long)a->version);
     cab_status k = !ready ? cab_repository_build(s, &l.v[0], a->promise, a->wait ? x : NULL, d)
                  : a->promise ? cab_repository_holds(l.v[0].io, a->promise, d) : CAB_OK;
@@ -290,8 +291,10 @@ static void register_task(cab_service *s, cab_task *t)
         k = k == CAB_OK ? take_model(s, x, o, &model, &d) : k;
         k = k == CAB_OK ? put(s, x, &a, &model, &d) : k;
     }
-    if (k != CAB_OK)
+    if (k != CAB_OK) {
         cab_exchange_fail(x, &d);
+        cab_repository_sweep(s);       /* of what others left: the file of this one is young */
+    }
     free_asked(&a);
     json_decref(o);
     cab_diag_fini(&d);

@@ -4,8 +4,7 @@
  */
 #include "serve/io_json.h"
 #include "serve/json_pull.h"
-#include "serve/repository.h"
-#include "serve/service.h"
+#include "serve/repository_int.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,19 +31,16 @@ void cab_exchange_fail(cab_exchange *x, const cab_diag *d)
 
 static const char *state_of(cab_service *s, const cab_version_info *v)
 {
-    cab_resident *l;
-    char number[24];
-    int n = snprintf(number, sizeof number, "%lld", (long long)v->version);
-    if (cab_catalog_get(s->catalog, cab_slice_of(v->name), (cab_slice){ number, (size_t)n }, &l) == CAB_FOUND) {
-        cab_resident_unref(l);
+    if (cab_repository_has(s, v->name, v->version))
         return "READY";
-    }
-    return v->state == CAB_BUILDING || v->state == CAB_REGISTERED ? "LOADING" : "UNAVAILABLE";
+    return v->state == CAB_BUILDING || v->state == CAB_REGISTERED || cab_control_building(s->control, v->name, v->version, &v->model)
+           ? "LOADING" : "UNAVAILABLE";
 }
 
-static const char *reason_of(const cab_version_info *v, const char *state)
+static const char *reason_of(cab_service *s, const cab_version_info *v, const char *state)
 {
-    return *v->reason ? v->reason : !strcmp(state, "UNAVAILABLE") ? "unloaded" : "";
+    const cab_obstacle *o = cab_obstacle_find(s, v->name, v->version);
+    return *v->reason ? v->reason : o ? o->why : !strcmp(state, "UNAVAILABLE") ? "unloaded" : "";
 }
 
 static bool only_ready(cab_slice body)
@@ -71,7 +67,7 @@ static size_t index_rows(cab_service *s, cab_exchange *x, const cab_version_list
             continue;
         rows[n] = (cab_index_row){ cab_pieces_text(&x->mem, cab_slice_of(l->v[i].name)),
                                    cab_pieces_text(&x->mem, (cab_slice){ number, (size_t)k }), state,
-                                   cab_pieces_text(&x->mem, cab_slice_of(reason_of(&l->v[i], state))) };
+                                   cab_pieces_text(&x->mem, cab_slice_of(reason_of(s, &l->v[i], state))) };
         *fine = *fine && rows[n].name && rows[n].version && rows[n].reason;
         n++;
     }

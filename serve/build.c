@@ -91,7 +91,6 @@ static void arguments_of(const build *b, arguments *a)
     add_text(a, "--report-fd", "5");
     add_text(a, "--name", o->name);
     add_text(a, "--target", o->target);
-    add_text(a, "--external", o->external);
     add_number(a, "--threads", (uint64_t)threads);
     add_number(a, "--max-memory", o->max_memory ? o->max_memory : DEFAULT_MEMORY);
     if (o->max_artifact)

@@ -19,7 +19,6 @@ typedef struct cab_build_order {
     uint64_t max_memory;           /* of the compilation; 0 = 4 GiB */
     uint64_t max_artifact;         /* bytes; 0 = 1 GiB and twice the model */
     int seconds;                   /* by the clock; 0 = 600 */
-    const char *external;          /* a folder for external data; NULL = none */
     int cancel_fd;                 /* readable = give up; 0 or less = none */
     const char *program;           /* NULL = cab-build beside this program, a folder up, or installed */
 } cab_build_order;

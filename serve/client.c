@@ -82,8 +82,9 @@ static cab_status enroll(const cab_client_args *a, cab_diag *d)
     if (s == CAB_OK && a->json)
         json_dumpf(answer, stdout, JSON_INDENT(2));
     else if (s == CAB_OK)
-        printf("%s version %s is %s", a->rest[1], json_string_value(json_object_get(answer, "version")),
-               json_string_value(json_object_get(answer, "state")));
+        printf("%s version %s is %s%s%s", a->rest[1], json_string_value(json_object_get(answer, "version")),
+               json_string_value(json_object_get(answer, "state")), json_object_get(answer, "why") ? ", but does not serve: " : "",
+               json_object_get(answer, "why") ? json_string_value(json_object_get(answer, "why")) : "");
     if (s == CAB_OK)
         putchar('\n');
     json_decref(answer);

@@ -101,15 +101,20 @@ static void come_back(cab_service *s, cab_task *t)
     b->built(s, b);
 }
 
-static void build(cab_control *c, cab_task *t)
+static void make(cab_control *c, cab_building *b)
 {
-    cab_building *b = (cab_building *)t;
     const cab_options *o = &c->service->o;
     cab_build_order order = {
         .model = b->model, .name = b->name, .target = o->build_target, .threads = (int)o->build_threads,
         .max_memory = (uint64_t)o->build_memory, .seconds = (int)o->build_seconds, .cancel_fd = c->cancel_fd,
     };
     b->status = cab_build_artifact(c->service->blobs, &order, &b->result, &b->diag);
+}
+
+static void build(cab_control *c, cab_task *t)
+{
+    cab_building *b = (cab_building *)t;
+    make(c, b);
     b->task.run = come_back;
     cab_control_post(c, &b->task);
 }
@@ -158,6 +163,12 @@ void cab_control_build(cab_control *c, cab_building *b)
     b->next = c->under_way;
     c->under_way = b;
     put(&c->builds, &b->task);
+}
+
+void cab_control_build_now(cab_control *c, cab_building *b)
+{
+    make(c, b);
+    b->built(c->service, b);
 }
 
 cab_building *cab_control_building(cab_control *c, const char *name, int64_t version, const cab_digest *model)

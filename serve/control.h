@@ -31,6 +31,7 @@ typedef struct cab_building {
     char name[CAB_NAME_BYTES];
     int64_t version;
     cab_digest model;
+    bool heals;                /* the version is ready, and its artifact does not load */
     char *promise;             /* a version that breaks it has failed (JSON); or NULL */
     cab_status status;
     cab_diag diag;
@@ -48,6 +49,8 @@ void cab_control_destroy(cab_control *c);
 void cab_control_post(cab_control *c, cab_task *t);
 /* Builds b, after those before it; b->built is given it then, in any case.  [control thread] */
 void cab_control_build(cab_control *c, cab_building *b);
+/* The same at once, on the caller's thread. */
+void cab_control_build_now(cab_control *c, cab_building *b);
 /* The build of that model as that version, under way or in the queue; NULL: none.  [control thread] */
 cab_building *cab_control_building(cab_control *c, const char *name, int64_t version, const cab_digest *model);
 /* The task of a handler: run(s, t) on the control thread, which answers x. */

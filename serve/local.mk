@@ -106,6 +106,9 @@ libserve_a_SOURCES += \
 	serve/registry_sql.def \
 	serve/repository.c \
 	serve/repository_build.c \
+	serve/repository_int.h \
+	serve/repository_load.c \
+	serve/repository_why.c \
 	serve/repository.h \
 	serve/root.c \
 	serve/root.h \

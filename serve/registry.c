@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { APPLICATION = 0x43616252, SCHEMA = 1, BUSY_MS = 5000 };     /* "CabR" */
+enum { APPLICATION = 0x43616252, SCHEMA = 2, BUSY_MS = 5000 };     /* "CabR" */
 
 /* As registry_sql.def spells them. */
 _Static_assert(CAB_REGISTERED == 0 && CAB_BUILDING == 1 && CAB_READY == 2 && CAB_FAILED == 3,
@@ -31,7 +31,7 @@ static const char schema[] =
     " resources TEXT NOT NULL, config TEXT NOT NULL, tags TEXT NOT NULL, "
     " content BLOB NOT NULL CHECK(length(content) = 32), "
     " state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 3), reason TEXT NOT NULL, "
-    " created INTEGER NOT NULL, PRIMARY KEY(model, version)) WITHOUT ROWID;"
+    " created INTEGER NOT NULL, promise TEXT, PRIMARY KEY(model, version)) WITHOUT ROWID;"
     "CREATE INDEX version_onnx ON version(onnx);"
     "CREATE INDEX version_artifact ON version(artifact);"
     "CREATE TABLE retired(model INTEGER NOT NULL REFERENCES model(id) ON DELETE CASCADE, "
@@ -239,17 +239,34 @@ cab_status cab_reg_text(cab_registry *r, cab_reg_sql id, char **out, cab_diag *d
 
 cab_status cab_reg_begin(cab_registry *r, cab_diag *d)
 {
+    if (r->held)
+        return CAB_OK;
     return cab_reg_run(r, CAB_SQL_BEGIN, NULL, d, "");
 }
 
 cab_status cab_reg_end(cab_registry *r, cab_status s, cab_diag *d)
 {
+    if (r->held)
+        return s;
     if (s == CAB_OK)
         s = cab_reg_run(r, CAB_SQL_COMMIT, NULL, d, "");
     /* SQLite has taken some failures back by itself. */
     if (s != CAB_OK && !sqlite3_get_autocommit(r->db))
         cab_reg_run(r, CAB_SQL_ROLLBACK, NULL, NULL, "");
     return s;
+}
+
+cab_status cab_registry_hold(cab_registry *r, cab_diag *d)
+{
+    CAB_TRY(cab_reg_begin(r, d));
+    r->held = true;
+    return CAB_OK;
+}
+
+cab_status cab_registry_settle(cab_registry *r, cab_status s, cab_diag *d)
+{
+    r->held = false;
+    return cab_reg_end(r, s, d);
 }
 
 /* ---- opening ---- */
@@ -272,10 +289,16 @@ static cab_status pragma(cab_registry *r, const char *text, char out[64], cab_di
     return rc == SQLITE_OK ? CAB_OK : cab_reg_fail(r, rc, "open the registry", d);
 }
 
-static cab_status make_schema(cab_registry *r, cab_diag *d)
+/* upgrades[i]: from form i + 1 to the next. */
+static const char *const upgrades[SCHEMA - 1] = { "ALTER TABLE version ADD COLUMN promise TEXT" };
+
+/* Runs the texts, then says that this is the form that this server knows. */
+static cab_status write_schema(cab_registry *r, const char *const *texts, int n, cab_diag *d)
 {
     char text[128];
-    int rc = sqlite3_exec(r->db, schema, NULL, NULL, NULL);
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < n; i++)
+        rc = sqlite3_exec(r->db, texts[i], NULL, NULL, NULL);
     snprintf(text, sizeof text, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION,
              SCHEMA);
     if (rc == SQLITE_OK)
@@ -291,11 +314,14 @@ static cab_status check_kind(cab_registry *r, cab_diag *d)
     CAB_TRY(pragma(r, "PRAGMA user_version", version, d));
     CAB_TRY(pragma(r, "SELECT count(*) FROM sqlite_schema", tables, d));
     if (!atoi(application) && !atoi(version) && !atoi(tables))
-        return make_schema(r, d);
+        return write_schema(r, (const char *const[]){ schema }, 1, d);
     if (atoi(application) != APPLICATION)
         return cab_fail(d, CAB_EIO, &w, "a database of another program");
-    if (atoi(version) == SCHEMA)
+    int form = atoi(version);
+    if (form == SCHEMA)
         return CAB_OK;
+    if (form >= 1 && form < SCHEMA)
+        return write_schema(r, upgrades + form - 1, SCHEMA - form, d);
     cab_fail(d, CAB_EIO, &w, "its form is number %s; this server knows number %d", version, SCHEMA);
     cab_note(d, "a newer Cabochon made it: run that one");
     return CAB_EIO;

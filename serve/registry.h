@@ -34,6 +34,11 @@ void cab_registry_close(cab_registry *r);                /* NULL is allowed */
  * to be built again.  *n (may be NULL): how many. */
 cab_status cab_registry_recover(cab_registry *r, int64_t *n, cab_diag *d);
 
+/* From hold to settle changes are one: settle makes all of them durable, or with another s than CAB_OK (which it
+ * returns) takes all back.  After one that failed only that is allowed. */
+cab_status cab_registry_hold(cab_registry *r, cab_diag *d);
+cab_status cab_registry_settle(cab_registry *r, cab_status s, cab_diag *d);
+
 /* ---- versions ---- */
 typedef enum cab_version_state {
     CAB_REGISTERED, CAB_BUILDING, CAB_READY, CAB_FAILED, CAB_VERSION_STATES
@@ -47,9 +52,13 @@ typedef struct cab_version_content {
     const cab_digest *artifact;    /* NULL: to be built from the model */
     const char *io;                /* what io_json.h describes; NULL: known when it is built or read */
     const char *resources;
-    const char *config;            /* batching, instances, queue */
+    const char *config;            /* batching, instances, queue; NULL: that of the version when it is there,
+                                    * else of the newest that has not failed */
     const char *const *tags;
     size_t n_tags;
+    /* Not content: the inputs and outputs that the build must have (JSON), of a new version, or of one that has
+     * failed and is to be built again.  NULL: any. */
+    const char *promise;
 } cab_version_content;
 
 /* Adds a version; *version = 0 takes the next number (one more than any that the
@@ -83,18 +92,16 @@ typedef struct cab_policy {
     const int64_t *versions;       /* kind specific: these, which must exist */
     size_t n_versions;
 } cab_policy;
-/* A new model has: latest 1. */
+/* A new model has: latest 1.  Ends what a rollback has pinned. */
 cab_status cab_registry_set_policy(cab_registry *r, const char *name, const cab_policy *p,
                                    cab_diag *d);
-/* version 0 takes the label away. */
+/* version 0 takes the label away.  One of digits only is CAB_EINVAL: it would be read as a number. */
 cab_status cab_registry_set_label(cab_registry *r, const char *name, const char *label,
                                   int64_t version, cab_diag *d);
-/* "latest" means this version and those below it, whatever is registered later;
- * 0 = the newest again. */
-cab_status cab_registry_set_pin(cab_registry *r, const char *name, int64_t version, cab_diag *d);
 /* label: back to the version it had before (step by step when repeated).  NULL:
- * "latest" is pinned to the ready version below the one it means now.  The version it
- * means afterwards -> *version (may be NULL). */
+ * "latest" is pinned to the ready version below the one it means now, of those that the
+ * policy may choose: it means that one, whatever is registered later, until a policy is set.
+ * The version it means afterwards -> *version (may be NULL). */
 cab_status cab_registry_rollback(cab_registry *r, const char *name, const char *label,
                                  int64_t *version, cab_diag *d);
 /* Whether the model is to be in memory; a new one is (true). */
@@ -104,7 +111,8 @@ cab_status cab_registry_set_wanted(cab_registry *r, const char *name, bool wante
  * caller frees.  A newer version that is not ready does not displace one that is. */
 cab_status cab_registry_chosen(cab_registry *r, const char *name, int64_t **out, size_t *n,
                                cab_diag *d);
-/* The version that a label names; label NULL: the one "latest" means. */
+/* The version that a label names; label NULL: the one "latest" means, the newest ready one
+ * that the policy may choose and the pin allows. */
 cab_status cab_registry_resolve(cab_registry *r, const char *name, const char *label,
                                 int64_t *version, cab_diag *d);
 
@@ -116,6 +124,7 @@ typedef struct cab_version_info {
     cab_digest model, artifact;
     char *io, *resources, *config; /* JSON objects; io "" when not known yet */
     char *tags;                    /* JSON array */
+    char *promise;                 /* NULL: none */
     cab_version_state state;
     char *reason;
     int64_t created_ms;            /* since 1970 */

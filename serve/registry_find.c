@@ -35,6 +35,7 @@ static void version_fini(cab_version_info *v)
     free(v->config);
     free(v->tags);
     free(v->reason);
+    free(v->promise);
 }
 
 /* False when memory ran out. */
@@ -49,7 +50,9 @@ static bool version_of(sqlite3_stmt *q, cab_version_info *v)
     };
     v->has_model = digest_at(q, 2, &v->model);
     v->has_artifact = digest_at(q, 3, &v->artifact);
-    return v->name && v->io && v->resources && v->config && v->tags && v->reason;
+    bool promised = sqlite3_column_type(q, 12) != SQLITE_NULL;
+    v->promise = promised ? text_at(q, 12) : NULL;
+    return v->name && v->io && v->resources && v->config && v->tags && v->reason && (v->promise || !promised);
 }
 
 void cab_version_list_fini(cab_version_list *l)

@@ -17,6 +17,7 @@ struct cab_registry {
     sqlite3 *db;
     cab_blobs *blobs;
     char *path;
+    bool held;                 /* cab_registry_hold: one transaction around many */
     sqlite3_stmt *stmt[CAB_SQL_COUNT];
 };
 
@@ -46,7 +47,7 @@ cab_status cab_reg_text(cab_registry *r, cab_reg_sql id, char **out, cab_diag *d
 
 /* ---- changes: begin, then end with what became of them ---- */
 cab_status cab_reg_begin(cab_registry *r, cab_diag *d);
-/* OK: commits, and the outcome is the commit's; else: takes all back, returns s. */
+/* OK: commits, and the outcome is the commit's; else: takes all back, returns s.  Held, both do nothing. */
 cab_status cab_reg_end(cab_registry *r, cab_status s, cab_diag *d);
 
 /* ---- what several files need ---- */

@@ -5,6 +5,7 @@
  */
 #include "serve/registry_int.h"
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- policies ---- */
 
@@ -26,6 +27,7 @@ static cab_status set_policy(cab_registry *r, const char *name, const cab_policy
     CAB_TRY(cab_reg_model(r, name, &id, d));
     CAB_TRY(cab_reg_run(r, CAB_SQL_MODEL_SET_POLICY, NULL, d, "iii", id, (int64_t)p->kind,
                         p->kind == CAB_POLICY_LATEST ? p->latest : (int64_t)1));
+    CAB_TRY(cab_reg_run(r, CAB_SQL_MODEL_SET_PIN, NULL, d, "ii", id, (int64_t)0));
     CAB_TRY(cab_reg_run(r, CAB_SQL_CHOICE_CLEAR, NULL, d, "i", id));
     for (size_t i = 0; p->kind == CAB_POLICY_SPECIFIC && i < p->n_versions; i++) {
         CAB_TRY(cab_reg_check_version(r, id, name, p->versions[i], d));
@@ -81,26 +83,13 @@ cab_status cab_registry_set_label(cab_registry *r, const char *name, const char 
                                   int64_t version, cab_diag *d)
 {
     CAB_TRY(cab_reg_check_name("label", label, d));
+    if (version && !label[strspn(label, "0123456789")])
+        return cab_fail(d, CAB_EINVAL, NULL, "'%s' cannot be a label: where it stood it would be read as the number of a version", label);
     CAB_TRY(cab_reg_begin(r, d));
     return cab_reg_end(r, set_label(r, name, label, version, d), d);
 }
 
-/* ---- the pin ---- */
-
-static cab_status set_pin(cab_registry *r, const char *name, int64_t version, cab_diag *d)
-{
-    int64_t id;
-    CAB_TRY(cab_reg_model(r, name, &id, d));
-    if (version)
-        CAB_TRY(cab_reg_check_version(r, id, name, version, d));
-    return cab_reg_run(r, CAB_SQL_MODEL_SET_PIN, NULL, d, "ii", id, version);
-}
-
-cab_status cab_registry_set_pin(cab_registry *r, const char *name, int64_t version, cab_diag *d)
-{
-    CAB_TRY(cab_reg_begin(r, d));
-    return cab_reg_end(r, set_pin(r, name, version, d), d);
-}
+/* ---- the way back ---- */
 
 /* 0 = nothing is ready. */
 static cab_status latest_of(cab_registry *r, int64_t id, int64_t *out, cab_diag *d)
@@ -110,8 +99,6 @@ static cab_status latest_of(cab_registry *r, int64_t id, int64_t *out, cab_diag 
     return cab_reg_number(r, CAB_SQL_READY_NEWEST, out, NULL, d, "ii", id, pin);
 }
 
-/* ---- the way back ---- */
-
 static cab_status latest_back(cab_registry *r, int64_t id, const char *name, int64_t *version,
                               cab_diag *d)
 {
@@ -119,8 +106,10 @@ static cab_status latest_back(cab_registry *r, int64_t id, const char *name, int
     CAB_TRY(latest_of(r, id, &now, d));
     if (now > 1)
         CAB_TRY(cab_reg_number(r, CAB_SQL_READY_NEWEST, &before, NULL, d, "ii", id, now - 1));
+    if (!now)
+        return cab_fail(d, CAB_ECONFLICT, NULL, "no version of '%s' is ready: there is none to go back from", name);
     if (!before)
-        return cab_fail(d, CAB_ECONFLICT, NULL, "'%s' has no ready version below %lld to go back to",
+        return cab_fail(d, CAB_ECONFLICT, NULL, "'%s' has no ready version below %lld to go back to, as its policy has them",
                         name, (long long)now);
     *version = before;
     return cab_reg_run(r, CAB_SQL_MODEL_SET_PIN, NULL, d, "ii", id, before);

@@ -115,10 +115,9 @@ static cab_status canon_of(const cab_version_content *v, canon *c, cab_diag *d)
         return cab_fail(d, CAB_EINVAL, NULL, "a version needs a model, an artifact, or both");
     CAB_TRY(canon_io(v->io, &c->io, d));
     CAB_TRY(canon_object(v->resources, "resources", &c->resources, d));
-    CAB_TRY(canon_object(v->config, "config", &c->config, d));
-    CAB_TRY(canon_tags(v, c, d));
-    fingerprint(v, c);
-    return CAB_OK;
+    if (v->config)
+        CAB_TRY(canon_object(v->config, "config", &c->config, d));
+    return canon_tags(v, c, d);
 }
 
 /* ---- putting ---- */
@@ -148,6 +147,17 @@ static cab_status find_or_add_model(put *p)
         return CAB_OK;
     CAB_TRY(cab_reg_run(p->r, CAB_SQL_MODEL_ADD, NULL, p->d, "ti", p->name, now_ms()));
     p->model = sqlite3_last_insert_rowid(p->r->db);
+    return CAB_OK;
+}
+
+/* What the content is, now that it is known which version's configuration an unsaid one is. */
+static cab_status complete(put *p)
+{
+    if (!p->c.config)
+        CAB_TRY(cab_reg_text(p->r, CAB_SQL_VERSION_CONFIG, &p->c.config, p->d, "ii", p->model, p->version));
+    if (!p->c.config)
+        CAB_TRY(canon_object(NULL, "config", &p->c.config, p->d));
+    fingerprint(p->v, &p->c);
     return CAB_OK;
 }
 
@@ -213,9 +223,9 @@ static cab_status insert(put *p)
     cab_version_state state = v->artifact && *c->io ? CAB_READY : CAB_REGISTERED;
     CAB_TRY(is_stored(p, v->model, "model"));
     CAB_TRY(is_stored(p, v->artifact, "artifact"));
-    CAB_TRY(cab_reg_run(p->r, CAB_SQL_VERSION_ADD, NULL, p->d, "iiggttttgii", p->model, p->version,
+    CAB_TRY(cab_reg_run(p->r, CAB_SQL_VERSION_ADD, NULL, p->d, "iiggttttgiit", p->model, p->version,
                         v->model, v->artifact, c->io, c->resources, c->config, c->tags, &c->content,
-                        (int64_t)state, now_ms()));
+                        (int64_t)state, now_ms(), v->promise));
     CAB_TRY(cab_reg_put_tensors(p->r, p->model, p->version, c->io, p->d));
     for (size_t i = 0; i < c->n_tags; i++)
         CAB_TRY(cab_reg_run(p->r, CAB_SQL_TAG_ADD, NULL, p->d, "iit", p->model, p->version,
@@ -228,10 +238,12 @@ static cab_status put_in(put *p)
 {
     bool there;
     CAB_TRY(find_or_add_model(p));
+    CAB_TRY(complete(p));
     if (!p->version)
         CAB_TRY(next_number(p));
     CAB_TRY(compare(p, &there));
-    return there ? CAB_OK : insert(p);
+    return there ? cab_reg_run(p->r, CAB_SQL_VERSION_PROMISE, NULL, p->d, "iit", p->model, p->version, p->v->promise)
+                 : insert(p);
 }
 
 cab_status cab_registry_put_version(cab_registry *r, const char *name, int64_t *version,
@@ -384,15 +396,16 @@ static cab_status in_use(cab_registry *r, int64_t id, const char *name, int64_t 
 {
     char *label;
     int64_t pin, chosen;
-    CAB_TRY(cab_reg_text(r, CAB_SQL_LABEL_OF, &label, d, "ii", id, version));
     CAB_TRY(cab_reg_number(r, CAB_SQL_MODEL_PIN, &pin, NULL, d, "i", id));
     CAB_TRY(cab_reg_number(r, CAB_SQL_CHOICE_HAS, &chosen, NULL, d, "ii", id, version));
+    CAB_TRY(cab_reg_text(r, CAB_SQL_LABEL_OF, &label, d, "ii", id, version));
     if (!label && pin != version && !chosen)
         return CAB_OK;
     cab_fail(d, CAB_ECONFLICT, NULL, "version %lld of '%s' is in use: %s%s%s names it",
-             (long long)version, name, label ? "the label '" : pin == version ? "the pin of latest"
+             (long long)version, name, label ? "the label '" : pin == version ? "the pin of a rollback"
              : "the version policy", label ? label : "", label ? "'" : "");
-    cab_note(d, "move that to another version first");
+    cab_note(d, label ? "move the label to another version first, or take it away"
+                : "set a policy first, one that names other versions: it ends a rollback, too");
     free(label);
     return CAB_ECONFLICT;
 }

@@ -1,117 +1,84 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * repository.c - from what is registered to what is loaded.
+ *
+ * What loads is served, whatever else does not.  A change is made in the registry, what it wants is loaded, and then
+ * it becomes durable: one that cannot be made true is taken back.
  */
-#include "serve/repository.h"
-#include "serve/model_config.h"
-#include "serve/service.h"
-#include <jansson.h>
+#include "serve/repository_int.h"
+#include "base/log.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
-/* ---- one version ---- */
+static cab_status no_memory(cab_diag *d) { return cab_fail(d, CAB_ENOMEM, NULL, "out of memory"); }
 
-void cab_resident_destroy(cab_resident *l)
+/* ---- what is wanted ---- */
+
+static void set_fini(cab_set *set)
 {
-    if (!l)
-        return;
-    if (l->served)
-        cab_served_destroy(l->served);
-    else
-        cab_model_destroy(l->model);
-    free(l->inputs);
-    free(l->outputs);
-    json_decref(l->labels);
-    cab_bytes_fini(&l->config);
-    free(l);
-}
-
-static cab_status runtime_story(cab_diag *d, const char *name, int64_t version, const cab_error *e)
-{
-    return cab_fail(d, (cab_status)e->code, NULL, "%s version %lld: %s", name, (long long)version, e->text);
-}
-
-static cab_status read_interface(cab_resident *l, cab_diag *d)
-{
-    l->n_inputs = cab_model_input_count(l->model);
-    l->n_outputs = cab_model_output_count(l->model);
-    l->inputs = calloc((size_t)l->n_inputs + 1, sizeof *l->inputs);
-    l->outputs = calloc((size_t)l->n_outputs + 1, sizeof *l->outputs);
-    if (!l->inputs || !l->outputs)
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    bool tensors = true;
-    for (int i = 0; i < l->n_inputs; i++) {
-        cab_model_input(l->model, i, &l->inputs[i]);
-        tensors = tensors && cab_model_input_kind(l->model, i) == CAB_KIND_TENSOR;
+    for (size_t i = 0; i < set->n; i++) {
+        cab_resident_unref(set->item[i].loaded);
+        cab_diag_fini(&set->item[i].why);
     }
-    for (int i = 0; i < l->n_outputs; i++) {
-        cab_model_output(l->model, i, &l->outputs[i]);
-        tensors = tensors && cab_model_output_kind(l->model, i) == CAB_KIND_TENSOR;
+    free(set->item);
+    cab_model_list_fini(&set->model);
+    *set = (cab_set){ 0 };
+}
+
+static const cab_item *item_of(const cab_set *set, int64_t version)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (set->item[i].version == version)
+            return &set->item[i];
+    return NULL;
+}
+
+static void add_item(cab_set *set, int64_t version, bool chosen)
+{
+    cab_item *i = &set->item[set->n++];
+    *i = (cab_item){ .version = version, .chosen = chosen };
+    cab_diag_init(&i->why);
+}
+
+/* Those of the labels that are ready. */
+static cab_status add_labelled(cab_service *s, cab_set *set, cab_diag *d)
+{
+    const cab_model_info *m = &set->model.m[0];
+    for (size_t i = 0; i < m->n_labels; i++) {
+        cab_version_list l = { 0 };
+        if (item_of(set, m->labels[i].version))
+            continue;
+        CAB_TRY(cab_registry_find(s->registry, m->name, m->labels[i].version, &l, d));
+        if (l.v[0].state == CAB_READY)
+            add_item(set, m->labels[i].version, false);
+        cab_version_list_fini(&l);
     }
-    return tensors ? CAB_OK : cab_fail(d, CAB_EUNSUPPORTED, NULL, "%s: inputs or outputs that are sequences or optionals "
-                                       "cannot be served: the protocol has tensors only", l->name);
+    return CAB_OK;
 }
 
-static cab_status open_model(cab_service *s, const cab_version_info *v, cab_resident *l, cab_diag *d)
+/* Whether the model is wanted at all is not asked here. */
+static cab_status set_read(cab_service *s, const char *model, cab_set *set, cab_diag *d)
 {
-    cab_error e = { 0 };
-    char label[200];
-    int fd;
-    CAB_TRY(cab_blobs_open_one(s->blobs, &v->artifact, &fd, NULL, d));
-    snprintf(label, sizeof label, "%s version %lld", v->name, (long long)v->version);
-    int code = cab_model_load_fd(fd, label, NULL, &l->model, &e);
-    close(fd);
-    return code ? runtime_story(d, v->name, v->version, &e) : CAB_OK;
-}
-
-static cab_status serve_model(cab_service *s, const cab_version_info *v, const char *config, cab_resident *l, cab_diag *d)
-{
-    cab_model_config c;
-    cab_error e = { 0 };
-    config = config && *config ? config : v->config;
-    CAB_TRY(cab_model_config_read(config, s->o.max_queue, &c, d));
-    CAB_TRY(cab_model_config_fit(config, &c, l, d));
-    c.served.inline_ns = s->o.inline_us ? s->o.inline_us * 1000 : -1;
-    l->max_batch = c.max_batch_size;
-    if (!cab_model_config_write(l, &c))
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    return cab_served_create(s->sched, l->model, &c.served, &l->served, &e) ? runtime_story(d, v->name, v->version, &e)
-                                                                            : CAB_OK;
-}
-
-/* config: instead of the version's own; NULL or "": that. */
-static cab_status load(cab_service *s, const cab_version_info *v, const char *config, cab_resident **out, cab_diag *d)
-{
-    cab_resident *l = calloc(1, sizeof *l);
-    *out = NULL;
-    if (!l)
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    atomic_init(&l->refs, 1);
-    l->catalog = s->catalog;
-    l->version = v->version;
-    snprintf(l->name, sizeof l->name, "%s", v->name);
-    snprintf(l->version_text, sizeof l->version_text, "%lld", (long long)v->version);
-    cab_status k = open_model(s, v, l, d);
-    k = k == CAB_OK ? read_interface(l, d) : k;
-    k = k == CAB_OK ? serve_model(s, v, config, l, d) : k;
-    if (k == CAB_OK)
-        *out = l;
-    else
-        cab_resident_destroy(l);
+    int64_t *chosen = NULL;
+    size_t n = 0;
+    *set = (cab_set){ 0 };
+    CAB_TRY(cab_registry_models(s->registry, model, &set->model, d));
+    cab_status k = cab_registry_chosen(s->registry, model, &chosen, &n, d);
+    if (k == CAB_OK && !(set->item = calloc(n + set->model.m[0].n_labels + 1, sizeof *set->item)))
+        k = no_memory(d);
+    for (size_t i = 0; k == CAB_OK && i < n; i++)
+        add_item(set, chosen[i], true);
+    free(chosen);
+    k = k == CAB_OK ? add_labelled(s, set, d) : k;
+    if (k == CAB_OK && cab_registry_resolve(s->registry, model, NULL, &set->latest, NULL) != CAB_OK)
+        set->latest = 0;
+    if (k != CAB_OK)
+        set_fini(set);
     return k;
 }
 
-static cab_status load_number(cab_service *s, const char *model, int64_t version, const char *config, cab_resident **out, cab_diag *d)
-{
-    cab_version_list l = { 0 };
-    cab_status k = cab_registry_find(s->registry, model, version, &l, d);
-    k = k == CAB_OK ? load(s, &l.v[0], config, out, d) : k;
-    cab_version_list_fini(&l);
-    return k;
-}
-
-/* ---- one model ---- */
+/* ---- what is loaded ---- */
 
 /* What is loaded of that version already, with a reference; or NULL. */
 static cab_resident *keep(cab_resident **all, int n, int64_t version)
@@ -124,83 +91,258 @@ static cab_resident *keep(cab_resident **all, int n, int64_t version)
     return NULL;
 }
 
-static cab_status gather(cab_service *s, const char *model, const int64_t *chosen, size_t n, const char *afresh,
-                         cab_resident **out, cab_diag *d)
+static void load_item(cab_service *s, const char *model, cab_item *i, const char *config)
 {
-    cab_resident **all;
-    int n_all = cab_catalog_list(s->catalog, model, &all);
-    cab_status k = n_all < 0 ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory") : CAB_OK;
-    for (size_t i = 0; k == CAB_OK && i < n; i++) {
-        out[i] = afresh ? NULL : keep(all, n_all, chosen[i]);
-        if (!out[i])
-            k = load_number(s, model, chosen[i], afresh, &out[i], d);
-    }
-    cab_catalog_let_go(all, n_all);
-    return k;
+    cab_version_list l = { 0 };
+    cab_status k = cab_registry_find(s->registry, model, i->version, &l, &i->why);
+    k = k == CAB_OK ? cab_repository_load(s, &l.v[0], config, &i->loaded, &i->why) : k;
+    i->heals = k == CAB_EARTIFACT && l.v[0].has_model && !l.v[0].artifact_given;
+    cab_version_list_fini(&l);
 }
 
-static cab_status publish(cab_service *s, const cab_model_info *m, cab_resident **loaded, size_t n, const int64_t *chosen,
-                          cab_diag *d)
+static cab_status set_load(cab_service *s, cab_set *set, const char *afresh, cab_diag *d)
 {
-    int64_t latest = n ? chosen[0] : 0, resolved;
+    cab_resident **all;
+    const cab_model_info *m = &set->model.m[0];
+    int n = cab_catalog_list(s->catalog, m->name, &all);
+    for (size_t i = 0; n >= 0 && m->wanted && i < set->n; i++) {
+        cab_item *one = &set->item[i];
+        one->loaded = afresh ? NULL : keep(all, n, one->version);
+        if (!one->loaded)
+            load_item(s, m->name, one, afresh);
+    }
+    cab_catalog_let_go(all, n);
+    return n < 0 ? no_memory(d) : CAB_OK;
+}
+
+/* The newest that the policy and the pin allow, of what is loaded; never one that only a label names. */
+static int64_t latest_loaded(const cab_set *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (set->item[i].chosen && set->item[i].loaded && set->item[i].version <= set->latest)
+            return set->item[i].version;
+    return 0;
+}
+
+/* The catalog takes over the references. */
+static cab_status set_publish(cab_service *s, cab_set *set, cab_diag *d)
+{
+    const cab_model_info *m = &set->model.m[0];
+    int64_t latest = latest_loaded(set);
     cab_name *labels = calloc(m->n_labels + 1, sizeof *labels);
-    if (!labels)
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    for (size_t i = 0; i < m->n_labels; i++) {
+    cab_resident **loaded = calloc(set->n + 1, sizeof *loaded);
+    int n = 0;
+    for (size_t i = 0; labels && i < m->n_labels; i++) {
         snprintf(labels[i].name, sizeof labels[i].name, "%s", m->labels[i].label);
         labels[i].version = m->labels[i].version;
     }
-    if (n && cab_registry_resolve(s->registry, m->name, NULL, &resolved, NULL) == CAB_OK)
-        for (size_t i = 0; i < n; i++)
-            latest = chosen[i] == resolved ? resolved : latest;
-    bool done = cab_catalog_set(s->catalog, m->name, loaded, (int)n, latest, labels, (int)m->n_labels);
+    for (size_t i = 0; loaded && i < set->n; i++)
+        if (set->item[i].loaded)
+            loaded[n++] = set->item[i].loaded;
+    bool done = labels && loaded && cab_catalog_set(s->catalog, m->name, loaded, n, latest, labels, (int)m->n_labels);
+    if (done)
+        cab_obstacles_note(s, m->name, set);
+    for (size_t i = 0; done && i < set->n; i++)
+        set->item[i].loaded = NULL;
     free(labels);
-    return done ? CAB_OK : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-}
-
-static cab_status apply(cab_service *s, const cab_model_info *m, const char *afresh, cab_diag *d)
-{
-    int64_t *chosen = NULL;
-    size_t n = 0;
-    if (m->wanted)
-        CAB_TRY(cab_registry_chosen(s->registry, m->name, &chosen, &n, d));
-    cab_resident **loaded = calloc(n + 1, sizeof *loaded);
-    cab_status k = loaded ? gather(s, m->name, chosen, n, afresh, loaded, d)
-                          : cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    k = k == CAB_OK ? publish(s, m, loaded, n, chosen, d) : k;
-    for (size_t i = 0; loaded && k != CAB_OK && i < n; i++)
-        cab_resident_unref(loaded[i]);
     free(loaded);
-    free(chosen);
+    return done ? CAB_OK : no_memory(d);
+}
+
+static cab_status apply(cab_service *s, const char *model, cab_diag *d)
+{
+    cab_set set;
+    CAB_TRY(set_read(s, model, &set, d));
+    cab_status k = set_load(s, &set, NULL, d);
+    k = k == CAB_OK ? set_publish(s, &set, d) : k;
+    set_fini(&set);
     return k;
 }
 
-cab_status cab_repository_apply(cab_service *s, const char *model, const char *afresh, cab_diag *d)
+cab_status cab_repository_apply(cab_service *s, const char *model, cab_diag *d)
 {
-    cab_model_list l = { 0 };
-    cab_status k = cab_registry_models(s->registry, model, &l, d);
-    for (size_t i = 0; k == CAB_OK && i < l.n; i++)
-        k = apply(s, &l.m[i], afresh, d);
-    cab_model_list_fini(&l);
+    cab_status k = apply(s, model, d);
+    cab_obstacles_heal(s);
     return k;
+}
+
+/* ---- changes ---- */
+
+cab_status cab_repository_begin(cab_service *s, const char *model, cab_change *c, cab_diag *d)
+{
+    *c = (cab_change){ .model = model, .before = calloc(1, sizeof *c->before) };
+    cab_status k = c->before ? cab_registry_hold(s->registry, d) : no_memory(d);
+    if (k == CAB_OK && (k = set_read(s, model, c->before, d)) != CAB_OK)
+        cab_registry_settle(s->registry, k, NULL);
+    if (k != CAB_OK)
+        free(c->before);
+    return k;
+}
+
+bool cab_repository_has(cab_service *s, const char *model, int64_t version)
+{
+    cab_resident *l;
+    char number[24];
+    int n = snprintf(number, sizeof number, "%lld", (long long)version);
+    bool there = cab_catalog_get(s->catalog, cab_slice_of(model), (cab_slice){ number, (size_t)n }, &l) == CAB_FOUND;
+    cab_resident_unref(l);
+    return there;
+}
+
+static bool answers(cab_service *s, const char *model)
+{
+    cab_resident *l;
+    bool there = cab_catalog_get(s->catalog, cab_slice_of(model), CAB_SLICE(""), &l) == CAB_FOUND;
+    cab_resident_unref(l);
+    return there;
+}
+
+/* A version that does not load, which the change would lose, bring in or put first, or all that it would leave.  Who only
+ * wants to be served takes what there is. */
+static const cab_item *breaks(cab_service *s, const cab_change *c, const cab_set *set)
+{
+    for (size_t i = 0; set->model.m[0].wanted && i < set->n; i++) {
+        const cab_item *one = &set->item[i];
+        bool lost = cab_repository_has(s, c->model, one->version), brought = !item_of(c->before, one->version) ||
+                    (one->version == set->latest && c->before->latest != set->latest);
+        if (!one->loaded && (c->built ? one->version == c->built : lost || (brought && !c->must_serve)))
+            return one;
+    }
+    bool silent = set->model.m[0].wanted && !c->built && !latest_loaded(set) && answers(s, c->model);
+    for (size_t i = 0; silent && i < set->n; i++)
+        if (set->item[i].chosen && !set->item[i].loaded)
+            return &set->item[i];
+    return NULL;
+}
+
+/* What came of the newest version, when none is ready. */
+static cab_status none_ready(cab_service *s, const char *model, cab_diag *d)
+{
+    cab_version_list l = { 0 };
+    const cab_query q = { .name = model };
+    CAB_TRY(cab_registry_discover(s->registry, &q, &l, d));
+    const cab_version_info *v = l.n ? &l.v[l.n - 1] : NULL;
+    cab_status k = !v ? cab_fail(d, CAB_EMODEL, NULL, "'%s' has no versions", model)
+                 : v->state == CAB_FAILED ? cab_fail(d, CAB_EMODEL, NULL, "no version of '%s' is ready; version %lld failed: %s", model,
+                                                     (long long)v->version, v->reason)
+                 : cab_fail(d, CAB_ECANCELLED, NULL, "no version of '%s' is ready; version %lld is being built: ask again", model,
+                            (long long)v->version);
+    cab_version_list_fini(&l);
+    return k;
+}
+
+/* The newest that does not load though nothing else does, for who wants to be served; *none: nothing is even ready. */
+static const cab_item *serves_nothing(const cab_set *set, bool *none)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (set->item[i].loaded)
+            return NULL;
+    *none = !set->n;
+    return set->n ? &set->item[0] : NULL;
+}
+
+/* Why the change was taken back. */
+static cab_status refuse(cab_service *s, const cab_change *c, const cab_item *bad, cab_diag *d)
+{
+    const cab_diag_entry *e = cab_diag_first(&bad->why);
+    if (!e)
+        return no_memory(d);
+    if (bad->heals && !c->built && cab_repository_heal_one(s, c->model, bad->version))
+        return cab_fail(d, CAB_ECANCELLED, NULL, "%s; nothing was changed, and it is being built again: ask again", e->text);
+    cab_fail(d, e->code, NULL, "%s", e->text);
+    for (int i = 0; i < e->n_notes; i++)
+        cab_note(d, "%s", e->notes[i]);
+    return e->code;
+}
+
+cab_status cab_repository_end(cab_service *s, cab_change *c, cab_status k, const char *afresh, cab_diag *d)
+{
+    cab_set set = { 0 };
+    const cab_item *bad = NULL;
+    bool none = false;
+    k = k == CAB_OK ? set_read(s, c->model, &set, d) : k;
+    k = k == CAB_OK ? set_load(s, &set, afresh, d) : k;
+    if (k == CAB_OK && !(bad = breaks(s, c, &set)) && c->must_serve)
+        bad = serves_nothing(&set, &none);
+    if (bad || none)
+        cab_registry_settle(s->registry, CAB_ECANCELLED, NULL);
+    else
+        k = cab_registry_settle(s->registry, k, d);
+    if (bad || none)
+        k = bad ? refuse(s, c, bad, d) : none_ready(s, c->model, d);
+    else if (k == CAB_OK)
+        k = set_publish(s, &set, d);
+    set_fini(&set);
+    set_fini(c->before);
+    free(c->before);
+    cab_obstacles_heal(s);
+    return k;
+}
+
+/* ---- garbage ---- */
+
+void cab_repository_sweep(cab_service *s)
+{
+    enum { AGE_S = 3600, SHARE = 20 };         /* a twentieth of the time, at most */
+    cab_blobs_swept swept;
+    cab_diag d;
+    int64_t began = cab_now_ns();
+    if (s->preceded || atomic_load(&s->successor) > 0 || began < s->sweep_ns)
+        return;
+    cab_diag_init(&d);
+    if (cab_registry_collect(s->registry, AGE_S, &swept, &d) == CAB_OK && swept.removed)
+        cab_journal_say(s->journal, "info", "swept", "%llu stored files, %llu bytes, that no version names", (unsigned long long)swept.removed,
+                        (unsigned long long)swept.removed_bytes);
+    cab_journal_diag(s->journal, "sweep failed", &d);
+    cab_diag_fini(&d);
+    s->sweep_ns = cab_now_ns() + SHARE * (cab_now_ns() - began);
+}
+
+static void sweep_task(cab_service *s, cab_task *t)
+{
+    free(t);
+    cab_repository_sweep(s);
+}
+
+/* Behind what is under way. */
+static void sweep_later(cab_service *s)
+{
+    cab_task *t = calloc(1, sizeof *t);
+    if (!t)
+        return;
+    t->run = sweep_task;
+    cab_control_post(s->control, t);
 }
 
 /* ---- all models ---- */
 
-void cab_repository_start(cab_service *s, bool alone)
+bool cab_repository_start(cab_service *s, bool alone)
 {
     cab_model_list l = { 0 };
     cab_diag d;
     cab_diag_init(&d);
-    if (cab_registry_models(s->registry, NULL, &l, &d) == CAB_OK)
-        for (size_t i = 0; i < l.n; i++)
-            apply(s, &l.m[i], NULL, &d);
+    bool fine = cab_registry_models(s->registry, NULL, &l, &d) == CAB_OK;
+    for (size_t i = 0; i < l.n; i++)
+        fine = apply(s, l.m[i].name, &d) == CAB_OK && fine;
     cab_model_list_fini(&l);
+    cab_obstacles_heal(s);
+    fine = fine && !s->obstacles;
     cab_repository_build_all(s, CAB_REGISTERED, &d);
-    if (alone)
+    if (alone) {
         cab_repository_build_all(s, CAB_BUILDING, &d);
+        sweep_later(s);
+    }
     cab_journal_diag(s->journal, "load failed", &d);
     cab_diag_fini(&d);
+    return fine;
+}
+
+cab_status cab_repository_forget(cab_service *s, const char *model, cab_diag *d)
+{
+    if (!cab_catalog_set(s->catalog, model, NULL, 0, 0, NULL, 0))
+        return no_memory(d);
+    cab_obstacles_note(s, model, NULL);
+    return CAB_OK;
 }
 
 void cab_repository_stop(cab_service *s)
@@ -210,13 +352,4 @@ void cab_repository_stop(cab_service *s)
     for (int i = 0; i < n; i++)
         cab_catalog_set(s->catalog, all[i]->name, NULL, 0, 0, NULL, 0);
     cab_catalog_let_go(all, n);
-}
-
-cab_status cab_repository_describe(cab_service *s, const char *model, int64_t version, cab_bytes *out, cab_diag *d)
-{
-    cab_version_list l = { 0 };
-    CAB_TRY(cab_registry_find(s->registry, model, version, &l, d));
-    cab_version_put(out, &l.v[0]);
-    cab_version_list_fini(&l);
-    return out->failed ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory") : CAB_OK;
 }

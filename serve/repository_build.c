@@ -4,9 +4,8 @@
  *
  * The child is build.c's, its queue control.c's.
  */
-#include "serve/repository.h"
+#include "serve/repository_int.h"
 #include "serve/io_json.h"
-#include "serve/service.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -98,25 +97,38 @@ static cab_status take_in(cab_service *s, cab_building *b, cab_diag *d)
     CAB_TRY(b->status);
     if (b->promise)
         CAB_TRY(cab_repository_holds(io, b->promise, d));
-    CAB_TRY(cab_registry_set_built(s->registry, b->name, b->version, &b->result.artifact, io, d));
-    return cab_repository_apply(s, b->name, NULL, d);
+    cab_change c;
+    CAB_TRY(cab_repository_begin(s, b->name, &c, d));
+    c.built = b->version;
+    cab_status k = cab_registry_set_built(s->registry, b->name, b->version, &b->result.artifact, io, d);
+    return cab_repository_end(s, &c, k, NULL, d);
+}
+
+/* A version that was ready leaves its place to others; a successor gives up instead: its predecessor serves it. */
+static void record_failure(cab_service *s, cab_building *b, cab_status k)
+{
+    const cab_diag_entry *e = cab_diag_first(&b->diag);
+    if (b->heals && cab_repository_succeeds(s))
+        return;
+    cab_registry_set_state(s->registry, b->name, b->version, CAB_FAILED, e ? e->text : cab_status_text(k), NULL);
+    if (b->heals)
+        cab_repository_apply(s, b->name, NULL);
 }
 
 static void record(cab_service *s, cab_building *b, cab_status k)
 {
-    const cab_diag_entry *e = cab_diag_first(&b->diag);
     if (k == CAB_OK) {
         cab_journal_say(s->journal, "info", "built", "%s version %lld in %.2f s", b->name, (long long)b->version,
                         b->result.seconds);
     } else if (k == CAB_ECANCELLED) {  /* the next server, or a successor, builds it */
-        cab_registry_set_state(s->registry, b->name, b->version, CAB_REGISTERED, NULL, NULL);
+        if (!b->heals)
+            cab_registry_set_state(s->registry, b->name, b->version, CAB_REGISTERED, NULL, NULL);
     } else {
-        cab_registry_set_state(s->registry, b->name, b->version, CAB_FAILED, e ? e->text : cab_status_text(k), NULL);
+        record_failure(s, b, k);
         cab_journal_diag(s->journal, "build failed", &b->diag);
     }
 }
 
-/* Of a version that serves. */
 static cab_status answer_built(cab_service *s, cab_building *b, const cab_waiter *w, cab_diag *d)
 {
     cab_exchange *x = w->x;
@@ -196,22 +208,27 @@ static void free_building(cab_building *b)
 static cab_status begin_build(cab_service *s, const cab_version_info *v, const char *promise, cab_exchange *x, cab_diag *d)
 {
     cab_building *b = calloc(1, sizeof *b);
-    if (!b || (promise && !(b->promise = strdup(promise)))) {
+    if (!b || (v->promise && !(b->promise = strdup(v->promise)))) {
         free_building(b);
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     }
     b->version = v->version;
     b->model = v->model;
     b->built = finish_build;
+    b->heals = v->state == CAB_READY;  /* and stays that: whoever is killed now finds it as it was */
     snprintf(b->name, sizeof b->name, "%s", v->name);
-    cab_status k = join(b, x, NULL, d);
-    k = k == CAB_OK ? cab_registry_set_state(s->registry, b->name, b->version, CAB_BUILDING, NULL, d) : k;
+    cab_status k = join(b, x, promise, d);
+    if (k == CAB_OK && !b->heals)
+        k = cab_registry_set_state(s->registry, b->name, b->version, CAB_BUILDING, NULL, d);
     if (k != CAB_OK) {
         free_building(b);
         return k;
     }
     cab_diag_init(&b->diag);
-    cab_control_build(s->control, b);
+    if (b->heals && cab_repository_succeeds(s))
+        cab_control_build_now(s->control, b);
+    else
+        cab_control_build(s->control, b);
     return CAB_OK;
 }
 

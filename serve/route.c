@@ -92,3 +92,12 @@ const cab_route *cab_route_find(cab_exchange *x, cab_target *t)
         cab_exchange_say(x, 404, "there is nothing at this path; /openapi.json has all of them");
     return NULL;
 }
+
+cab_status cab_route_leaves(const char *model, cab_diag *d)
+{
+    static const char models[] = "/v2/models/";
+    for (int i = 0; i < cab_n_routes; i++)
+        if (!strncmp(cab_routes[i].path, models, sizeof models - 1) && !strcmp(cab_routes[i].path + sizeof models - 1, model))
+            return cab_fail(d, CAB_EINVAL, NULL, "a model cannot be called '%s': %s is something else", model, cab_routes[i].path);
+    return CAB_OK;
+}

@@ -4,6 +4,7 @@
  */
 #ifndef CAB_SERVE_ROUTE_H
 #define CAB_SERVE_ROUTE_H
+#include "base/diag.h"
 #include "serve/exchange.h"
 
 struct cab_service;
@@ -28,5 +29,7 @@ extern const int cab_n_routes;
 
 /* The row for x, with *t; or NULL with an answer already set (400, 404, 405). */
 const cab_route *cab_route_find(cab_exchange *x, cab_target *t);
+/* CAB_EINVAL: a model of that name could not be asked for, a path of its own is there. */
+cab_status cab_route_leaves(const char *model, cab_diag *d);
 
 #endif

@@ -9,9 +9,9 @@
  * instances, each a cab_session.  A cab_call is one request, in memory of the
  * caller; every call that is submitted is answered once, by done.
  *
- * Times are CLOCK_MONOTONIC in ns.  done and drained are called on any thread,
- * also from within submit or cancel, with no lock held: they may submit and
- * cancel, not destroy.
+ * Times are CLOCK_MONOTONIC in ns.  done is called on any thread, also from
+ * within submit or cancel, with no lock held: it may submit and cancel, not
+ * destroy.
  */
 #ifndef CAB_SERVE_SCHED_H
 #define CAB_SERVE_SCHED_H
@@ -51,9 +51,8 @@ typedef struct cab_served_config {
  * axis of every input and output must be open, and counts rows. */
 int cab_served_create(cab_sched *k, cab_model *m, const cab_served_config *c, cab_served **out,
                       cab_error *e);
-/* From now on calls are refused; drained (may be NULL) is called once, when the
- * last that was accepted has been answered.  Only the first call counts. */
-void cab_served_drain(cab_served *s, void (*drained)(void *user), void *user);
+/* From now on calls are refused; those that were accepted are answered. */
+void cab_served_drain(cab_served *s);
 /* Drains, waits for the answers, frees the model.  Nobody begins another submit.
  * Its calls may be cancelled and released later.  NULL is allowed. */
 void cab_served_destroy(cab_served *s);

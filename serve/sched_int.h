@@ -58,8 +58,6 @@ struct cab_served {
     atomic_int refs;           /* the owner, and calls that were not released */
     bool draining;
     bool no_memory;            /* among the hungry: not tried again before the clock says so */
-    void (*drained)(void *user);       /* NULL: called, or nobody asked */
-    void *drained_user;
     int64_t pending;           /* calls that wait or run */
     int64_t armed;             /* the clock was asked for that time */
     cab_served_stats stats;
@@ -115,8 +113,6 @@ void cab_sched_unlink(cab_sched *k, cab_served *s);
 /* What was answered, to be told when no lock is held. */
 typedef struct cab_answers {
     cab_batch_request *first, *last;
-    void (*drained)(void *user);
-    void *drained_user;
 } cab_answers;
 /* All of these: [s locked] */
 void cab_call_answer(cab_call *c, int code, const char *text, int64_t now, cab_answers *a);

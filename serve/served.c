@@ -60,11 +60,6 @@ void cab_call_answer(cab_call *c, int code, const char *text, int64_t now, cab_a
         count_failure(&s->stats, code, ns);
     if (c->state != CAB_CALL_NEW)
         s->pending--;
-    if (s->draining && !s->pending && s->drained) {
-        a->drained = s->drained;
-        a->drained_user = s->drained_user;
-        s->drained = NULL;
-    }
     c->state = CAB_CALL_DONE;
     c->instance = NULL;
     c->wait.next = NULL;
@@ -79,8 +74,6 @@ void cab_answers_tell(cab_answers *a)
         next = r->next;        /* done may free the call */
         c->done(c);
     }
-    if (a->drained)
-        a->drained(a->drained_user);
 }
 
 /* ---- deadlines ---- */

@@ -112,18 +112,11 @@ int cab_served_create(cab_sched *k, cab_model *m, const cab_served_config *c, ca
 
 const cab_served_config *cab_served_get_config(const cab_served *s) { return &s->config; }
 
-void cab_served_drain(cab_served *s, void (*drained)(void *user), void *user)
+void cab_served_drain(cab_served *s)
 {
     pthread_mutex_lock(&s->lock);
-    bool first = !s->draining, empty = !s->pending;
     s->draining = true;
-    if (first && !empty) {
-        s->drained = drained;
-        s->drained_user = user;
-    }
     pthread_mutex_unlock(&s->lock);
-    if (first && empty && drained)
-        drained(user);
 }
 
 static void rest(void)
@@ -135,7 +128,7 @@ void cab_served_destroy(cab_served *s)
 {
     if (!s)
         return;
-    cab_served_drain(s, NULL, NULL);
+    cab_served_drain(s);
     for (bool empty = false; !empty;) {
         pthread_mutex_lock(&s->lock);
         empty = !s->pending;

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "serve/listen.h"
 #include "serve/notify.h"
-#include "serve/repository.h"
+#include "serve/repository_int.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -229,13 +229,13 @@ static cab_status start_threads(cab_service *s, cab_diag *d)
     return s->has_health ? cab_loop_start(&s->health, d) : CAB_OK;
 }
 
-/* A successor takes connections when it can answer; until then its predecessor has them. */
-static bool succeed(cab_service *s)
+/* A successor takes connections when it can answer, for all models; until then its predecessor has them. */
+static bool succeed(cab_service *s, bool whole)
 {
     cab_diag d;
     cab_diag_init(&d);
     pthread_mutex_lock(&s->life);
-    bool fine = !s->ending && start_threads(s, &d) == CAB_OK;
+    bool fine = whole && !s->ending && start_threads(s, &d) == CAB_OK;
     pthread_mutex_unlock(&s->life);
     cab_journal_diag(s->journal, "hand-over failed", &d);
     cab_diag_fini(&d);
@@ -247,10 +247,10 @@ static bool succeed(cab_service *s)
 static void load_task(cab_service *s, cab_task *t)
 {
     cab_bytes where = { 0 };
-    cab_repository_start(s, !s->root.inherited);
+    bool whole = cab_repository_start(s, !s->root.inherited);
     cab_listen_describe(s, &where);
     atomic_store(&s->ready, true);
-    if (s->root.inherited && !succeed(s)) {
+    if (s->root.inherited && !succeed(s, whole)) {
         cab_bytes_fini(&where);
         free(t);
         return;
@@ -435,6 +435,7 @@ void cab_service_fini(cab_service *s)
     cab_catalog_destroy(s->catalog);
     if (s->sched)
         cab_sched_destroy(s->sched);
+    cab_obstacles_fini(s);
     cab_registry_close(s->registry);
     cab_blobs_close(s->blobs);
     cab_root_close(&s->root);

@@ -36,6 +36,9 @@ typedef struct cab_service {
     cab_catalog *catalog;
     cab_control *control;
     cab_workers *workers;      /* read large requests */
+    struct cab_obstacle *obstacles;    /* what does not load (repository_int.h); the control thread's */
+    bool healing;
+    int64_t sweep_ns;          /* no sweep before */
     bool preceded;             /* a predecessor may still be building; the control thread's */
     atomic_int successor;      /* process that takes over; 0: none */
     cab_bytes openapi;         /* the document */

@@ -70,7 +70,7 @@ tests_fuzz_fuzz_grpc_LDADD = $(serve_ldadd)
 # Its model has no scheduler, and nothing is built or loaded.
 grpc_wrap = -Wl,--wrap=cab_served_turns_away,--wrap=cab_served_get_stats,--wrap=cab_served_get_batches \
 	-Wl,--wrap=cab_served_get_config,--wrap=cab_call_submit_inline,--wrap=cab_call_release \
-	-Wl,--wrap=cab_repository_apply,--wrap=cab_repository_build,--wrap=cab_loop_post
+	-Wl,--wrap=cab_repository_begin,--wrap=cab_repository_end,--wrap=cab_repository_build,--wrap=cab_loop_post
 tests_fuzz_fuzz_grpc_LDFLAGS = $(AM_LDFLAGS) $(grpc_wrap)
 tests_fuzz_fuzz_onnx_lib_SOURCES = $(fuzz_onnx_files) $(fuzz_lib)
 tests_fuzz_fuzz_cir_lib_SOURCES = $(fuzz_cir_files) $(fuzz_lib)

@@ -31,7 +31,7 @@ EXTRA_DIST += tests/serve/restart.py tests/serve/succession.py tests/serve/syste
 serve-leak: cab-serve cab-build
 	python3 $(srcdir)/tests/serve/leak.py . 10000 50000
 .PHONY: serve-leak
-EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py tests/serve/clients.py tests/serve/check-clients.sh \
+EXTRA_DIST += tests/serve/kit.py tests/serve/rest.py tests/serve/registry.py tests/serve/clients.py tests/serve/check-clients.sh \
 	tests/serve/openapi.py tests/serve/peer.py tests/serve/triton.py tests/serve/triton_echo.c tests/serve/doc.py
 # The same requests to tritonserver, which comes from PyPI the first time.
 serve-peer: cab-serve cab-build

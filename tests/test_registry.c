@@ -225,6 +225,91 @@ static void check_versions(store *p)
     cab_version_list_fini(&l);
 }
 
+static const char *config_of(store *p, const char *name, int64_t version)
+{
+    static char text[256];
+    cab_version_list l;
+    CHECK_EQ(cab_registry_find(p->reg, name, version, &l, &diag), CAB_OK);
+    snprintf(text, sizeof text, "%s", l.n ? l.v[0].config : "none");
+    cab_version_list_fini(&l);
+    return text;
+}
+
+/* -> the version. */
+static int64_t put_config(store *p, const cab_digest *m, int64_t version, const char *config, bool *added)
+{
+    cab_version_content c = { .model = m, .config = config };
+    CHECK_EQ(cab_registry_put_version(p->reg, "heir", &version, &c, added, &diag), CAB_OK);
+    return version;
+}
+
+/* What is not said of a configuration stays as it was. */
+static void check_inheritance(store *p)
+{
+    cab_digest m1 = add(p, "model"), m2 = add(p, "another model");
+    bool added;
+    CHECK_EQ(put_config(p, &m1, 0, NULL, &added), 1);
+    CHECK_STR(config_of(p, "heir", 1), "{}");
+    CHECK_EQ(put_config(p, &m1, 0, "{\"threads\": 2}", &added), 2);
+    CHECK_EQ(put_config(p, &m2, 0, NULL, &added), 3);
+    CHECK_STR(config_of(p, "heir", 3), "{\"threads\":2}");
+    CHECK(put_config(p, &m2, 0, NULL, &added) == 3 && !added);       /* asked again */
+    CHECK_EQ(put_config(p, &m2, 0, "{}", &added), 4);
+    CHECK_STR(config_of(p, "heir", 4), "{}");
+    CHECK(put_config(p, &m2, 3, NULL, &added) == 3 && !added);       /* it is what that version has */
+    CHECK_EQ(put_config(p, &m1, 0, "{\"threads\":7}", &added), 5);   /* not of one that failed */
+    CHECK_EQ(cab_registry_set_state(p->reg, "heir", 5, CAB_FAILED, "too many", &diag), CAB_OK);
+    CHECK_EQ(put_config(p, &m2, 0, NULL, &added), 6);
+    CHECK_STR(config_of(p, "heir", 6), "{}");
+    CHECK_EQ(cab_registry_remove_model(p->reg, "heir", &diag), CAB_OK);
+}
+
+static const char *promise_of(store *p, int64_t version)
+{
+    static char text[256];
+    cab_version_list l;
+    CHECK_EQ(cab_registry_find(p->reg, "kept", version, &l, &diag), CAB_OK);
+    snprintf(text, sizeof text, "%s", l.n && l.v[0].promise ? l.v[0].promise : "none");
+    cab_version_list_fini(&l);
+    return text;
+}
+
+/* A promise is of a build, no part of the content: another one may follow when the first was broken. */
+static void check_promises(store *p)
+{
+    cab_digest m = add(p, "model");
+    cab_version_content c = { .model = &m, .promise = "{\"inputs\":[]}" };
+    int64_t v = 0;
+    CHECK_EQ(cab_registry_put_version(p->reg, "kept", &v, &c, NULL, &diag), CAB_OK);
+    CHECK_STR(promise_of(p, 1), "{\"inputs\":[]}");
+    c.promise = "{\"outputs\":[]}";
+    CHECK_EQ(cab_registry_put_version(p->reg, "kept", &v, &c, NULL, &diag), CAB_OK);
+    CHECK_STR(promise_of(p, 1), "{\"inputs\":[]}");
+    CHECK_EQ(cab_registry_set_state(p->reg, "kept", 1, CAB_FAILED, "no", &diag), CAB_OK);
+    CHECK_EQ(cab_registry_put_version(p->reg, "kept", &v, &c, NULL, &diag), CAB_OK);
+    CHECK_STR(promise_of(p, 1), "{\"outputs\":[]}");
+    c.promise = NULL;
+    CHECK_EQ(cab_registry_put_version(p->reg, "kept", &v, &c, NULL, &diag), CAB_OK);
+    CHECK_STR(promise_of(p, 1), "none");
+    CHECK_EQ(cab_registry_remove_model(p->reg, "kept", &diag), CAB_OK);
+}
+
+/* Several changes, taken back as one, or kept as one. */
+static void check_hold(store *p)
+{
+    cab_digest m = add(p, "model");
+    cab_version_content c = { .model = &m };
+    int64_t v = 0;
+    for (int kept = 0; kept < 2; kept++) {
+        CHECK_EQ(cab_registry_hold(p->reg, &diag), CAB_OK);
+        CHECK_EQ(cab_registry_put_version(p->reg, "held", &v, &c, NULL, &diag), CAB_OK);
+        CHECK_EQ(cab_registry_set_label(p->reg, "held", "x", v, &diag), CAB_OK);
+        CHECK_EQ(cab_registry_settle(p->reg, kept ? CAB_OK : CAB_EARTIFACT, &diag), kept ? CAB_OK : CAB_EARTIFACT);
+        CHECK_EQ(cab_registry_resolve(p->reg, "held", "x", &v, NULL), kept ? CAB_OK : CAB_ENOTFOUND);
+    }
+    CHECK_EQ(cab_registry_remove_model(p->reg, "held", &diag), CAB_OK);
+}
+
 static void check_refusals(store *p)
 {
     cab_digest m = add(p, "model"), none = { { 1 } };
@@ -342,14 +427,22 @@ static void check_policies(store *p)
     CHECK_STR(chosen(p, "p"), "4");
     CHECK_EQ(cab_registry_rollback(p->reg, "p", NULL, &v, &diag), CAB_OK);
     CHECK_EQ(v, 3);
-    CHECK_EQ(cab_registry_set_pin(p->reg, "p", 0, &diag), CAB_OK);
-    CHECK_EQ(means(p, "p", NULL), 5);
-    CHECK_EQ(cab_registry_set_pin(p->reg, "p", 1, &diag), CAB_OK);
+    CHECK_EQ(cab_registry_set_policy(p->reg, "p", &(cab_policy){ CAB_POLICY_LATEST, 1, 0, 0 }, &diag), CAB_OK);
+    CHECK_EQ(means(p, "p", NULL), 5);      /* a policy set anew ends a rollback */
+    for (int64_t to = 4; to >= 1; to--)
+        CHECK(cab_registry_rollback(p->reg, "p", NULL, &v, &diag) == CAB_OK && v == to);
     CHECK_EQ(cab_registry_rollback(p->reg, "p", NULL, &v, &diag), CAB_ECONFLICT);
     CHECK(says("no ready version below 1"));
     CHECK_EQ(cab_registry_remove_version(p->reg, "p", 1, &diag), CAB_ECONFLICT);
-    CHECK(says("the pin of latest"));
-    CHECK_EQ(cab_registry_set_pin(p->reg, "p", 0, &diag), CAB_OK);
+    CHECK(says("the pin of a rollback names it"));
+    /* Back among those that the policy has; a version that it leaves out is never meant. */
+    CHECK_EQ(cab_registry_set_policy(p->reg, "p", &(cab_policy){ CAB_POLICY_SPECIFIC, 0, some, 2 }, &diag), CAB_OK);
+    CHECK_EQ(means(p, "p", NULL), 4);
+    CHECK(cab_registry_rollback(p->reg, "p", NULL, &v, &diag) == CAB_OK && v == 2 && means(p, "p", NULL) == 2);
+    CHECK_STR(chosen(p, "p"), "4 2");
+    CHECK_EQ(cab_registry_rollback(p->reg, "p", NULL, &v, &diag), CAB_ECONFLICT);
+    CHECK(says("no ready version below 2"));
+    CHECK_EQ(cab_registry_set_policy(p->reg, "p", &(cab_policy){ CAB_POLICY_LATEST, 1, 0, 0 }, &diag), CAB_OK);
     /* What came with the version cannot be built over. */
     cab_digest b = add(p, "another");
     CHECK_EQ(cab_registry_set_built(p->reg, "p", 5, &b, io_text, &diag), CAB_ECONFLICT);
@@ -383,6 +476,9 @@ static void check_labels(store *p)
     CHECK_EQ(cab_registry_rollback(p->reg, "p", "never", &v, &diag), CAB_ENOTFOUND);
     CHECK_EQ(cab_registry_set_label(p->reg, "p", "x", 77, &diag), CAB_ENOTFOUND);
     CHECK_EQ(cab_registry_set_label(p->reg, "p", "bad label", 1, &diag), CAB_EINVAL);
+    CHECK_EQ(cab_registry_set_label(p->reg, "p", "2", 1, &diag), CAB_EINVAL);
+    CHECK(says("'2' cannot be a label"));
+    CHECK_EQ(cab_registry_set_label(p->reg, "p", "2", 0, &diag), CAB_ENOTFOUND);
     cab_diag_clear(&diag);
     cab_model_list l;
     CHECK_EQ(cab_registry_set_wanted(p->reg, "p", false, &diag), CAB_OK);
@@ -564,6 +660,31 @@ static void execute(const char *path, const char *text)
     sqlite3_close(db);
 }
 
+/* Form 1, which knew no promises, as the first release left it. */
+static void check_upgrade(void)
+{
+    store p = store_open("old");
+    cab_digest m = add(&p, "model");
+    cab_version_content c = { .model = &m, .config = "{\"threads\":3}" };
+    int64_t v = 0;
+    CHECK_EQ(cab_registry_put_version(p.reg, "kept", &v, &c, NULL, &diag), CAB_OK);
+    store_close(&p);
+    execute(in_top("old/registry.db"), "ALTER TABLE version DROP COLUMN promise; PRAGMA user_version = 1");
+    for (int i = 0; i < 2; i++) {          /* the second time there is nothing to do */
+        p = store_open("old");
+        CHECK_STR(config_of(&p, "kept", 1), "{\"threads\":3}");
+        CHECK_STR(promise_of(&p, 1), "none");
+        store_close(&p);
+    }
+    p = store_open("old");
+    c.promise = "{\"inputs\":[]}";
+    v = 0;
+    c.config = "{}";
+    CHECK_EQ(cab_registry_put_version(p.reg, "kept", &v, &c, NULL, &diag), CAB_OK);
+    CHECK_STR(promise_of(&p, 2), "{\"inputs\":[]}");
+    store_close(&p);
+}
+
 static void check_damaged(void)
 {
     char junk[8192];
@@ -588,7 +709,7 @@ static void check_damaged(void)
     CHECK(says("the file is damaged"));
     p = store_open("d3");
     store_close(&p);
-    execute(in_top("d3/registry.db"), "PRAGMA user_version = 2");
+    execute(in_top("d3/registry.db"), "PRAGMA user_version = 3");
     CHECK_EQ(try_open("d3"), CAB_EIO);
     CHECK(says("a newer Cabochon made it"));
     p = store_open("d4");
@@ -611,6 +732,9 @@ int main(void)
     check_damage(&p);
     check_threads(&p);
     check_versions(&p);
+    check_inheritance(&p);
+    check_promises(&p);
+    check_hold(&p);
     check_refusals(&p);
     check_policies(&p);
     check_labels(&p);
@@ -619,6 +743,7 @@ int main(void)
     check_rivals(&p);
     store_close(&p);
     check_reopen();
+    check_upgrade();
     check_damaged();
     store_kit_end();
     TEST_END();

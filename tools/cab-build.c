@@ -4,7 +4,7 @@
  *
  *   cab-build --model-fd 3 --artifact-fd 4 --report-fd 5 [--name NAME] [--target T]
  *             [--threads N] [--max-memory BYTES] [--max-artifact BYTES] [--seconds N]
- *             [--external DIR] [--parent PID]
+ *             [--parent PID]
  *
  * Loads LLVM, gives up everything else (sandbox.h), and only then looks at the
  * model's first byte.  Writes the artifact to its descriptor and one line of
@@ -28,7 +28,7 @@
 
 typedef struct order {
     int model, artifact, report;
-    const char *name, *target, *external;
+    const char *name, *target;
     int threads;
     uint64_t max_memory, max_artifact;
     unsigned seconds;
@@ -50,7 +50,6 @@ static const flag flags[] = {
     { "report-fd", AT(report), INT, 3, 63 },
     { "name", AT(name), TEXT, 0, 0 },
     { "target", AT(target), TEXT, 0, 0 },
-    { "external", AT(external), TEXT, 0, 0 },
     { "threads", AT(threads), INT, 1, 64 },
     { "max-memory", AT(max_memory), U64, 0, UINT64_MAX },
     { "max-artifact", AT(max_artifact), U64, 0, UINT64_MAX },
@@ -101,8 +100,7 @@ static bool parse(int argc, char **argv, order *o)
         return true;
     fprintf(stderr, "usage: cab-build --model-fd N --artifact-fd N --report-fd N [--name NAME]\n"
                     "                 [--target T] [--threads N] [--max-memory BYTES]\n"
-                    "                 [--max-artifact BYTES] [--seconds N] [--external DIR] "
-                    "[--parent PID]\n");
+                    "                 [--max-artifact BYTES] [--seconds N] [--parent PID]\n");
     return false;
 }
 
@@ -138,7 +136,7 @@ static cab_status confine(const order *o, cab_diag *d)
         .last_fd = last > o->report ? last : o->report, .parent = o->parent,
         .max_address = o->max_memory ? o->max_memory + libraries + model : 0,
         .max_file = artifact_limit(o, model), .max_cpu_s = o->seconds, .threads = o->threads,
-        .readable = o->external, .libraries = !loaded,
+        .libraries = !loaded,
     };
     setpriority(PRIO_PROCESS, 0, 10);      /* requests go first */
     return cab_sandbox_enter(&s, d);
@@ -179,7 +177,7 @@ static cab_status compile(const order *o, outcome *out, cab_diag *d)
     co.threads = o->threads;
     co.max_memory = o->max_memory;
     co.model_name = o->name ? o->name : "";
-    cab_status s = (cab_status)cab_compile_memory(m.p, m.n, o->external, &co, &fd, &report);
+    cab_status s = (cab_status)cab_compile_memory(m.p, m.n, NULL, &co, &fd, &report);
     out->text = strdup(cab_report_text(report));
     cab_report_destroy(report);
     cab_file_unmap(&m);

@@ -87,32 +87,26 @@ static ruleset_attr everything(long abi, size_t *size)
     return a;
 }
 
-static int open_up(int rules, const char *path, uint64_t rights)
+/* Where there is such a file or folder. */
+static void open_up(int rules, const char *path, uint64_t rights)
 {
     struct landlock_path_beneath_attr r = { .allowed_access = rights };
     r.parent_fd = open(path, O_PATH | O_CLOEXEC);
     if (r.parent_fd < 0)
-        return -1;
-    long rc = syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &r, 0);
+        return;
+    syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &r, 0);
     close(r.parent_fd);
-    return (int)rc;
 }
 
 static const char *const library_folders[] = { "/lib", "/lib64", "/usr/lib", "/usr/lib64",
                                                "/usr/local/lib" };
 
-static cab_status add_rules(const cab_sandbox *s, int rules, cab_diag *d)
+static void open_libraries(int rules)
 {
     const uint64_t read = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
-    if (s->readable && open_up(rules, s->readable, read))
-        return cab_fail(d, CAB_EIO, &(cab_where){ .file = s->readable },
-                        "cannot open the folder: %s", strerror(errno));
-    if (!s->libraries)
-        return CAB_OK;
     for (size_t i = 0; i < sizeof library_folders / sizeof *library_folders; i++)
         open_up(rules, library_folders[i], read | LANDLOCK_ACCESS_FS_EXECUTE);
     open_up(rules, "/etc/ld.so.cache", LANDLOCK_ACCESS_FS_READ_FILE);
-    return CAB_OK;
 }
 
 /* *locked: whether the kernel has Landlock. */
@@ -130,8 +124,10 @@ static cab_status lock_files(const cab_sandbox *s, bool *locked, cab_diag *d)
     int rules = (int)syscall(SYS_landlock_create_ruleset, &a, size, 0);
     if (rules < 0)
         return cannot(d, "Landlock", errno);
-    cab_status status = add_rules(s, rules, d);
-    if (status == CAB_OK && syscall(SYS_landlock_restrict_self, rules, 0))
+    cab_status status = CAB_OK;
+    if (s->libraries)
+        open_libraries(rules);
+    if (syscall(SYS_landlock_restrict_self, rules, 0))
         status = cannot(d, "Landlock", errno);
     close(rules);
     return status;
@@ -235,7 +231,7 @@ static int fill(scmp_filter_ctx f, const cab_sandbox *s)
     rc = rc ? rc : allow_threads(f, s->threads);
     rc = rc ? rc : allow_fcntl(f);
     rc = rc ? rc : allow_self(f);
-    return rc || (!s->readable && !s->libraries) ? rc : allow_opening(f);
+    return rc || !s->libraries ? rc : allow_opening(f);
 }
 
 static cab_status filter_calls(const cab_sandbox *s, cab_diag *d)

@@ -69,10 +69,19 @@ void __wrap_cab_call_submit_inline(cab_served *s, cab_call *c)
 __typeof__(cab_call_release) __wrap_cab_call_release;
 void __wrap_cab_call_release(cab_call *c) { c->user = NULL; }
 
-__typeof__(cab_repository_apply) __wrap_cab_repository_apply;
-cab_status __wrap_cab_repository_apply(cab_service *s, const char *name, const char *afresh, cab_diag *d)
+__typeof__(cab_repository_begin) __wrap_cab_repository_begin;
+cab_status __wrap_cab_repository_begin(cab_service *s, const char *name, cab_change *c, cab_diag *d)
 {
-    return s && name && (afresh || !d || d) ? CAB_OK : CAB_EINVAL;
+    *c = (cab_change){ .model = name };
+    return cab_registry_hold(s->registry, d);
+}
+
+__typeof__(cab_repository_end) __wrap_cab_repository_end;
+cab_status __wrap_cab_repository_end(cab_service *s, cab_change *c, cab_status k, const char *afresh, cab_diag *d)
+{
+    (void)c;
+    (void)afresh;
+    return cab_registry_settle(s->registry, k, d);
 }
 
 __typeof__(cab_repository_build) __wrap_cab_repository_build;

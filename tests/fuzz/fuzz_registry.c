@@ -234,18 +234,30 @@ static bool set_policy(fuzz_src *s, model *m, const char *name)
         return false;
     m->policy = p.kind;
     m->latest = p.latest;
+    m->pin = 0;
     m->n_specific = p.kind == CAB_POLICY_SPECIFIC ? (int)p.n_versions : 0;
     memcpy(m->specific, v, sizeof v);
     return true;
 }
 
-static bool set_pin(fuzz_src *s, model *m, const char *name)
+/* The newest ready version up to `most` that the policy may choose; 0: none. */
+static int64_t meant(const model *m, int64_t most)
 {
-    int64_t n = fuzz_draw(s, 0, 6);
-    cab_status k = cab_registry_set_pin(w.r, name, n, &w.d);
-    expect(m->exists && (!n || m->v[n].live), k, "a pin");
+    for (int64_t n = most; n >= 1; n--)
+        if (m->v[n].live && m->v[n].state == CAB_READY && (m->policy != CAB_POLICY_SPECIFIC || chooses(m, n, 0)))
+            return n;
+    return 0;
+}
+
+static bool go_back(model *m, const char *name)
+{
+    int64_t to = 0, now = meant(m, m->pin ? m->pin : VERSIONS), before = now ? meant(m, now - 1) : 0;
+    cab_status k = cab_registry_rollback(w.r, name, NULL, &to, &w.d);
+    expect(m->exists && before, k, "a rollback");
+    if (k == CAB_OK && to != before)
+        fuzz_finding("%s: back to version %lld, not %lld", name, (long long)to, (long long)before);
     if (k == CAB_OK)
-        m->pin = n;
+        m->pin = to;
     return k == CAB_OK;
 }
 
@@ -301,7 +313,7 @@ static bool change(fuzz_src *s)
     case 5: case 6: case 7: return set_state(s, m, names[i]);
     case 8: case 9: return set_label(s, m, names[i]);
     case 10: return set_policy(s, m, names[i]);
-    case 11: return set_pin(s, m, names[i]);
+    case 11: return go_back(m, names[i]);
     case 12: case 13: return remove_version(s, m, names[i]);
     case 14: return fuzz_draw(s, 0, 3) ? false : remove_model(m, names[i]);
     default: return reopen(s);

@@ -30,6 +30,7 @@ count() {
 
 if [ "$2" = short ]; then
     run 120 rest.py
+    run 120 registry.py
     run 120 smuggling.py
     run 120 slow.py 300
     run 150 limits.py short
@@ -42,6 +43,7 @@ if [ "$2" = short ]; then
     run 120 large.py 4
 else
     run 120 rest.py
+    run 120 registry.py
     run 60 doc.py
     run 120 client.py
     run 120 smuggling.py

@@ -294,6 +294,17 @@ static cab_status skip_unless(cab_planner *w, const cab_step *s)
     return CAB_OK;
 }
 
+/* None where nothing is written: an axis beside one of no extent may be as long as a caller says. */
+static const cab_dim *tasks_of(const cab_planner *w, const cab_step *s, const cab_kernel *k)
+{
+    cab_dims *d = w->p->dims;
+    const cab_dim *written = cab_dim_const(d, 0);
+    for (int i = 0; i < s->n_args; i++)
+        if (s->spec->operands[i].written)
+            written = cab_dim_add(d, written, s->spec->operands[i].elems);
+    return cab_dim_mul(d, k->n_tasks, cab_dim_min(d, written, cab_dim_const(d, 1)));
+}
+
 /* All that the launches of a band use is alive as long as the band runs. */
 static cab_status touch_band(cab_planner *w, const cab_band *b)
 {
@@ -370,7 +381,7 @@ static cab_status write_step(cab_planner *w, size_t i)
         x.op = CAB_I_LAUNCH;
         x.a = (uint32_t)unit;
         CAB_TRY(arguments(w, s, k));
-        CAB_TRY(cab_scalars_slot(&w->scalars, k->n_tasks, &x.c, w->diag));
+        CAB_TRY(cab_scalars_slot(&w->scalars, tasks_of(w, s, k), &x.c, w->diag));
     }
     cab_vec_push(w->arena, &w->instrs, x);
     return CAB_OK;

@@ -202,7 +202,6 @@ static bool zeros(const uint8_t *p, uint64_t n)
 cab_status cab_artifact_verify(const cab_artifact *a, cab_error *e)
 {
     uint64_t end = sizeof *a->header + a->header->n_sections * sizeof *a->sections;
-    CAB_TRY(check_weights(a, e));
     for (uint32_t i = 0; i < a->header->n_sections; i++) {
         const cab_file_section *s = &a->sections[i];
         if (!zeros(a->p + end, s->offset - end))
@@ -210,7 +209,7 @@ cab_status cab_artifact_verify(const cab_artifact *a, cab_error *e)
         end = s->offset + s->bytes;
         CAB_TRY(cab_artifact_check(a, s, e));
     }
-    return zeros(a->p + end, a->n - end) ? CAB_OK : refuse(e, "bytes behind the last section");
+    return zeros(a->p + end, a->n - end) ? check_weights(a, e) : refuse(e, "bytes behind the last section");
 }
 
 cab_status cab_artifact_check_signature(const cab_artifact *a, const cab_model_options *o,

@@ -116,23 +116,35 @@ static int check_guards(const cab_session *s, cab_error *e)
 
 /* ---- packings ---- */
 
-/* Every extent and size is sane, also of values no caller sees. */
+int cab_session_check_size(const cab_session *s, const cab_plan_value *v, uint32_t n_slots, const char *from, cab_error *e)
+{
+    enum { HOLLOW_MAX = 1 << 28 };
+    int64_t bytes = v->slot_bytes < n_slots ? s->slots[v->slot_bytes] : 0;
+    bool empty = false, ok = bytes >= 0 && bytes < (int64_t)1 << 47;
+    uint64_t others = 1;               /* elements, if its extents of 0 were 1 */
+    for (int k = 0; k < v->rank; k++) {
+        int64_t extent = v->dims[k] < n_slots ? s->slots[v->dims[k]] : 1;
+        ok = ok && extent >= 0;
+        empty = empty || !extent;
+        if (ok && extent && __builtin_mul_overflow(others, (uint64_t)extent, &others))
+            others = UINT64_MAX;
+    }
+    const char *name = cab_plan_text(s->plan, v->name);
+    if (!ok)
+        return cab_rt_fail(e, CAB_EINPUT, "a tensor%s%s gets a negative or enormous size from %s", *name ? " " : "", name, from);
+    if (empty && others > HOLLOW_MAX)
+        return cab_rt_fail(e, CAB_EINPUT, "a tensor%s%s gets an extent of 0 beside enormous ones from %s", *name ? " " : "", name, from);
+    return CAB_OK;
+}
+
+/* Also of values no caller sees. */
 static int check_sizes(const cab_session *s, cab_error *e)
 {
     const cab_plan *p = s->plan;
-    for (uint32_t i = 0; i < p->header->n_values; i++) {
-        const cab_plan_value *v = &p->values[i];
-        bool late = v->slot_bytes >= p->n_early;       /* then ALLOC looks */
-        bool ok = late || (s->slots[v->slot_bytes] >= 0 &&
-                           s->slots[v->slot_bytes] < (int64_t)1 << 47);
-        for (int k = 0; k < v->rank; k++)
-            ok = ok && (v->dims[k] >= p->n_early || s->slots[v->dims[k]] >= 0);
-        if (!ok)
-            return cab_rt_fail(e, CAB_EINPUT, "a tensor%s%s gets a negative or enormous size "
-                                              "for these input shapes",
-                               cab_plan_text(p, v->name)[0] ? " " : "", cab_plan_text(p, v->name));
-    }
-    return CAB_OK;
+    int rc = CAB_OK;
+    for (uint32_t i = 0; i < p->header->n_values && rc == CAB_OK; i++)
+        rc = cab_session_check_size(s, &p->values[i], p->n_early, "these input shapes", e);    /* of late ones ALLOC */
+    return rc;
 }
 
 /* Of the helpers whose parameters the inputs decide. */

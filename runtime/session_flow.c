@@ -90,17 +90,15 @@ int cab_run_alloc(cab_run *r, const cab_plan_instr *x)
 {
     cab_session *s = r->s;
     const cab_plan_value *v = &s->plan->values[x->a];
-    int64_t n = s->slots[v->slot_bytes];
-    int rc;
-    if (n < 0 || n >= (int64_t)1 << 47)
-        return cab_rt_fail(r->e, CAB_EINPUT, "a tensor%s%s gets a negative or enormous size "
-                           "from this data", cab_plan_text(s->plan, v->name)[0] ? " " : "",
-                           cab_plan_text(s->plan, v->name));
-    s->bytes[x->a] = (uint64_t)n;
+    int rc = cab_session_check_size(s, v, s->plan->header->n_scalars, "this data", r->e);
+    if (rc != CAB_OK)
+        return rc;
+    uint64_t n = (uint64_t)s->slots[v->slot_bytes];
+    s->bytes[x->a] = n;
     if (v->cls == CAB_V_OUTPUT) {
         rc = cab_session_bind_output(s, v->index, r->e);
     } else {
-        rc = ensure_dynamic(r, v->index, (uint64_t)n, x->b, &s->data[x->a]);
+        rc = ensure_dynamic(r, v->index, n, x->b, &s->data[x->a]);
     }
     return rc == CAB_OK ? locate_aliases(r) : rc;
 }

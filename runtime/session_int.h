@@ -128,6 +128,9 @@ int cab_session_bind_output(cab_session *s, uint32_t output, cab_error *e);
 /* Extents of the outputs that were decided during the run. */
 int cab_session_late_outputs(cab_session *s, cab_error *e);
 int cab_session_check(const cab_session *s, const cab_plan_check *c, cab_error *e);
+/* Refuses extents and sizes that are negative or enormous, also those that an extent of 0 hides: kernels would go
+ * through the others doing nothing.  Slots from n_slots on are not known yet; from: what decides them. */
+int cab_session_check_size(const cab_session *s, const cab_plan_value *v, uint32_t n_slots, const char *from, cab_error *e);
 /* The packing for these inputs; nothing is allocated for tensors. */
 int cab_session_size(cab_session *s, const cab_tensor_view *inputs, cab_packing **out,
                      cab_error *e);

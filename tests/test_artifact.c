@@ -196,7 +196,7 @@ static void check_flips(void)
     cab_file_section sec[CAB_PLAN_MAX_SECTIONS];
     uint32_t n_sec = a.header->n_sections;
     memcpy(sec, a.sections, n_sec * sizeof *sec);
-    for (size_t i = 0; i < n; i += i < 2048 ? 1 : 29) {
+    for (size_t i = 0; i < n; i += i < 4096 ? 1 : 29) {
         const char *name = "header";
         uint32_t kind = 0;
         for (uint32_t s = 0; s < n_sec; s++)
@@ -458,6 +458,48 @@ static void check_rows(void)
     free(p);
 }
 
+static const char hollow_text[] =
+    "graph @hollow(%x: f32[N,M]) -> (%a, %t, %s) core {\n"
+    "  %a = neg %x\n"
+    "  %b = tanh %x\n"
+    "  %t = transpose %b {perm = [1, 0]}\n"
+    "  %s = reduce %x {op = \"sum\", axes = [0]}\n}\n";
+
+/* A tensor without elements: no task goes through its other axis, and there is an end to how long that is. */
+static void check_hollow(void)
+{
+    size_t n, n_events;
+    cab_error e = { 0 };
+    uint8_t *p = compile_text(hollow_text, &native, &n);
+    cab_model *m;
+    cab_session *s;
+    cab_session_options so = { .size = sizeof so, .trace = 1 };
+    cab_tensor_view in = { CAB_TYPE_F32, 2, { 1 << 28, 0 }, NULL, 0 }, out[3] = { { 0 } };
+    const cab_trace_event *ev;
+    int64_t tasks = 0, launches = 0;
+    CHECK_EQ(cab_model_load_memory(p, n, "hollow", NULL, &m, &e), 0);
+    CHECK_EQ(cab_session_create(m, &so, &s, &e), 0);
+    CHECK_EQ(cab_session_run(s, &in, out, &e), 0);
+    CHECK(out[0].dims[0] == 1 << 28 && out[1].dims[1] == 1 << 28 && !out[2].dims[1]);
+    cab_session_trace(s, &ev, &n_events);
+    for (size_t i = 0; i < n_events; i++) {
+        tasks += ev[i].tasks;
+        launches += !strcmp(ev[i].kind, "launch");
+    }
+    CHECK(launches >= 2);
+    CHECK_EQ(tasks, 0);
+    for (int which = 0; which < 2; which++) {
+        memset(out, 0, sizeof out);
+        in.dims[which] = (int64_t)1 << 40;
+        in.dims[!which] = 0;
+        CHECK_EQ(cab_session_run(s, &in, out, &e), CAB_RT_EINPUT);
+        CHECK(strstr(e.text, "an extent of 0 beside enormous ones"));
+    }
+    cab_session_destroy(s);
+    cab_model_destroy(m);
+    free(p);
+}
+
 /* z lies on h: h is read before, for its sum, and with z, element by element. */
 static void check_overlap(void)
 {
@@ -567,6 +609,7 @@ int main(void)
     check_names_and_options();
     check_overlap();
     check_rows();
+    check_hollow();
     check_state();
     check_async();
     cab_arena_destroy(arena);

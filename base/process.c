@@ -118,6 +118,48 @@ void cab_process_bytes(uint64_t *mapped, uint64_t *resident)
     *resident = in_memory * page;
 }
 
+/* A number in the first line of a file, or `most` where it is larger or there is none ("max"). */
+static uint64_t number_in(const char *path, uint64_t most)
+{
+    unsigned long long v = 0;
+    FILE *f = fopen(path, "re");
+    bool found = f && fscanf(f, "%llu", &v) == 1;
+    if (f)
+        fclose(f);
+    return found && v < most ? v : most;
+}
+
+/* Of a line of /proc/self/cgroup: "0::PATH" (version 2) or "N:memory:PATH" (version 1); each folder above may say less. */
+static uint64_t group_memory(char *line, uint64_t most)
+{
+    char path[PATH_MAX];
+    char *kind = strchr(line, ':'), *group = kind ? strchr(kind + 1, ':') : NULL;
+    bool second = !strncmp(line, "0::", 3);
+    if (!group || (!second && strncmp(kind, ":memory:", 8)))
+        return most;
+    group++;
+    group[strcspn(group, "\n")] = 0;
+    for (char *end = group + strlen(group);; *end = 0) {
+        int n = snprintf(path, sizeof path, second ? "/sys/fs/cgroup%s/memory.max" : "/sys/fs/cgroup/memory%s/memory.limit_in_bytes", group);
+        most = n > 0 && (size_t)n < sizeof path ? number_in(path, most) : most;
+        end = strrchr(group, '/');
+        if (!end)
+            return most;
+    }
+}
+
+uint64_t cab_process_memory(void)
+{
+    char line[PATH_MAX];
+    uint64_t most = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    while (f && fgets(line, sizeof line, f))
+        most = group_memory(line, most);
+    if (f)
+        fclose(f);
+    return most;
+}
+
 bool cab_process_limit_memory(uint64_t more)
 {
     uint64_t mapped, resident;

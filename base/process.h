@@ -41,6 +41,8 @@ int cab_fd_above(int fd, int least);
 const char *cab_process_neighbour(const char *name, int mode, char path[PATH_MAX]);
 /* Bytes of address space and of memory in use now; 0 where the kernel does not tell. */
 void cab_process_bytes(uint64_t *mapped, uint64_t *resident);
+/* Bytes of memory that this process may ever have: the machine's, or less where a control group of it says so. */
+uint64_t cab_process_memory(void);
 /* Lets no more than these bytes be mapped beyond what is now; false: errno says why not. */
 bool cab_process_limit_memory(uint64_t more);
 /* Leaves no core, not even to a pipe; false: errno. */

@@ -598,6 +598,7 @@ static void check_process(void)
     uint64_t mapped, resident;
     cab_process_bytes(&mapped, &resident);
     CHECK(resident > 0 && resident < mapped);
+    CHECK(cab_process_memory() > resident && cab_process_memory() < (uint64_t)1 << 50);
     CHECK(cab_process_neighbour("test_base", X_OK, path) && !access(path, X_OK));
     CHECK(!cab_process_neighbour("no such neighbour", F_OK, path));
 }

@@ -179,13 +179,14 @@ bool cab_infer_raw(cab_infer *q, cab_tensor_view *v, const void *p, size_t n)
     const char *name = q->loaded->inputs[v - q->inputs].name;
     if (n != v->bytes)
         return cab_infer_fault(q, "unexpected total byte size %zu for input '%s', expecting %zu", n, name, v->bytes);
-    if ((uintptr_t)p % 64 == 0) {
+    if (n && (uintptr_t)p % 64 == 0) {           /* nothing has data, too: somewhere */
         v->data = (void *)(uintptr_t)p;
         return true;
     }
     if (!cab_infer_room(q, v))
         return false;
-    memcpy(v->data, p, n);
+    if (n)
+        memcpy(v->data, p, n);
     return true;
 }
 

@@ -269,7 +269,7 @@ static bool classify(cab_infer *q, cab_wanted *w)
     bool fine = true;
     for (int64_t r = 0; fine && r < w->dims[0]; r++)
         fine = cab_classes_put(&w->texts, v->dtype, (const char *)v->data + (size_t)r * n * one, n, (size_t)w->dims[1], labels);
-    return fine ? true : cab_infer_fault(q, "out of memory for the classes");
+    return fine ? true : cab_infer_starve(q);
 }
 
 bool cab_infer_classify(cab_infer *q)

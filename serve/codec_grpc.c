@@ -146,7 +146,7 @@ static bool put_answer(cab_infer *q, Inference__ModelInferResponse *r)
 {
     Inference__ModelStreamInferResponse part = INFERENCE__MODEL_STREAM_INFER_RESPONSE__INIT;
     part.infer_response = r;
-    return cab_grpc_put(q->x, q->x->parent ? &part.base : &r->base);
+    return cab_grpc_put(q->x, q->x->is_part ? &part.base : &r->base);
 }
 
 bool cab_grpc_encode(cab_infer *q)

@@ -71,5 +71,7 @@ size_t cab_json_unescape_to(cab_slice text, char *to, size_t cap);
 bool cab_json_is(const cab_json *j, const char *s);
 /* s in quotes, with escapes; bytes that are no UTF-8 become U+FFFD. */
 void cab_json_put_string(cab_bytes *to, cab_slice s);
+/* s alone, likewise. */
+void cab_json_put_utf8(cab_bytes *to, cab_slice s);
 
 #endif

@@ -200,6 +200,15 @@ static void put_escape(cab_bytes *to, char c)
     }
 }
 
+void cab_json_put_utf8(cab_bytes *to, cab_slice s)
+{
+    for (const char *p = s.p, *end = p + s.n; p < end;) {
+        int n = utf8_bytes(p, end);
+        cab_bytes_put(to, n ? p : "\xef\xbf\xbd", n ? (size_t)n : 3);
+        p += n ? n : 1;
+    }
+}
+
 void cab_json_put_string(cab_bytes *to, cab_slice s)
 {
     const char *p = s.p, *end = p + s.n, *from = p;

@@ -34,6 +34,7 @@ if [ "$2" = short ]; then
     run 120 slow.py 300
     run 150 limits.py short
     run 150 coded.py
+    run 150 streams.py
     run 150 restart.py 4
     run 120 systemd.py
     run 120 swap.py 6
@@ -48,6 +49,7 @@ else
     run 120 slow.py
     run 150 limits.py
     run 120 coded.py
+    run 120 streams.py
     run 150 restart.py
     run 120 systemd.py
     run 120 swap.py

@@ -322,6 +322,8 @@ static void submit(cab_exchange *x)
     q->call.level = q->priority > INT_MAX ? INT_MAX : (int)q->priority;
     if (q->timeout_us > 0)
         q->call.deadline = after(q->x->arrived_ns, q->timeout_us);
+    if (q->until_ns && (!q->call.deadline || q->until_ns < q->call.deadline))
+        q->call.deadline = q->until_ns;
     q->submitted = true;
     cab_call_submit_inline(q->loaded->served, &q->call);
 }

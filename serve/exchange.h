@@ -25,7 +25,7 @@ const char *cab_method_name(cab_method m);
 
 /* A header field; request names are in lower case. */
 typedef cab_http1_field cab_field;
-enum { CAB_FIELDS_MAX = 64, CAB_ANSWER_FIELDS = 8 };
+enum { CAB_FIELDS_MAX = CAB_HTTP1_MAX_FIELDS, CAB_ANSWER_FIELDS = 8 };
 
 /* What a stream of messages waits for. */
 typedef enum cab_pace { CAB_PACE_NONE, CAB_PACE_REST, CAB_PACE_BODY, CAB_PACE_WRITE, CAB_PACE_OURS } cab_pace;

@@ -97,6 +97,19 @@ def deadlines(s, rows):
     check(wait_for(lambda: stats(s, "slow")["cabochon_running_requests"] == 0), "idle again")
 
 
+def heads(s):
+    """A hundred fields, whichever protocol brings them."""
+    for n, want in ((100, 200), (101, 431)):
+        c = dial(s.port)
+        c.sendall(request("GET", "/v2/health/live", fields=b"".join(b"a%d: b\r\n" % i for i in range(n - 2))))
+        check(read_answer(c)[0] == want, ("fields", n))
+        c.close()
+        h = H2(s.port)
+        h.open(1, "GET", "/v2/health/live", *[("a%d" % i, "b") for i in range(n)])
+        check(h.status(1) == want, ("HTTP/2: fields", n))
+        h.close()
+
+
 def extremes(s):
     """Times that no clock will show are none; priorities are not cut to 32 bits: none is another one."""
     most, f = (1 << 63) - 1, kit._field
@@ -324,6 +337,7 @@ def main():
     rows = rows_for(s, 1.0)
     for part in (cancelled, cancelled_http2, deadlines):
         part(s, rows)
+    heads(s)
     extremes(s)
     check(s.stop() == 0, "ends with 0")
     full(build, rows)

@@ -149,13 +149,6 @@ static cab_slice piece(const char **p, const char *end, char four[4])
     return (cab_slice){ four, (size_t)put_utf8(four, c) };
 }
 
-void cab_json_unescape(cab_slice text, cab_bytes *to)
-{
-    char four[4];
-    for (const char *p = text.p, *end = p + text.n; p < end;)
-        cab_bytes_slice(to, piece(&p, end, four));
-}
-
 size_t cab_json_unescape_to(cab_slice text, char *to, size_t cap)
 {
     char four[4];

@@ -20,18 +20,18 @@ static nghttp2_nv pair(const char *name, cab_slice value)
 typedef struct ending { char code[12], message[3 << 10]; } ending;
 
 /* Whole characters only. */
-static size_t encode(char *to, size_t room, cab_slice text)
+static size_t encode(char *to, size_t room, const cab_bytes *text)
 {
     size_t n = 0, whole = 0;
-    for (size_t i = 0; i < text.n && n + 3 < room; i++) {
-        unsigned char c = (unsigned char)text.p[i];
+    for (size_t i = 0; i < text->n && n + 3 < room; i++) {
+        unsigned char c = (unsigned char)text->p[i];
         if (c >> 6 != 2)
             whole = n;
         if (c >= 0x20 && c < 0x7f && c != '%')
             to[n++] = (char)c;
         else
             n += (size_t)snprintf(to + n, room - n, "%%%02X", c);
-        if (i + 1 == text.n)
+        if (i + 1 == text->n)
             whole = n;
     }
     return whole;
@@ -41,7 +41,7 @@ static size_t trailers(const cab_exchange *x, nghttp2_nv *nv, ending *e)
 {
     snprintf(e->code, sizeof e->code, "%d", x->grpc_status);
     nv[0] = pair("grpc-status", cab_slice_of(e->code));
-    nv[1] = pair("grpc-message", (cab_slice){ e->message, encode(e->message, sizeof e->message, (cab_slice){ x->grpc_message.p, x->grpc_message.n }) });
+    nv[1] = pair("grpc-message", (cab_slice){ e->message, encode(e->message, sizeof e->message, &x->grpc_message) });
     return nv[1].valuelen ? 2 : 1;
 }
 

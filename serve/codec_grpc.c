@@ -94,6 +94,28 @@ static bool take_parameters(cab_infer *q, const Inference__ModelInferRequest *r)
     return true;
 }
 
+/* How long the client waits, from the head of the call on: 1 to 8 digits and a unit. */
+static bool take_patience(cab_infer *q)
+{
+    static const struct { char name; int64_t ns; } units[] = {
+        { 'n', 1 }, { 'u', 1000 }, { 'm', 1000000 }, { 'S', 1000000000 }, { 'M', 60000000000 }, { 'H', 3600000000000 },
+    };
+    cab_slice v = cab_exchange_field(q->x, "grpc-timeout");
+    int64_t k = 0, unit = 0;
+    size_t n = 0;
+    if (!v.p)
+        return true;
+    for (; n < v.n && n < 8 && v.p[n] >= '0' && v.p[n] <= '9'; n++)
+        k = k * 10 + (v.p[n] - '0');
+    for (size_t i = 0; n + 1 == v.n && i < sizeof units / sizeof *units; i++)
+        unit = units[i].name == v.p[n] ? units[i].ns : unit;
+    if (!n || !unit)
+        return cab_infer_fault(q, "grpc-timeout is no number of 1 to 8 digits with one of the units H M S m u n");
+    if (k <= (INT64_MAX - q->x->begun_ns) / unit)      /* else no clock will show it */
+        q->until_ns = q->x->begun_ns + k * unit;
+    return true;
+}
+
 static bool take_output(cab_infer *q, const Inference__ModelInferRequest__InferRequestedOutputTensor *t)
 {
     int64_t classes = 0;
@@ -116,7 +138,7 @@ bool cab_grpc_decode(cab_infer *q, const Inference__ModelInferRequest *r)
     q->id = cab_slice_of(r->id);
     if (r->n_raw_input_contents && r->n_raw_input_contents != r->n_inputs)
         return cab_infer_fault(q, "raw_input_contents has %zu entries for %zu inputs", r->n_raw_input_contents, r->n_inputs);
-    if (!take_parameters(q, r))
+    if (!take_parameters(q, r) || !take_patience(q))
         return false;
     for (size_t i = 0; i < r->n_inputs; i++)
         if (!take_input(q, r, i))
@@ -146,7 +168,7 @@ static bool put_answer(cab_infer *q, Inference__ModelInferResponse *r)
 {
     Inference__ModelStreamInferResponse part = INFERENCE__MODEL_STREAM_INFER_RESPONSE__INIT;
     part.infer_response = r;
-    return cab_grpc_put(q->x, q->x->parent ? &part.base : &r->base);
+    return cab_grpc_put(q->x, q->x->is_part ? &part.base : &r->base);
 }
 
 bool cab_grpc_encode(cab_infer *q)

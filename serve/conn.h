@@ -71,7 +71,7 @@ struct cab_conn {
     /* HTTP/2 */
     void *session;                     /* nghttp2_session */
     cab_exchange *streams;             /* list by next_stream */
-    int n_streams;
+    cab_exchange *ready, **ready_tail; /* those with something to be handled, in line by next */
     int resets;                        /* streams ended by errors, less those that were answered */
     bool broken;                       /* nghttp2 has not taken what it was told: out of memory */
     int farewell;                      /* GOAWAYs sent; the second is due at notice_ns */

@@ -51,7 +51,9 @@ static bool keeps(const cab_conn *c)
 static bool refuse(cab_conn *c, int status, const char *why)
 {
     cab_exchange *x = c->x;
+    framing *f = c->http1;
     c->lingers = true;
+    f->head.minor = 1;                 /* its head may not have said yet, and all understand "close" */
     if (status == 413)
         cab_body_too_long(x);
     else

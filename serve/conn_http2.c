@@ -6,13 +6,17 @@
  * with a request, or does not take its answer, loses that stream only.
  * Connections that reset streams faster than they let them be answered are
  * closed (CVE-2023-44487).  What goes out is conn_http2_out.c's.
+ *
+ * Reading frames only gathers requests and messages; what is whole gets in
+ * line (`ready`) and is handled one by one while the connection has its turn.
  */
 #include "serve/conn_http2_int.h"
 #include <stdlib.h>
+#include <strings.h>
 
 enum {
     STREAM_WINDOW = 1 << 20, CONN_WINDOW = 16 << 20,
-    PIECE = 64 << 10,          /* bytes between two looks at the clock */
+    PIECE = 16 << 10,          /* bytes between two looks at the clock */
     RESETS_MAX = 200,          /* streams reset by the client above those answered */
     NOTICE_MS = 500            /* between "about to go" and "gone" */
 };
@@ -36,6 +40,51 @@ static void set_deadline(cab_conn *c)
     }
 }
 
+/* ---- the line of those that are ready ---- */
+
+void cab_http2_ready(cab_conn *c, cab_exchange *x)
+{
+    if (x->ready)
+        return;
+    x->ready = true;
+    x->next = NULL;
+    if (!c->ready)
+        c->ready_tail = &c->ready;
+    *c->ready_tail = x;
+    c->ready_tail = &x->next;
+}
+
+static void leave_line(cab_conn *c, cab_exchange *x)
+{
+    if (!x->ready)
+        return;
+    cab_exchange **at = &c->ready;
+    while (*at != x)
+        at = &(*at)->next;
+    *at = x->next;
+    if (!*at)
+        c->ready_tail = at;
+    x->next = NULL;
+    x->ready = false;
+}
+
+static void handle(cab_conn *c, cab_exchange *x);
+
+/* Handles what is ready until the others have their turn; true: there may be something to send. */
+static bool work(cab_conn *c)
+{
+    bool any = false;
+    while (c->ready && !c->again) {
+        cab_exchange *x = c->ready;
+        leave_line(c, x);
+        handle(c, x);
+        any = true;
+        if (c->ready && cab_loop_turn_over(c->loop))
+            cab_loop_again(c->loop, c);
+    }
+    return any;
+}
+
 /* ---- sending ---- */
 
 /* Everything that there is to say; false: the connection is at its end. */
@@ -44,7 +93,7 @@ static bool flush(cab_conn *c)
     do
         if (!cab_http2_send(c))
             return false;
-    while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX && cab_stream_pump_stalled(c));
+    while (cab_conn_unsent(c) < CAB_HTTP2_UNSENT_MAX && work(c));
     set_deadline(c);
     if (c->broken)
         return false;
@@ -60,10 +109,10 @@ static void let_go(cab_conn *c, cab_exchange *x)
     for (cab_exchange **at = &c->streams; *at; at = &(*at)->next_stream)
         if (*at == x) {
             *at = x->next_stream;
-            c->n_streams--;
             break;
         }
     x->next_stream = NULL;
+    leave_line(c, x);
     if (x->part) {
         x->part->parent = NULL;
         cab_exchange_abandon(x->part);
@@ -89,7 +138,6 @@ static int on_begin(nghttp2_session *session, const nghttp2_frame *f, void *user
     cab_stream_time(x, x->server->limits.head_ms);
     x->next_stream = c->streams;
     c->streams = x;
-    c->n_streams++;
     nghttp2_session_set_stream_user_data(session, x->stream, x);
     return 0;
 }
@@ -156,40 +204,77 @@ static void settle_head(cab_exchange *x)
 }
 
 /* A request that cannot be taken is answered before its end. */
-static void refuse(cab_conn *c, cab_exchange *x, int status)
+static void refuse(cab_conn *c, cab_exchange *x, int status, const char *why)
 {
-    if (x->answering) {
-        cab_stream_cut(c, x, NGHTTP2_ENHANCE_YOUR_CALM);
-        return;
-    }
     x->streamed = false;
-    x->status = status;
-    x->type = NULL;
-    x->grpc_status = status == 431 ? 8 : 13;   /* RESOURCE_EXHAUSTED, INTERNAL */
-    if (x->grpc)
-        x->type = "application/grpc";
+    x->given = true;
     if (status == 413)
         cab_body_too_long(x);
-    x->given = true;
+    else
+        cab_exchange_say(x, status, why);
     cab_http2_submit(c, x);
 }
 
 /* ---- whole requests ---- */
 
-static void request_whole(cab_conn *c, cab_exchange *x)
+/* A client that waits to hear that its body is wanted (RFC 9110, 10.1.1). */
+static void meet(cab_conn *c, cab_exchange *x, cab_slice expectation)
 {
-    x->whole = true;
+    static const char known[] = "100-continue";
+    if (expectation.n != sizeof known - 1 || strncasecmp(expectation.p, known, sizeof known - 1))
+        refuse(c, x, 417, "an expectation other than 100-continue");
+    else if (!x->whole)
+        cab_http2_continue(c, x);
+}
+
+/* The answers of a stream of messages begin with it; one that may not be is answered as a whole. */
+static void open_stream(cab_conn *c, cab_exchange *x)
+{
+    x->given = true;
+    x->streamed = cab_exchange_opens(x);
+    if (x->streamed)
+        x->type = "application/grpc";
+    cab_http2_submit(c, x);
+    if (x->streamed)
+        cab_stream_next(c, x);
+}
+
+static void begin(cab_conn *c, cab_exchange *x)
+{
+    settle_head(x);
+    x->begun_ns = c->loop->now_ns;
+    cab_stream_time(x, x->server->limits.body_ms);
+    cab_slice expectation = cab_exchange_field(x, "expect");
+    if (x->status == 431)
+        refuse(c, x, 431, "the head is longer than the limit");
+    else if (x->head.failed)
+        refuse(c, x, 503, "out of memory");
+    else if (expectation.p)
+        meet(c, x, expectation);
+    if (!x->given && x->streamed)
+        open_stream(c, x);
+}
+
+static void end(cab_conn *c, cab_exchange *x)
+{
     if (x->streamed) {
-        cab_stream_pump(c, x);
+        cab_stream_next(c, x);
+    } else if (!x->given) {            /* else it was refused before its end */
+        x->deadline_ns = INT64_MAX;
+        x->arrived_ns = c->loop->now_ns;
+        cab_http2_ready(c, x);
+    }
+}
+
+static void handle(cab_conn *c, cab_exchange *x)
+{
+    if (x->streamed) {
+        cab_stream_step(c, x);
         return;
     }
-    if (x->given)                      /* it was refused before its end */
-        return;
-    x->deadline_ns = INT64_MAX;
-    x->arrived_ns = c->loop->now_ns;
     x->body = (cab_slice){ x->body_bytes.p, x->body_bytes.n };
     if (x->body_bytes.failed)
-        refuse(c, x, 503);
+        refuse(c, x, 503, "out of memory");
     else if (cab_exchange_handle(x))
         cab_http2_submit(c, x);
 }
@@ -202,14 +287,11 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
         c->resets += 2;                /* on_close takes it for a good end */
     if (!x || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
         return 0;
-    if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        settle_head(x);
-        cab_stream_time(x, x->server->limits.body_ms);
-        if (x->head.failed || x->status)
-            refuse(c, x, x->status ? x->status : 503);
-    }
-    if (f->hd.flags & NGHTTP2_FLAG_END_STREAM)
-        request_whole(c, x);
+    x->whole = f->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST)
+        begin(c, x);
+    if (x->whole)
+        end(c, x);
     return 0;
 }
 
@@ -220,24 +302,37 @@ static size_t promised(const cab_exchange *x)
     return n <= x->server->limits.body_bytes ? n : 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
+static void take_data(cab_conn *c, cab_exchange *x, const uint8_t *p, size_t n)
 {
-    cab_conn *c = user;
-    cab_exchange *x = nghttp2_session_get_stream_user_data(session, id);
-    (void)flags;
-    if (!x || (x->given && !x->streamed))
-        return 0;
+    x->moved += n;
     if (x->body_bytes.n + n > x->server->limits.body_bytes)
-        refuse(c, x, 413);
+        refuse(c, x, 413, "the body is longer than the limit");
     else if (!cab_body_reserve(x, n))
-        refuse(c, x, 503);
+        refuse(c, x, 503, "too many bytes of requests are waiting");
     else
         cab_bytes_put(&x->body_bytes, p, n);
     if (x->grpc)
         cab_body_promise(x, promised(x));
-    x->moved += n;
-    if (x->streamed)
-        cab_stream_pump(c, x);
+}
+
+/* Windows open as bytes are taken: at once, but for a stream of messages whose answers wait (conn_stream.c); that of the
+ * connection too, which is all streams'. */
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
+{
+    cab_conn *c = user;
+    cab_exchange *x = nghttp2_session_get_stream_user_data(session, id);
+    bool message = x && x->streamed && !x->over;
+    int rc = message ? nghttp2_session_consume_connection(session, n) : nghttp2_session_consume(session, id, n);
+    (void)flags;
+    c->broken = c->broken || rc == NGHTTP2_ERR_NOMEM;
+    if (!message) {
+        if (x && !x->given)
+            take_data(c, x, p, n);
+    } else if (cab_stream_came(x, p, n)) {
+        cab_stream_next(c, x);
+    } else {
+        cab_stream_end(c, x, 503, "too many bytes of requests are waiting");
+    }
     return 0;
 }
 
@@ -251,6 +346,8 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
         c->resets++;
     else if (c->resets > 0)
         c->resets--;
+    if (c->resets > RESETS_MAX)        /* no more streams are begun from here on */
+        nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
     let_go(c, x);
     return 0;
 }
@@ -261,15 +358,22 @@ static nghttp2_session *open_session(cab_conn *c)
 {
     nghttp2_session *session = NULL;
     nghttp2_session_callbacks *cb;
+    nghttp2_option *how;
     if (nghttp2_session_callbacks_new(&cb))
         return NULL;
+    if (nghttp2_option_new(&how)) {
+        nghttp2_session_callbacks_del(cb);
+        return NULL;
+    }
+    nghttp2_option_set_no_auto_window_update(how, 1);
     nghttp2_session_callbacks_set_send_data_callback(cb, cab_http2_take_answer);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
-    int rc = nghttp2_session_server_new(&session, cb, c);
+    int rc = nghttp2_session_server_new2(&session, cb, c, how);
+    nghttp2_option_del(how);
     nghttp2_session_callbacks_del(cb);
     const cab_limits *m = &c->loop->server->limits;
     const nghttp2_settings_entry settings[] = {
@@ -289,17 +393,17 @@ static bool readable(cab_conn *c)
 {
     if (!c->session && !(c->session = open_session(c)))
         return false;
-    for (cab_slice in; (in = cab_conn_input(c, 1)).n;) {
+    for (cab_slice in; work(c), !c->again && (in = cab_conn_input(c, 1)).n;) {
         ssize_t k = nghttp2_session_mem_recv(c->session, (const uint8_t *)in.p, in.n < PIECE ? in.n : PIECE);
         if (k < 0)
             return false;
         cab_conn_took(c, (size_t)k);
-        if (c->resets > RESETS_MAX)
+        if (c->resets > RESETS_MAX) {
+            cab_http2_send(c);         /* why (on_close) */
             return false;
-        if (cab_conn_waiting(c) && cab_loop_turn_over(c->loop)) {
-            cab_loop_again(c->loop, c);
-            break;
         }
+        if (cab_conn_waiting(c) && cab_loop_turn_over(c->loop))
+            cab_loop_again(c->loop, c);
     }
     return flush(c);
 }
@@ -311,13 +415,10 @@ static bool drained(cab_conn *c)
 
 static bool answer(cab_conn *c, cab_exchange *x)
 {
-    if (x->is_part) {
-        cab_exchange *stream = x->parent;
-        cab_stream_answer(c, stream);
-        cab_stream_pump(c, stream);
-        return flush(c);
-    }
-    cab_http2_submit(c, x);
+    if (x->is_part)
+        cab_stream_answer(c, x->parent);
+    else
+        cab_http2_submit(c, x);
     return flush(c);
 }
 
@@ -338,12 +439,11 @@ static bool earned(const cab_conn *c, cab_exchange *x)
 {
     const cab_limits *m = &x->server->limits;
     size_t moved = x->moved;
-    if (!x->fields)
+    bool sends = x->streamed ? x->pace == CAB_PACE_WRITE : x->answering;
+    if (!x->fields || (x->streamed && x->pace == CAB_PACE_REST))
         return false;
-    if (x->streamed && cab_stream_rests(x))
-        return cab_stream_idle(x);
     x->moved = 0;
-    return cab_conn_earned(c, x->answering ? m->write_ms : m->body_ms, moved, &x->since_ns, &x->deadline_ns);
+    return cab_conn_earned(c, sends ? m->write_ms : m->body_ms, moved, &x->since_ns, &x->deadline_ns);
 }
 
 static bool late(cab_conn *c)

@@ -17,24 +17,30 @@ int cab_http2_take_answer(nghttp2_session *session, nghttp2_frame *f, const uint
 /* Begins the answer of x, or breaks the connection. */
 void cab_http2_submit(cab_conn *c, cab_exchange *x);
 
+/* Tells the client of x to send its body. */
+void cab_http2_continue(cab_conn *c, cab_exchange *x);
+/* x has something to be handled when the connection has its turn: it gets in line, once. */
+void cab_http2_ready(cab_conn *c, cab_exchange *x);
+
 /* The client of stream x has so long; more for bytes that move (late in conn_http2.c). */
 void cab_stream_time(cab_exchange *x, int ms);
 /* The stream ends here; what was begun with it cannot be finished. */
 void cab_stream_cut(cab_conn *c, cab_exchange *x, uint32_t code);
 
 /* ---- streams of messages ---- */
-/* Bytes of the first whole message that waits, with its prefix; 0: none yet. */
-size_t cab_stream_waiting(const cab_exchange *x);
-/* The same of a message that may not be whole yet; 0: its prefix is not. */
+/* Bytes of the next message, with its prefix; 0: that has not come. */
 size_t cab_stream_length(const cab_exchange *x);
-/* Nothing has come that was not answered, and the client took it all; and whether it may rest longer. */
-bool cab_stream_rests(const cab_exchange *x);
-bool cab_stream_idle(cab_exchange *x);
-/* Handles what waits, in order. */
-void cab_stream_pump(cab_conn *c, cab_exchange *x);
-/* The same for all streams whose client has taken its answers; true: there was one. */
-bool cab_stream_pump_stalled(cab_conn *c);
-/* The answer of the part of x is the next of x. */
+/* n more bytes have come; false: over the budget of all bodies, or out of memory. */
+bool cab_stream_came(cab_exchange *x, const void *p, size_t n);
+/* Something has changed: x gets in line if it can go on; its window and its time are those of what it waits for. */
+void cab_stream_next(cab_conn *c, cab_exchange *x);
+/* The same when there is something to send. */
+void cab_stream_resume(cab_conn *c, cab_exchange *x);
+/* Handles the next message, or the end. */
+void cab_stream_step(cab_conn *c, cab_exchange *x);
+/* The part of x was answered: that is the next answer of x. */
 void cab_stream_answer(cab_conn *c, cab_exchange *x);
+/* The stream ends by that after the answers that it has; what else has come is dropped. */
+void cab_stream_end(cab_conn *c, cab_exchange *x, int status, const char *why);
 
 #endif

@@ -16,12 +16,33 @@ static nghttp2_nv pair(const char *name, cab_slice value)
                          NGHTTP2_NV_FLAG_NONE };
 }
 
-static size_t trailers(const cab_exchange *x, nghttp2_nv *nv, char code[12])
+/* How a call ends, as text: its status, and its message percent-encoded, as gRPC wants that. */
+typedef struct ending { char code[12], message[3 << 10]; } ending;
+
+/* Whole characters only. */
+static size_t encode(char *to, size_t room, const cab_bytes *text)
 {
-    snprintf(code, 12, "%d", x->grpc_status);
-    nv[0] = pair("grpc-status", cab_slice_of(code));
-    nv[1] = pair("grpc-message", (cab_slice){ x->grpc_message.p, x->grpc_message.n });
-    return x->grpc_message.n ? 2 : 1;
+    size_t n = 0, whole = 0;
+    for (size_t i = 0; i < text->n && n + 3 < room; i++) {
+        unsigned char c = (unsigned char)text->p[i];
+        if (c >> 6 != 2)
+            whole = n;
+        if (c >= 0x20 && c < 0x7f && c != '%')
+            to[n++] = (char)c;
+        else
+            n += (size_t)snprintf(to + n, room - n, "%%%02X", c);
+        if (i + 1 == text->n)
+            whole = n;
+    }
+    return whole;
+}
+
+static size_t trailers(const cab_exchange *x, nghttp2_nv *nv, ending *e)
+{
+    snprintf(e->code, sizeof e->code, "%d", x->grpc_status);
+    nv[0] = pair("grpc-status", cab_slice_of(e->code));
+    nv[1] = pair("grpc-message", (cab_slice){ e->message, encode(e->message, sizeof e->message, &x->grpc_message) });
+    return nv[1].valuelen ? 2 : 1;
 }
 
 /* How much of the answer the next frame has; cab_http2_take_answer gives it to the frame. */
@@ -37,14 +58,14 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, si
         *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (n < left)
         return (ssize_t)n;
-    if (x->streamed && (!x->whole || x->part || cab_stream_waiting(x)))
+    if (x->streamed && (!x->over || x->part))
         return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (x->grpc) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         nghttp2_nv nv[2];
-        char code[12];
-        if (nghttp2_submit_trailer(session, id, nv, trailers(x, nv, code)))
+        ending e;
+        if (nghttp2_submit_trailer(session, id, nv, trailers(x, nv, &e)))
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     return (ssize_t)n;
@@ -58,21 +79,28 @@ int cab_http2_take_answer(nghttp2_session *session, nghttp2_frame *f, const uint
     cab_bytes *b = &x->loop->frames;
     (void)session;
     (void)f;
-    (void)user;
     if (b->n >= CAB_HTTP2_UNSENT_MAX)
         return NGHTTP2_ERR_WOULDBLOCK;
     cab_bytes_put(b, head, HEAD);
     cab_bytes_put(b, x->out.p + x->sent, n);
     x->sent += n;
-    x->moved += n;
+    if (!x->streamed || x->pace == CAB_PACE_WRITE)
+        x->moved += n;
     if (x->streamed && x->sent == x->out.n) {
         cab_bytes_clear(&x->out);
         x->sent = 0;
+        cab_stream_next(user, x);
     }
     return 0;
 }
 
-static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12], char length[24], char code[12])
+void cab_http2_continue(cab_conn *c, cab_exchange *x)
+{
+    const nghttp2_nv nv = pair(":status", CAB_SLICE("100"));
+    c->broken = c->broken || nghttp2_submit_headers(c->session, NGHTTP2_FLAG_NONE, x->stream, NULL, &nv, 1, NULL);
+}
+
+static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12], char length[24], ending *e)
 {
     size_t n = 0;
     snprintf(status, 12, "%d", x->grpc ? 200 : x->status);
@@ -89,7 +117,7 @@ static size_t answer_head(const cab_exchange *x, nghttp2_nv *nv, char status[12]
     for (int i = 0; i < x->n_answer_fields; i++)
         nv[n++] = pair(x->answer_fields[i].name.p, x->answer_fields[i].value);
     if (x->grpc && !x->out.n && !x->streamed)      /* gRPC's "trailers only" */
-        n += trailers(x, nv + n, code);
+        n += trailers(x, nv + n, e);
     return n;
 }
 
@@ -108,13 +136,14 @@ void cab_http2_submit(cab_conn *c, cab_exchange *x)
     if (x->out.failed && !x->streamed)
         excuse(x);
     nghttp2_nv nv[4 + CAB_ANSWER_FIELDS + 2];
-    char status[12], length[24], code[12];
+    char status[12], length[24];
+    ending e;
     nghttp2_data_provider body = { .source.ptr = x, .read_callback = read_answer };
     x->answering = true;
     x->sent = 0;
     cab_stream_time(x, x->server->limits.write_ms);
     bool empty = (!x->out.n && !x->streamed) || x->method == CAB_METHOD_HEAD;
-    int rc = nghttp2_submit_response(c->session, x->stream, nv, answer_head(x, nv, status, length, code),
+    int rc = nghttp2_submit_response(c->session, x->stream, nv, answer_head(x, nv, status, length, &e),
                                      empty ? NULL : &body);
     c->broken = c->broken || (rc && rc != NGHTTP2_ERR_DATA_EXIST);
 }

@@ -53,30 +53,24 @@ static int grpc_status(int status)
     return 13;
 }
 
-/* Percent-encoded, as gRPC wants its message. */
-static void put_message(cab_bytes *b, const char *text)
+void cab_exchange_end(cab_exchange *x, int status, const char *text)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c >= 0x20 && c < 0x7f && c != '%')
-            cab_bytes_char(b, *text);
-        else
-            cab_bytes_printf(b, "%%%02X", c);
-    }
+    x->status = status;
+    x->type = "application/grpc";
+    x->grpc_status = grpc_status(status);
+    cab_bytes_clear(&x->grpc_message);
+    cab_json_put_utf8(&x->grpc_message, cab_slice_of(text));
 }
 
 void cab_exchange_say(cab_exchange *x, int status, const char *text)
 {
-    x->status = status;
+    cab_bytes_clear(&x->out);
     if (x->grpc) {
-        x->type = "application/grpc";
-        x->grpc_status = grpc_status(status);
-        cab_bytes_clear(&x->out);
-        put_message(&x->grpc_message, text);
+        cab_exchange_end(x, status, text);
         return;
     }
+    x->status = status;
     x->type = "application/json";
-    cab_bytes_clear(&x->out);
     cab_bytes_str(&x->out, "{\"error\":");
     cab_json_put_string(&x->out, cab_slice_of(text));
     cab_bytes_char(&x->out, '}');
@@ -116,17 +110,18 @@ void cab_exchange_reset(cab_exchange *x)
     x->n_fields = x->n_answer_fields = x->status = x->grpc_status = 0;
     x->type = NULL;
     x->http2 = x->grpc = x->given = x->answered = x->whole = x->answering =
-        x->streamed = x->is_part = x->away = false;
+        x->streamed = x->is_part = x->away = x->ready = x->over = false;
+    x->pace = CAB_PACE_NONE;
     atomic_store(&x->gone, false);
     x->resume = NULL;
     x->resume_arg = NULL;
     x->part = x->parent = NULL;
-    x->deadline_ns = x->since_ns = x->arrived_ns = 0;
+    x->deadline_ns = x->since_ns = x->begun_ns = x->arrived_ns = 0;
     x->cancel = x->release = NULL;
     x->user = NULL;
     x->conn = NULL;
     x->stream = 0;
-    x->sent = x->reserved = x->moved = 0;
+    x->sent = x->reserved = x->moved = x->taken = x->held = 0;
     x->next = x->next_stream = NULL;
 }
 
@@ -171,6 +166,15 @@ bool cab_exchange_handle(cab_exchange *x)
     x->server->handle(x->server, x);
     handling = outer;
     return is_ready(x);
+}
+
+bool cab_exchange_opens(cab_exchange *x)
+{
+    cab_exchange *outer = handling;
+    handling = x;
+    bool opens = !x->server->opens || x->server->opens(x);
+    handling = outer;
+    return opens;
 }
 
 /* ---- workers ---- */

@@ -25,7 +25,10 @@ const char *cab_method_name(cab_method m);
 
 /* A header field; request names are in lower case. */
 typedef cab_http1_field cab_field;
-enum { CAB_FIELDS_MAX = 64, CAB_ANSWER_FIELDS = 8 };
+enum { CAB_FIELDS_MAX = CAB_HTTP1_MAX_FIELDS, CAB_ANSWER_FIELDS = 8 };
+
+/* What a stream of messages waits for. */
+typedef enum cab_pace { CAB_PACE_NONE, CAB_PACE_REST, CAB_PACE_BODY, CAB_PACE_WRITE, CAB_PACE_OURS } cab_pace;
 
 struct cab_conn;
 struct cab_loop;
@@ -39,7 +42,7 @@ struct cab_exchange {
     const cab_field *fields;
     int n_fields;
     cab_slice body;
-    int64_t arrived_ns;                /* monotonic: its last byte */
+    int64_t begun_ns, arrived_ns;      /* monotonic: its head (HTTP/2; of a stream of messages the stream's), its last byte */
     bool http2, grpc;
 
     /* ---- the answer: the handler's ---- */
@@ -48,7 +51,7 @@ struct cab_exchange {
     cab_field answer_fields[CAB_ANSWER_FIELDS];  /* names in lower case; text in mem, or static */
     int n_answer_fields;
     cab_bytes out;                     /* the body */
-    int grpc_status;                   /* of the trailers; message in grpc_message */
+    int grpc_status;                   /* of the trailers; its text, UTF-8, in grpc_message */
     cab_bytes grpc_message;
 
     /* ---- whoever has it ---- */
@@ -66,7 +69,11 @@ struct cab_exchange {
     int64_t since_ns;                  /* ... since then ... */
     size_t moved;                      /* ... and bytes that came or went meanwhile */
     bool whole, answering;             /* HTTP/2: the request has ended; the answer has begun */
+    bool ready;                        /* HTTP/2: in its connection's line of that name */
     bool streamed;                     /* gRPC: messages come and go one by one ... */
+    size_t taken, held;                /* ... so much of body_bytes was theirs; came, and the window is closed for it; ... */
+    bool over;                         /* ... no more of them is taken: answers that wait, then the end; ... */
+    cab_pace pace;                     /* ... what the deadline is for; ... */
     cab_exchange *part;                /* ... this one is a handler's now */
     cab_exchange *parent;              /* of a part: its stream; NULL when that has gone */
     bool is_part;
@@ -93,11 +100,15 @@ void cab_exchange_put_field(cab_exchange *x, const char *name, cab_slice value);
 void cab_exchange_answer(cab_exchange *x);
 /* Sets an answer {"error": text}; of gRPC: the status that goes with the HTTP status, and the text. */
 void cab_exchange_say(cab_exchange *x, int status, const char *text);
-/* ... and gives it back. */
+/* Of gRPC: how the call ends, likewise; what is answered already stays. */
+void cab_exchange_end(cab_exchange *x, int status, const char *text);
+/* Says it and gives the exchange back. */
 void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Calls the server's handler; true: it is answered already.  [its I/O thread] */
 bool cab_exchange_handle(cab_exchange *x);
+/* Asks the server whether x, a head whose messages come one by one, may begin; false: it is answered.  [its I/O thread] */
+bool cab_exchange_opens(cab_exchange *x);
 /* The last thing that a handler does when that gives x to another thread: at once or, where the handler runs on
  * a worker, when x is on its I/O thread again. */
 void cab_exchange_then(cab_exchange *x, void (*next)(cab_exchange *x), void *arg);

@@ -129,7 +129,8 @@ void cab_grpc_part(cab_exchange *x)
     Inference__ModelStreamInferResponse r = INFERENCE__MODEL_STREAM_INFER_RESPONSE__INIT;
     if (!x->grpc_status)
         return;
-    r.error_message = (char *)(uintptr_t)cab_bytes_cstr(&x->grpc_message);
+    const char *why = cab_bytes_cstr(&x->grpc_message);
+    r.error_message = (char *)(uintptr_t)(*why ? why : "out of memory");
     cab_bytes_clear(&x->out);
     cab_grpc_put(x, &r.base);
 }
@@ -143,13 +144,31 @@ static cab_slice model_of(const ProtobufCMessage *m)
     return f ? cab_slice_of(*(char *const *)(const void *)((const char *)m + f->offset)) : (cab_slice){ NULL, 0 };
 }
 
-void cab_grpc_handle(cab_service *s, cab_exchange *x)
+/* The call that x asks for, if its client may at all; NULL: answered. */
+static const rpc *call_of(cab_exchange *x)
 {
     const rpc *r = find(x->path);
-    ProtobufCMessage *m;
     if (!r)
         cab_exchange_refuse(x, 501, "no such call");
-    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }) && (m = unpack(x, r)) &&
-             cab_service_allows(x, r->role, model_of(m)))
+    else if (x->method != CAB_METHOD_POST)
+        cab_exchange_refuse(x, 405, "calls are POST");
+    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }))
+        return r;
+    return NULL;
+}
+
+bool cab_grpc_opens(cab_exchange *x)
+{
+    if (x->loop != &cab_service_of(x)->health)
+        return call_of(x) != NULL;
+    cab_exchange_refuse(x, 501, "this port is for health and metrics");
+    return false;
+}
+
+void cab_grpc_handle(cab_service *s, cab_exchange *x)
+{
+    const rpc *r = call_of(x);
+    ProtobufCMessage *m = r ? unpack(x, r) : NULL;
+    if (m && cab_service_allows(x, r->role, model_of(m)))
         r->handler(s, x, m);
 }

@@ -378,22 +378,3 @@ cab_http1_got cab_http1_head_read(cab_http1_head *h, const cab_http1_limits *lim
     cab_http1_got got = find_end(h, lim, p, n);
     return got == CAB_HTTP1_DONE ? parse(h, lim, p) : got;
 }
-
-size_t cab_http1_find(const cab_http1_head *h, const char *name, cab_slice *first)
-{
-    size_t len = strlen(name), count = 0;
-    *first = (cab_slice){ NULL, 0 };
-    for (size_t i = 0; i < h->n_fields; i++) {
-        const cab_http1_field *f = &h->fields[i];
-        if (f->name.n == len && !memcmp(f->name.p, name, len) && count++ == 0)
-            *first = f->value;
-    }
-    return count;
-}
-
-cab_slice cab_http1_value(const cab_http1_head *h, const char *name)
-{
-    cab_slice v;
-    cab_http1_find(h, name, &v);
-    return v;
-}

@@ -71,12 +71,6 @@ void cab_http1_head_start(cab_http1_head *h);
  * when the head is whole.  MORE, DONE or REFUSED; after DONE start again. */
 cab_http1_got cab_http1_head_read(cab_http1_head *h, const cab_http1_limits *lim, char *p, size_t n);
 
-/* How many fields have that lower-case name; *first is the first one's value,
- * or {NULL, 0}.  Fields that may come once only are the caller's to count. */
-size_t cab_http1_find(const cab_http1_head *h, const char *name, cab_slice *first);
-/* The first one's value, or {NULL, 0}. */
-cab_slice cab_http1_value(const cab_http1_head *h, const char *name);
-
 /* ---- the body of a request ---- */
 
 typedef struct cab_http1_body {
@@ -106,20 +100,12 @@ cab_http1_got cab_http1_body_read(cab_http1_body *b, const char *p, size_t n, si
  * out points to.  The number of segments, of which the first max are in out; or
  * -1 and *why: a bad escape, a control character, a segment "." or "..". */
 int cab_http1_segments(cab_slice path, char *room, cab_slice *out, int max, const char **why);
-/* The parameter of that name, decoded ('+' is a space) into room.  1, 0 when
- * there is none (*value is {NULL, 0}), or -1 and *why: said twice, longer than
- * the room, a bad escape, a control character. */
-int cab_http1_param(cab_slice query, const char *name, char *room, size_t n_room,
-                    cab_slice *value, const char **why);
-
 /* ---- answers ---- */
 
 #define CAB_HTTP1_CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
 typedef enum cab_http1_framing {
     CAB_HTTP1_LENGTH,          /* length bytes follow, or would, were it no answer to HEAD */
-    CAB_HTTP1_CHUNKED,         /* to HTTP/1.1 only */
-    CAB_HTTP1_TO_CLOSE,        /* until the connection closes; needs keep_alive = false */
     CAB_HTTP1_NO_BODY          /* 1xx, 204, 304: no word about a body */
 } cab_http1_framing;
 
@@ -139,9 +125,6 @@ typedef struct cab_http1_answer {
  * control character in a value, framing that the request's version or the
  * status cannot have, or out has failed. */
 bool cab_http1_answer_write(cab_bytes *out, const cab_http1_answer *a);
-/* One chunk of a CHUNKED body; n = 0 writes nothing.  Then its end. */
-void cab_http1_chunk_write(cab_bytes *out, const void *p, size_t n);
-void cab_http1_chunk_end(cab_bytes *out);
 /* "Not Found"; "Unknown" for a status without a row. */
 const char *cab_http_reason(int status);
 /* "Sun, 06 Nov 1994 08:49:37 GMT" of seconds since 1970; years 0 to 9999. */

@@ -64,10 +64,7 @@ static bool field_ok(const cab_http1_field *f)
 static bool framing_ok(const cab_http1_answer *a)
 {
     bool bodiless = a->status < 200 || a->status == 204 || a->status == 304;
-    if (a->status < 100 || a->status > 999 || bodiless != (a->framing == CAB_HTTP1_NO_BODY))
-        return false;
-    return a->framing == CAB_HTTP1_CHUNKED ? a->minor == 1
-         : a->framing != CAB_HTTP1_TO_CLOSE || !a->keep_alive;
+    return a->status >= 100 && a->status <= 999 && bodiless == (a->framing == CAB_HTTP1_NO_BODY);
 }
 
 static bool answer_ok(const cab_http1_answer *a)
@@ -80,12 +77,12 @@ static bool answer_ok(const cab_http1_answer *a)
 
 /* ---- writing ---- */
 
-static void number(cab_bytes *out, uint64_t v, unsigned base, size_t least)
+static void number(cab_bytes *out, uint64_t v, size_t least)
 {
     char text[24], *c = text + sizeof text;
     do
-        *--c = "0123456789abcdef"[v % base];
-    while ((v /= base) != 0 || (size_t)(text + sizeof text - c) < least);
+        *--c = (char)('0' + v % 10);
+    while ((v /= 10) != 0 || (size_t)(text + sizeof text - c) < least);
     cab_bytes_put(out, c, (size_t)(text + sizeof text - c));
 }
 
@@ -106,11 +103,9 @@ static void framing(cab_bytes *out, const cab_http1_answer *a)
 {
     if (a->framing == CAB_HTTP1_LENGTH) {
         cab_bytes_slice(out, CAB_SLICE("Content-Length: "));
-        number(out, a->length, 10, 1);
+        number(out, a->length, 1);
         cab_bytes_slice(out, CAB_SLICE("\r\n"));
     }
-    if (a->framing == CAB_HTTP1_CHUNKED)
-        cab_bytes_slice(out, CAB_SLICE("Transfer-Encoding: chunked\r\n"));
     /* Only what the version does not say by itself. */
     if (a->minor == 1 && !a->keep_alive)
         cab_bytes_slice(out, CAB_SLICE("Connection: close\r\n"));
@@ -124,7 +119,7 @@ bool cab_http1_answer_write(cab_bytes *out, const cab_http1_answer *a)
     if (!answer_ok(a))
         return false;
     cab_bytes_slice(out, CAB_SLICE("HTTP/1.1 "));
-    number(out, (uint64_t)a->status, 10, 3);
+    number(out, (uint64_t)a->status, 3);
     cab_bytes_char(out, ' ');
     cab_bytes_str(out, cab_http_reason(a->status));
     cab_bytes_slice(out, CAB_SLICE("\r\n"));
@@ -139,19 +134,4 @@ bool cab_http1_answer_write(cab_bytes *out, const cab_http1_answer *a)
     if (out->failed)
         out->n = before;
     return !out->failed;
-}
-
-void cab_http1_chunk_write(cab_bytes *out, const void *p, size_t n)
-{
-    if (!n)
-        return;                /* it would be the last one */
-    number(out, n, 16, 1);
-    cab_bytes_slice(out, CAB_SLICE("\r\n"));
-    cab_bytes_put(out, p, n);
-    cab_bytes_slice(out, CAB_SLICE("\r\n"));
-}
-
-void cab_http1_chunk_end(cab_bytes *out)
-{
-    cab_bytes_slice(out, CAB_SLICE("0\r\n\r\n"));
 }

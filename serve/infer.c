@@ -188,13 +188,14 @@ bool cab_infer_raw(cab_infer *q, cab_tensor_view *v, const void *p, size_t n)
     const char *name = q->loaded->inputs[v - q->inputs].name;
     if (n != v->bytes)
         return cab_infer_fault(q, "unexpected total byte size %zu for input '%s', expecting %zu", n, name, v->bytes);
-    if ((uintptr_t)p % 64 == 0) {
+    if (n && (uintptr_t)p % 64 == 0) {           /* nothing has data, too: somewhere */
         v->data = (void *)(uintptr_t)p;
         return true;
     }
     if (!cab_infer_room(q, v))
         return false;
-    memcpy(v->data, p, n);
+    if (n)
+        memcpy(v->data, p, n);
     return true;
 }
 
@@ -277,7 +278,7 @@ static bool classify(cab_infer *q, cab_wanted *w)
     bool fine = true;
     for (int64_t r = 0; fine && r < w->dims[0]; r++)
         fine = cab_classes_put(&w->texts, v->dtype, (const char *)v->data + (size_t)r * n * one, n, (size_t)w->dims[1], labels);
-    return fine ? true : cab_infer_fault(q, "out of memory for the classes");
+    return fine ? true : cab_infer_starve(q);
 }
 
 bool cab_infer_classify(cab_infer *q)
@@ -351,6 +352,8 @@ static void submit(cab_exchange *x)
     q->call.level = q->priority > INT_MAX ? INT_MAX : (int)q->priority;
     if (q->timeout_us > 0)
         q->call.deadline = after(q->x->arrived_ns, q->timeout_us);
+    if (q->until_ns && (!q->call.deadline || q->until_ns < q->call.deadline))
+        q->call.deadline = q->until_ns;
     q->submitted = true;
     cab_call_submit_inline(q->loaded->served, &q->call);
 }

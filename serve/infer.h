@@ -46,6 +46,7 @@ struct cab_infer {
     bool submitted;
     cab_slice id;              /* as the client spelt it (REST: with escapes) */
     int64_t timeout_us;        /* 0: none */
+    int64_t until_ns;          /* the client waits no longer, monotonic; 0: it did not say */
     int64_t priority;
     bool starved;              /* the failure is that memory ran out: 503 */
     char why[300];             /* of a failure */

@@ -103,19 +103,13 @@ static char *put_nonfinite(char *to, bool nan, bool negative, cab_json_nonfinite
 
 /* Numbers by their bits. */
 #define FLOAT_PUT(kind, format, bits_type, shortest)                                        \
-    static inline bool finite_##kind(const void *at)                                        \
-    {                                                                                       \
-        bits_type v;                                                                        \
-        memcpy(&v, at, sizeof v);                                                           \
-        return (v & json_infinity(format)) != json_infinity(format);                        \
-    }                                                                                       \
     static inline char *put_##kind(char *to, const void *at, cab_json_nonfinite how, const cab_pow5 *five) \
     {                                                                                       \
         bits_type v;                                                                        \
         (void)five;                                                                         \
         memcpy(&v, at, sizeof v);                                                           \
         bool negative = v >> (8 * sizeof v - 1);                                            \
-        if (__builtin_expect(!finite_##kind(at), 0))                                        \
+        if (__builtin_expect((v & json_infinity(format)) == json_infinity(format), 0))      \
             return put_nonfinite(to, (v & (((uint64_t)1 << (format).fraction) - 1)) != 0, negative, how); \
         return json_put_digits(to, negative, shortest);                                      \
     }
@@ -138,9 +132,6 @@ FLOAT_PUT(f32, JSON_F32, uint32_t, digits_32(v & 0x7fffffff, 23, 127, five))
 FLOAT_PUT(f16, JSON_F16, uint16_t, digits_32(v & 0x7fff, 10, 15, five))
 FLOAT_PUT(bf16, JSON_BF16, uint16_t, digits_32(v & 0x7fff, 7, 127, five))
 
-static inline bool finite_int(const void *at) { (void)at; return true; }
-static inline bool finite_uint(const void *at) { (void)at; return true; }
-
 /* ---- rows ---- */
 
 #define put_int(to, at, how, five) cab_i64_put(to, *(at))
@@ -154,14 +145,6 @@ static inline bool finite_uint(const void *at) { (void)at; return true; }
     static size_t read_##tail(const char **p, const char *end, void *at, size_t n)          \
     {                                                                                       \
         return read_run(p, end, at, n, store_##kind, lo, hi, sizeof(type));                 \
-    }                                                                                       \
-    static size_t all_finite_##tail(const void *at, size_t n)                               \
-    {                                                                                       \
-        const type *v = at;                                                                 \
-        size_t i = 0;                                                                       \
-        while (i < n && finite_##kind(v + i))                                               \
-            i++;                                                                            \
-        return i;                                                                           \
     }                                                                                       \
     static char *write_##tail(char *to, const void *at, size_t n, cab_json_nonfinite how)   \
     {                                                                                       \
@@ -192,7 +175,7 @@ static const json_element rows[] = {
 #define ELEMENT(tail, text, type, kind, lo, hi)                                             \
     [CAB_TYPE_##tail] = { text, sizeof(type), CAB_TYPE_##tail == CAB_TYPE_BOOL, \
                           store_of_##tail, read_##tail,                                     \
-                          CAB_TYPE_##tail == CAB_TYPE_BOOL ? write_words : write_##tail, all_finite_##tail },
+                          CAB_TYPE_##tail == CAB_TYPE_BOOL ? write_words : write_##tail },
 #include "serve/json_element.def"
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };

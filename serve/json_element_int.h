@@ -18,8 +18,6 @@ typedef struct json_element {
     size_t (*read)(const char **p, const char *end, void *at, size_t n);
     /* Elements from at[0] on with commas between them; n * (CAB_NUMBER_MAX + 1) bytes of room. */
     char *(*write)(char *to, const void *at, size_t n, cab_json_nonfinite how);
-    /* The first element that is NaN or infinite, or n. */
-    size_t (*finite)(const void *at, size_t n);
 } json_element;
 
 /* NULL: no JSON form. */

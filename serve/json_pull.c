@@ -202,11 +202,6 @@ bool cab_json_skip(cab_json *j)
     }
 }
 
-bool cab_json_leave(cab_json *j)
-{
-    return j->depth ? pass(j, j->depth - 1) : j->state != FAILED;
-}
-
 const char *cab_json_token_name(cab_json_token t)
 {
     static const char *const names[] = {

@@ -55,21 +55,19 @@ cab_json_token cab_json_next(cab_json *j);
 /* Passes over the value that comes next (after a key: its value), checking all of it.
  * False: an error, or there is no value (an array ends). */
 bool cab_json_skip(cab_json *j);
-/* Passes over the rest of the array or object that is open, its end included. */
-bool cab_json_leave(cab_json *j);
 /* A static word for a message: "a string", "an object", ... */
 const char *cab_json_token_name(cab_json_token t);
 
 /* ---- strings; text is a string's or key's token ---- */
 
-/* The text without escapes, as UTF-8 (it may hold NUL), appended. */
-void cab_json_unescape(cab_slice text, cab_bytes *to);
-/* The same into cap bytes; the bytes it needs, of which those within cap are
- * written.  Never more than text.n. */
+/* The text without escapes, as UTF-8 (it may hold NUL), into cap bytes; the bytes
+ * it needs, of which those within cap are written.  Never more than text.n. */
 size_t cab_json_unescape_to(cab_slice text, char *to, size_t cap);
 /* Whether the token's text, unescaped, is s. */
 bool cab_json_is(const cab_json *j, const char *s);
 /* s in quotes, with escapes; bytes that are no UTF-8 become U+FFFD. */
 void cab_json_put_string(cab_bytes *to, cab_slice s);
+/* s alone, likewise. */
+void cab_json_put_utf8(cab_bytes *to, cab_slice s);
 
 #endif

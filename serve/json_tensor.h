@@ -47,7 +47,6 @@ bool cab_json_read_any(cab_json *j, int dtype, cab_bytes *to, int *rank, int64_t
 
 /* JSON has no NaN and no infinity. */
 typedef enum cab_json_nonfinite {
-    CAB_NONFINITE_REFUSE,      /* CAB_FAULT_VALUE */
     CAB_NONFINITE_NULL,        /* null, as JavaScript does */
     CAB_NONFINITE_NAMES        /* NaN, Infinity, -Infinity: no JSON, but what Triton writes and Python reads */
 } cab_json_nonfinite;

@@ -149,13 +149,6 @@ static cab_slice piece(const char **p, const char *end, char four[4])
     return (cab_slice){ four, (size_t)put_utf8(four, c) };
 }
 
-void cab_json_unescape(cab_slice text, cab_bytes *to)
-{
-    char four[4];
-    for (const char *p = text.p, *end = p + text.n; p < end;)
-        cab_bytes_slice(to, piece(&p, end, four));
-}
-
 size_t cab_json_unescape_to(cab_slice text, char *to, size_t cap)
 {
     char four[4];
@@ -197,6 +190,15 @@ static void put_escape(cab_bytes *to, char c)
         cab_bytes_char(to, letters[m - means]);
     } else {
         cab_bytes_printf(to, "\\u%04x", (unsigned)(unsigned char)c);
+    }
+}
+
+void cab_json_put_utf8(cab_bytes *to, cab_slice s)
+{
+    for (const char *p = s.p, *end = p + s.n; p < end;) {
+        int n = utf8_bytes(p, end);
+        cab_bytes_put(to, n ? p : "\xef\xbf\xbd", n ? (size_t)n : 3);
+        p += n ? n : 1;
     }
 }
 

@@ -30,19 +30,12 @@ enum { SWEEP_US = 250000, SPARE_MAX = 256, SLICE_NS = 100000, TURN_NS = 100000 }
 static void tell_time(cab_loop *l)
 {
     struct timespec t;
-    struct tm tm;
     l->now_ns = cab_now_ns();
     clock_gettime(CLOCK_REALTIME_COARSE, &t);
     if (t.tv_sec == l->date_s)
         return;
     l->date_s = t.tv_sec;
-    gmtime_r(&t.tv_sec, &tm);
-    static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-    static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-    snprintf(l->date, sizeof l->date, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7],
-             tm.tm_mday, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min,
-             tm.tm_sec);
+    cab_http_date(l->date_s, l->date);
 }
 
 /* ---- the inbox ---- */

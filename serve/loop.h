@@ -26,7 +26,7 @@ typedef struct cab_loop {
     bool secure[CAB_LISTENERS_MAX];
     atomic_int n_listeners;            /* written by the loop */
     int64_t now_ns;                    /* monotonic: when the event began that is handled */
-    char date[40];                     /* text of the Date field, made anew each second */
+    char date[CAB_HTTP_DATE];          /* text of the Date field, made anew each second */
     int64_t date_s;
     struct cab_conn *conns;            /* all connections of the loop, list by next and prev */
     struct cab_conn *swept;            /* the sweep goes on here; NULL: it is done */

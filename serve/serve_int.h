@@ -37,6 +37,8 @@ struct cab_server {
     atomic_size_t bodies;      /* bytes of request bodies held */
     /* Takes a whole request; answers it, now or later, exactly once. */
     void (*handle)(struct cab_server *s, cab_exchange *x);
+    /* The head of a stream of gRPC messages has come: false: refused, and answered.  NULL: none is. */
+    bool (*opens)(cab_exchange *x);
     /* May change the answer of x on its way out; or NULL.  io: this is its I/O thread, and false: a worker has it
      * now, for this.  [whoever has x] */
     bool (*pack)(cab_exchange *x, bool io);

@@ -173,7 +173,7 @@ static void buried(void *user, cab_resident *l)
 static void take_limits(cab_service *s)
 {
     const cab_options *o = &s->o;
-    s->server = (cab_server){ .handle = handle, .pack = pack, .user = s };
+    s->server = (cab_server){ .handle = handle, .opens = cab_grpc_opens, .pack = pack, .user = s };
     s->server.limits = (cab_limits){
         .head_bytes = (size_t)o->max_head, .body_bytes = (size_t)o->max_body, .all_bodies = (size_t)o->max_bodies,
         .conns = (int)o->max_connections, .streams = (int)o->max_streams, .idle_ms = (int)o->idle_ms,

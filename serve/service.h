@@ -101,6 +101,8 @@ void cab_index_repository(cab_service *s, cab_exchange *x, bool only_ready);
 typedef struct cab_index_row { const char *name, *version, *state, *reason; } cab_index_row;
 /* ---- grpc.c, api_grpc.c ---- */
 void cab_grpc_handle(cab_service *s, cab_exchange *x);
+/* The head of a stream of messages; false: there is no such call, or not for this client: answered. */
+bool cab_grpc_opens(cab_exchange *x);
 /* Of an exchange that is one message of a stream: its failure as a message, too. */
 void cab_grpc_part(cab_exchange *x);
 void cab_grpc_index(cab_exchange *x, const cab_index_row *rows, size_t n);

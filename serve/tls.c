@@ -38,6 +38,7 @@ static cab_status tell(cab_diag *d, const char *what, const char *file)
 
 static cab_status fill(const cab_tls *t, SSL_CTX *ctx, cab_diag *d)
 {
+    static const unsigned char ours[] = "cabochon";
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
@@ -55,6 +56,7 @@ static cab_status fill(const cab_tls *t, SSL_CTX *ctx, cab_diag *d)
         return tell(d, "the client authorities", t->client_ca);
     }
     SSL_CTX_set_client_CA_list(ctx, names);
+    SSL_CTX_set_session_id_context(ctx, ours, sizeof ours - 1);        /* else a session taken up again is an error */
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     return CAB_OK;
 }

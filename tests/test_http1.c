@@ -26,7 +26,6 @@ static void check_head(void)
 {
     const char *s = "POST /v2/models/a%2Fb/infer?trace=1&x=%20 HTTP/1.1\r\nHost: h:80\r\nX-Thing: a\r\n"
                     "CONTENT-length: 12\r\nx-thing:\tb \r\nExpect: 100-continue\r\n\r\nbody";
-    cab_slice v;
     CHECK_EQ(read_with(&limits, s), CAB_HTTP1_DONE);
     CHECK_EQ(head.bytes, strlen(s) - 4);
     IS(head.method, "POST");
@@ -38,11 +37,6 @@ static void check_head(void)
     CHECK_EQ(head.length, 12);
     CHECK_EQ(head.n_fields, 5);
     IS(head.fields[2].name, "content-length");
-    CHECK_EQ(cab_http1_find(&head, "x-thing", &v), 2);
-    IS(v, "a");
-    CHECK_EQ(cab_http1_find(&head, "x-thin", &v), 0);
-    CHECK(!v.p && !cab_http1_value(&head, "x-other").p);
-    IS(head.fields[3].value, "b");
 }
 
 static void check_forms(void)
@@ -268,33 +262,6 @@ static void check_segments(void)
     segments_are("/a%g0", "a bad escape in the target");
 }
 
-static void param_is(const char *query, const char *wanted)
-{
-    char room[8], got[64];
-    cab_slice v;
-    const char *why = "";
-    int n = cab_http1_param(query ? cab_slice_of(query) : (cab_slice){ NULL, 0 }, "na me", room,
-                            sizeof room, &v, &why);
-    snprintf(got, sizeof got, "%d %.*s%s", n, n > 0 ? (int)v.n : 0, n > 0 ? v.p : "", n < 0 ? why : "");
-    CHECK_STR(got, wanted);
-}
-
-static void check_params(void)
-{
-    param_is(NULL, "0 ");
-    param_is("", "0 ");
-    param_is("name=1&na=2&na+me2=3&=4&&", "0 ");
-    param_is("x=1&na+me=a%3D%26+b&y", "1 a=& b");
-    param_is("na%20me", "1 ");
-    param_is("n%61%20me=1=2", "1 1=2");
-    param_is("na+me=1&na+me=1", "-1 a parameter is given twice");
-    param_is("na+me=12345678", "1 12345678");
-    param_is("na+me=123456789", "-1 a parameter is too long");
-    param_is("na+me=%", "-1 a bad escape in the target");
-    param_is("na+me=%00", "-1 a control character in the target");
-    param_is("na+m%=1", "0 ");
-}
-
 /* ---- answers ---- */
 
 static void check_answer(void)
@@ -318,14 +285,6 @@ static void check_answer(void)
     CHECK(cab_http1_answer_write(&out, &a));
     CHECK_STR(cab_bytes_cstr(&out), "HTTP/1.1 299 Unknown\r\nContent-Length: 18446744073709551615\r\n"
                                     "Connection: keep-alive\r\n\r\n");
-    cab_bytes_clear(&out);
-    a = (cab_http1_answer){ .status = 200, .minor = 1, .keep_alive = true, .framing = CAB_HTTP1_CHUNKED };
-    CHECK(cab_http1_answer_write(&out, &a));
-    cab_http1_chunk_write(&out, "0123456789abcdefg", 17);
-    cab_http1_chunk_write(&out, "", 0);
-    cab_http1_chunk_end(&out);
-    CHECK_STR(cab_bytes_cstr(&out), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                    "11\r\n0123456789abcdefg\r\n0\r\n\r\n");
     cab_bytes_clear(&out);
     a = (cab_http1_answer){ .status = 204, .minor = 1, .keep_alive = true, .framing = CAB_HTTP1_NO_BODY };
     CHECK(cab_http1_answer_write(&out, &a));
@@ -366,9 +325,6 @@ static void check_bad_answers(void)
     CHECK(!writes((cab_http1_answer){ .status = 200, .framing = CAB_HTTP1_NO_BODY }, NULL));
     CHECK(!writes((cab_http1_answer){ .status = 99, .framing = CAB_HTTP1_NO_BODY }, NULL));
     CHECK(!writes((cab_http1_answer){ .status = 1000 }, NULL));
-    CHECK(!writes((cab_http1_answer){ .status = 200, .framing = CAB_HTTP1_CHUNKED, .minor = -1 }, NULL));
-    CHECK(!writes((cab_http1_answer){ .status = 200, .framing = CAB_HTTP1_TO_CLOSE, .keep_alive = true }, NULL));
-    CHECK(writes((cab_http1_answer){ .status = 200, .framing = CAB_HTTP1_TO_CLOSE, .minor = -1 }, NULL));
 }
 
 /* A buffer that is full keeps what it had. */
@@ -412,7 +368,6 @@ int main(void)
     check_slow_client();
     check_body();
     check_segments();
-    check_params();
     check_answer();
     check_bad_answers();
     check_full();

@@ -142,8 +142,8 @@ static void check_skip(void)
     CHECK(cab_json_skip(&j) && j.depth == 1);
     CHECK(cab_json_next(&j) == CAB_JSON_KEY && cab_json_is(&j, "keep") && cab_json_skip(&j));
     CHECK(cab_json_next(&j) == CAB_JSON_KEY && cab_json_next(&j) == CAB_JSON_ARRAY);
-    CHECK(cab_json_next(&j) == CAB_JSON_NUMBER && cab_json_leave(&j) && j.depth == 1);
-    CHECK(cab_json_leave(&j) && j.depth == 0 && cab_json_next(&j) == CAB_JSON_END);
+    CHECK(cab_json_next(&j) == CAB_JSON_NUMBER && cab_json_skip(&j) && cab_json_next(&j) == CAB_JSON_ARRAY_END && j.depth == 1);
+    CHECK(cab_json_next(&j) == CAB_JSON_OBJECT_END && j.depth == 0 && cab_json_next(&j) == CAB_JSON_END);
     cab_json_init(&j, CAB_SLICE("[[1,x]]"), NULL);
     CHECK(cab_json_next(&j) == CAB_JSON_ARRAY && !cab_json_skip(&j) && j.at == 4);
     cab_json_init(&j, CAB_SLICE("[]"), NULL);
@@ -210,15 +210,11 @@ static void check_names(void)
 static void unescaped(const char *text, const char *want, size_t n)
 {
     char small[64];
-    cab_bytes b = { 0 };
-    cab_json_unescape(cab_slice_of(text), &b);
-    CHECK(b.n == n && !memcmp(b.p ? b.p : "", want, n));
     CHECK_EQ(cab_json_unescape_to(cab_slice_of(text), small, sizeof small), n);
     CHECK(!memcmp(small, want, n));
     memset(small, '#', sizeof small);
     CHECK_EQ(cab_json_unescape_to(cab_slice_of(text), small, n / 2), n);
     CHECK(!memcmp(small, want, n / 2) && small[n / 2] == '#');
-    cab_bytes_fini(&b);
 }
 
 static void written(cab_slice s, const char *want)

@@ -41,7 +41,7 @@ static void any(const char *text, const char *shape, const char *want)
     } else {
         CHECK(cab_json_next(&j) == CAB_JSON_END);
         CHECK_STR(shape_of(rank, dims), shape);
-        CHECK(cab_json_write_tensor(&out, CAB_TYPE_F64, rank, dims, to.p, true, CAB_NONFINITE_REFUSE, &f));
+        CHECK(cab_json_write_tensor(&out, CAB_TYPE_F64, rank, dims, to.p, true, CAB_NONFINITE_NAMES, &f));
         CHECK_STR(cab_bytes_cstr(&out), want);
     }
     cab_bytes_fini(&to);
@@ -106,7 +106,7 @@ static void given(const char *text, int type, int rank, const int64_t *dims, con
         CHECK(!"read");
     } else {
         CHECK(cab_json_next(&j) == CAB_JSON_END);
-        CHECK(cab_json_write_tensor(&out, type, rank, dims, to, false, CAB_NONFINITE_REFUSE, &f));
+        CHECK(cab_json_write_tensor(&out, type, rank, dims, to, false, CAB_NONFINITE_NAMES, &f));
         CHECK_STR(cab_bytes_cstr(&out), want);
     }
     free(to);
@@ -210,8 +210,6 @@ static void check_writer(void)
     const int64_t dims[] = { 2, 3 };
     cab_bytes b = { 0 };
     cab_json_fault f;
-    CHECK(!cab_json_write_tensor(&b, CAB_TYPE_F32, 2, dims, v, true, CAB_NONFINITE_REFUSE, &f));
-    CHECK(f.kind == CAB_FAULT_VALUE && strstr(f.text, "element 2"));
     CHECK(cab_json_write_tensor(&b, CAB_TYPE_F32, 2, dims, v, true, CAB_NONFINITE_NULL, &f));
     CHECK_STR(cab_bytes_cstr(&b), "[[1.0,-0.0,null],[null,null,0.1]]");
     cab_bytes_clear(&b);
@@ -280,7 +278,7 @@ static void check_round_trips(void)
             for (size_t i = 0; i < sizeof data / 8; i++)   /* no exponent of all ones */
                 data[i] = cab_rng_u64(&r) & (types[t] == 9 ? 0x0101010101010101u : types[t] == 10 || types[t] == 11 || types[t] == 1 ||
                                              types[t] == 16 ? 0xbbbfbbbfbbbfbbbfu : UINT64_MAX);
-            CHECK(cab_json_write_tensor(&b, types[t], 3, dims, data, nested, CAB_NONFINITE_REFUSE, &f));
+            CHECK(cab_json_write_tensor(&b, types[t], 3, dims, data, nested, CAB_NONFINITE_NAMES, &f));
             cab_json_init(&j, (cab_slice){ b.p, b.n }, NULL);
             memset(back, 0xee, sizeof back);
             CHECK(cab_json_read_tensor(&j, types[t], 3, dims, back, &f) && cab_json_next(&j) == CAB_JSON_END);

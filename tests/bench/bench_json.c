@@ -92,7 +92,7 @@ static void write_as(job *b, int type, const void *from)
     cab_json_fault f;
     int64_t dims[1] = { (int64_t)b->n };
     cab_bytes_clear(&b->out);
-    if (!cab_json_write_tensor(&b->out, type, 1, dims, from, false, CAB_NONFINITE_REFUSE, &f))
+    if (!cab_json_write_tensor(&b->out, type, 1, dims, from, false, CAB_NONFINITE_NAMES, &f))
         exit(1);
 }
 

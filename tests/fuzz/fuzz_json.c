@@ -49,11 +49,11 @@ static void same(cab_json *j, cab_json_token t, const json_t *v);
 
 static void same_string(cab_slice text, const json_t *v)
 {
-    cab_bytes b = { 0 };
-    cab_json_unescape(text, &b);
-    if (!json_is_string(v) || b.n != json_string_length(v) || (b.n && memcmp(b.p, json_string_value(v), b.n)))
+    char *to = malloc(text.n + 1);
+    size_t n = to ? cab_json_unescape_to(text, to, text.n) : 0;
+    if (to && (!json_is_string(v) || n != json_string_length(v) || (n && memcmp(to, json_string_value(v), n))))
         fuzz_finding("a string differs: %.*s", (int)text.n, text.p);
-    cab_bytes_fini(&b);
+    free(to);
 }
 
 static void same_number(const cab_json *j, const json_t *v)
@@ -62,6 +62,15 @@ static void same_number(const cab_json *j, const json_t *v)
     cab_decimal_f64(&j->number, &d);
     if (!json_is_real(v) || memcmp(&d, &(double){ json_real_value(v) }, sizeof d))
         fuzz_finding("a number differs: %.*s: %.17g", (int)j->text.n, j->text.p, d);
+}
+
+/* Reads to the end of the object that was begun. */
+static bool leave(cab_json *j)
+{
+    for (unsigned outside = j->depth - 1; j->depth > outside;)
+        if (cab_json_next(j) == CAB_JSON_ERROR)
+            return false;
+    return true;
 }
 
 /* Keys that come twice: jansson keeps the last, so objects are only passed over. */
@@ -78,7 +87,7 @@ static void same(cab_json *j, cab_json_token t, const json_t *v)
             fuzz_finding("an array differs");
         break;
     case CAB_JSON_OBJECT:
-        if (!json_is_object(v) || !cab_json_leave(j))
+        if (!json_is_object(v) || !leave(j))
             fuzz_finding("an object differs");
         break;
     case CAB_JSON_TRUE: case CAB_JSON_FALSE: case CAB_JSON_NULL:
@@ -121,7 +130,7 @@ static void write_and_read(int type, int rank, const int64_t *dims, const cab_by
     cab_json_fault f;
     cab_json j;
     char *back = malloc(t->n ? t->n : 1);
-    if (!cab_json_write_tensor(&text, type, rank, dims, t->p, nested, CAB_NONFINITE_REFUSE, &f))
+    if (!cab_json_write_tensor(&text, type, rank, dims, t->p, nested, CAB_NONFINITE_NAMES, &f))
         fuzz_finding("a tensor cannot be written: %s", f.text);
     cab_json_init(&j, (cab_slice){ text.p, text.n }, NULL);
     if (!cab_json_read_tensor(&j, type, rank, dims, back, &f) || cab_json_next(&j) != CAB_JSON_END)

@@ -35,6 +35,7 @@ if [ "$2" = short ]; then
     run 120 slow.py 300
     run 150 limits.py short
     run 150 coded.py
+    run 150 streams.py
     run 150 restart.py 4
     run 120 systemd.py
     run 120 swap.py 6
@@ -50,6 +51,7 @@ else
     run 120 slow.py
     run 150 limits.py
     run 120 coded.py
+    run 120 streams.py
     run 150 restart.py
     run 120 systemd.py
     run 120 swap.py

@@ -105,17 +105,6 @@ def refused(s):
     check(whole_again(s), "the budget is whole")
 
 
-def curl(s, path, body, *fields, flag="--http2-prior-knowledge"):
-    """-> (head and trailers, body)"""
-    with tempfile.NamedTemporaryFile() as f, tempfile.NamedTemporaryFile() as h:
-        f.write(body)
-        f.flush()
-        more = [a for x in fields for a in ("-H", x)]
-        out = subprocess.run(["curl", "-s", flag, "-D", h.name, "--data-binary", "@" + f.name, *more, "http://127.0.0.1:%d%s" % (s.port, path)],
-                             capture_output=True, timeout=30).stdout
-        return h.read().decode().lower(), out
-
-
 def http2(s):
     data, text = text_of(700)
     for coding in PACK:
@@ -132,14 +121,6 @@ def grpc_message(rows, name="echo"):
     dims = kit._varint(rows) + kit._varint(16)
     x = kit._field(1, "x") + kit._field(2, "FP32") + kit._field(3, dims)
     return kit._field(1, name) + kit._field(5, x) + kit._field(7, struct.pack("<%df" % len(data), *data)), struct.pack("<%df" % len(data), *data)
-
-
-def rpc(s, flag, body, *fields, call="ModelInfer"):
-    """-> (grpc-status, head and trailers, body)"""
-    head, out = curl(s, "/inference.GRPCInferenceService/" + call, bytes([flag]) + struct.pack(">I", len(body)) + body,
-                     "content-type: application/grpc", "te: trailers", *fields)
-    code = [l.split(":")[1].strip() for l in head.split("\r\n") if l.startswith("grpc-status")]
-    return code[-1] if code else None, head, out
 
 
 def grpc(s):

@@ -97,6 +97,32 @@ def deadlines(s, rows):
     check(wait_for(lambda: stats(s, "slow")["cabochon_running_requests"] == 0), "idle again")
 
 
+def heads(s):
+    """A hundred fields, whichever protocol brings them."""
+    for n, want in ((100, 200), (101, 431)):
+        c = dial(s.port)
+        c.sendall(request("GET", "/v2/health/live", fields=b"".join(b"a%d: b\r\n" % i for i in range(n - 2))))
+        check(read_answer(c)[0] == want, ("fields", n))
+        c.close()
+        h = H2(s.port)
+        h.open(1, "GET", "/v2/health/live", *[("a%d" % i, "b") for i in range(n)])
+        check(h.status(1) == want, ("HTTP/2: fields", n))
+        h.close()
+
+
+def extremes(s):
+    """Times that no clock will show are none; priorities are not cut to 32 bits: none is another one."""
+    most, f = (1 << 63) - 1, kit._field
+    x = f(1, "x") + f(2, "FP32") + f(3, b"\1" + kit._varint(512))
+    for key, value, status, code in (("timeout", most, 200, "0"), ("timeout", most // 1000, 200, "0"), ("priority", 1 << 32, 400, "3"),
+                                     ("priority", (1 << 32) + 1, 400, "3"), ("priority", most, 400, "3"), ("timeout", 1, 504, "4")):
+        st = s.ask("POST", "/v2/models/slow/infer", body_of("slow", 1, 512, parameters={key: value}))
+        check(st[0] == status, ("extreme", key, value, st[0], st[2]))
+        m = f(1, "slow") + f(4, f(1, key) + f(2, f(2, value))) + f(5, x) + f(7, bytes(2048))
+        got = rpc(s, 0, m)
+        check(got[0] == code, ("extreme, gRPC", key, value, got[:2]))
+
+
 def full(build, rows):
     """The queue holds exactly what it may; more is 429, and says when to come back."""
     s = Server(build, "--drain-ms=0", "--threads=1", "--max-queue=5")
@@ -263,7 +289,7 @@ def message(value):
     """A ModelInferRequest for x of [1, 1], with its prefix."""
     x = kit._field(1, "x") + kit._field(2, "FP32") + kit._field(3, b"\1\1")
     m = kit._field(1, "wide") + kit._field(5, x) + kit._field(7, struct.pack("<f", value))
-    return b"\0" + struct.pack(">I", len(m)) + m
+    return prefixed(m)
 
 
 def messages(build):
@@ -274,7 +300,7 @@ def messages(build):
                              [constant("w", [1, width], [1.0] * width)]))
     for reads in (True, False):
         h = H2(s.port)
-        h.open(1, "POST", "/inference.GRPCInferenceService/ModelStreamInfer", ("content-type", "application/grpc"), end=False)
+        h.open(1, "POST", RPCS + "ModelStreamInfer", ("content-type", "application/grpc"), end=False)
         for i in range(n):
             h.send(frame(DATA, END_STREAM if i == n - 1 else 0, 1, message(float(i))))
         time.sleep(0.3)                # answers of 8 MB for a window of 64 KB
@@ -313,6 +339,8 @@ def main():
     rows = rows_for(s, 1.0)
     for part in (cancelled, cancelled_http2, deadlines):
         part(s, rows)
+    heads(s)
+    extremes(s)
     check(s.stop() == 0, "ends with 0")
     full(build, rows)
     verdict("limits.py")

@@ -308,6 +308,30 @@ def transport(build):
     shutil.rmtree(root)
 
 
+def resumed(build):
+    """Sessions of TLS that clients take up again, with client certificates and without."""
+    root = tempfile.mkdtemp(prefix="cab-serve-")
+    cert, key = certificate(root)
+    for flags in ([], ["--tls-client-ca=" + cert]):
+        s = Server(build, "--drain-ms=0", "--listen-tls=127.0.0.1:0", "--tls-cert=" + cert, "--tls-key=" + key, *flags, root=root)
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            ctx = ssl.create_default_context(cafile=cert)
+            ctx.load_cert_chain(cert, key)
+            ctx.minimum_version = ctx.maximum_version = version
+            session = None
+            for again in (False, True, True):
+                try:
+                    c = ctx.wrap_socket(socket.create_connection(("127.0.0.1", s.tls), 10), server_hostname="localhost", session=session)
+                    c.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+                    got, session = c.recv(4096)[:15], c.session
+                    check((got, c.session_reused) == (b"HTTP/1.1 200 OK", again), ("session", version, flags, again, got, c.session_reused))
+                    c.close()
+                except OSError as e:
+                    check(False, ("session", version, flags, again, e))
+        s.stop()
+    shutil.rmtree(root)
+
+
 def pipelined(build):
     """Many requests in one go by a client that sends no more after them: all are answered, in order, then it is closed."""
     body = lambda i: json.dumps({"id": str(i), "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [i]}]})
@@ -344,6 +368,7 @@ def main():
     restart(build)
     tokens(build)
     transport(build)
+    resumed(build)
     pipelined(build)
     verdict("rest.py")
 

@@ -43,10 +43,11 @@ def one(port, want, name, data, piecewise):
     got, end = send(port, data + tail, piecewise)
     statuses = [int(v) for v in STATUS.findall(got) if v != b"100"]     # "go on": where the body came later
     what = (name, want, piecewise, statuses)
-    if want == "more":              # its time is over
-        return end and statuses and statuses[-1] == 408, what
     if want == "ok":
         return end and statuses and all(v in (200, 204, 404) for v in statuses), what
+    end = end and statuses and b"\r\nConnection: close\r\n" in got[got.rfind(b"HTTP/1.1 %d " % statuses[-1]):]
+    if want == "more":              # its time is over
+        return end and statuses and statuses[-1] == 408, what
     return end and statuses and statuses[-1] == int(want) and b"smuggled" not in got and \
         all(v in (200, 404) for v in statuses[:-1]), what
 

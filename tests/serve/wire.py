@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests send and measure below http.client: raw sockets, HTTP/2 frames, other threads, processes' figures."""
-import os, select, socket, struct, subprocess, threading, time
+import os, select, socket, struct, subprocess, tempfile, threading, time
 
 
 class Carry:
@@ -169,6 +169,34 @@ def _huffman_digits(b):
         else:
             raise ValueError("no digit")
     return out
+
+
+# ---- whole answers of HTTP/2 and gRPC ----
+
+
+def curl(s, path, body, *fields, flag="--http2-prior-knowledge"):
+    """-> (head and trailers, body)"""
+    with tempfile.NamedTemporaryFile() as f, tempfile.NamedTemporaryFile() as h:
+        f.write(body)
+        f.flush()
+        more = [a for x in fields for a in ("-H", x)]
+        out = subprocess.run(["curl", "-s", flag, "-D", h.name, "--data-binary", "@" + f.name, *more, "http://127.0.0.1:%d%s" % (s.port, path)],
+                             capture_output=True, timeout=30).stdout
+        return h.read().decode().lower(), out
+
+
+RPCS = "/inference.GRPCInferenceService/"
+
+
+def prefixed(message, flag=0):
+    return bytes([flag]) + struct.pack(">I", len(message)) + message
+
+
+def rpc(s, flag, body, *fields, call="ModelInfer"):
+    """-> (grpc-status, head and trailers, body)"""
+    head, out = curl(s, RPCS + call, prefixed(body, flag), "content-type: application/grpc", "te: trailers", *fields)
+    code = [l.split(":")[1].strip() for l in head.split("\r\n") if l.startswith("grpc-status")]
+    return code[-1] if code else None, head, out
 
 
 # ---- figures ----

@@ -100,6 +100,12 @@ cab_http1_got cab_http1_body_read(cab_http1_body *b, const char *p, size_t n, si
  * out points to.  The number of segments, of which the first max are in out; or
  * -1 and *why: a bad escape, a control character, a segment "." or "..". */
 int cab_http1_segments(cab_slice path, char *room, cab_slice *out, int max, const char **why);
+/* The parameter of that name, decoded ('+' is a space) into room.  1, 0 when
+ * there is none (*value is {NULL, 0}), or -1 and *why: said twice, longer than
+ * the room, a bad escape, a control character. */
+int cab_http1_param(cab_slice query, const char *name, char *room, size_t n_room,
+                    cab_slice *value, const char **why);
+
 /* ---- answers ---- */
 
 #define CAB_HTTP1_CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"

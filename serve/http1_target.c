@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http1_target.c - paths, decoded a segment at a time.
+ * http1_target.c - paths and queries, decoded a segment or a parameter at a time.
  *
- * Decoding comes after splitting, so that an encoded slash is never taken for the
- * real one.
+ * Decoding comes after splitting, so that an encoded slash, '&' or '=' is never
+ * taken for the real one.
  */
 #include "serve/http1_int.h"
 
 /* The byte at raw->p, of which one or three characters are taken; -1: a bad escape. */
-static int decoded(cab_slice *raw)
+static int decoded(cab_slice *raw, bool plus)
 {
     int c = (uint8_t)raw->p[0], high, low;
     size_t n = 1;
@@ -17,20 +17,23 @@ static int decoded(cab_slice *raw)
             return -1;
         c = high << 4 | low;
         n = 3;
+    } else if (c == '+' && plus) {
+        c = ' ';
     }
     raw->p += n;
     raw->n -= n;
     return c;
 }
 
-/* Into room, which has raw.n bytes; false and *why. */
-static bool decode(cab_slice raw, char *room, cab_slice *out, const char **why)
+/* Into room; false and *why. */
+static bool decode(cab_slice raw, bool plus, char *room, size_t n_room, cab_slice *out, const char **why)
 {
     *out = (cab_slice){ room, 0 };
     while (raw.n) {
-        int c = decoded(&raw);
+        int c = decoded(&raw, plus);
         *why = c < 0 ? "a bad escape in the target"
-             : c < 0x20 || c == 0x7f ? "a control character in the target" : NULL;
+             : c < 0x20 || c == 0x7f ? "a control character in the target"
+             : out->n == n_room ? "a parameter is too long" : NULL;
         if (*why)
             return false;
         room[out->n++] = (char)c;
@@ -58,7 +61,7 @@ int cab_http1_segments(cab_slice path, char *room, cab_slice *out, int max, cons
         return -1;
     for (bool more = true; more; n++) {
         more = memchr(rest.p, '/', rest.n) != NULL;
-        if (!decode(until(&rest, '/'), room, &s, why))
+        if (!decode(until(&rest, '/'), false, room, path.n, &s, why))
             return -1;
         if (cab_slice_is(s, ".") || cab_slice_is(s, "..")) {
             *why = "a segment . or .. in the path";
@@ -69,4 +72,27 @@ int cab_http1_segments(cab_slice path, char *room, cab_slice *out, int max, cons
             out[n] = s;
     }
     return n;
+}
+
+static bool is_name(cab_slice raw, const char *name)
+{
+    while (raw.n && *name && decoded(&raw, true) == (uint8_t)*name)
+        name++;
+    return !raw.n && !*name;
+}
+
+int cab_http1_param(cab_slice query, const char *name, char *room, size_t n_room,
+                    cab_slice *value, const char **why)
+{
+    int found = 0;
+    *value = (cab_slice){ NULL, 0 };
+    while (query.n) {
+        cab_slice v = until(&query, '&'), key = until(&v, '=');
+        if (!is_name(key, name))
+            continue;
+        *why = "a parameter is given twice";
+        if (found++ || !decode(v, true, room, n_room, value, why))
+            return -1;
+    }
+    return found;
 }

@@ -262,6 +262,33 @@ static void check_segments(void)
     segments_are("/a%g0", "a bad escape in the target");
 }
 
+static void param_is(const char *query, const char *wanted)
+{
+    char room[8], got[64];
+    cab_slice v;
+    const char *why = "";
+    int n = cab_http1_param(query ? cab_slice_of(query) : (cab_slice){ NULL, 0 }, "na me", room,
+                            sizeof room, &v, &why);
+    snprintf(got, sizeof got, "%d %.*s%s", n, n > 0 ? (int)v.n : 0, n > 0 ? v.p : "", n < 0 ? why : "");
+    CHECK_STR(got, wanted);
+}
+
+static void check_params(void)
+{
+    param_is(NULL, "0 ");
+    param_is("", "0 ");
+    param_is("name=1&na=2&na+me2=3&=4&&", "0 ");
+    param_is("x=1&na+me=a%3D%26+b&y", "1 a=& b");
+    param_is("na%20me", "1 ");
+    param_is("n%61%20me=1=2", "1 1=2");
+    param_is("na+me=1&na+me=1", "-1 a parameter is given twice");
+    param_is("na+me=12345678", "1 12345678");
+    param_is("na+me=123456789", "-1 a parameter is too long");
+    param_is("na+me=%", "-1 a bad escape in the target");
+    param_is("na+me=%00", "-1 a control character in the target");
+    param_is("na+m%=1", "0 ");
+}
+
 /* ---- answers ---- */
 
 static void check_answer(void)
@@ -368,6 +395,7 @@ int main(void)
     check_slow_client();
     check_body();
     check_segments();
+    check_params();
     check_answer();
     check_bad_answers();
     check_full();

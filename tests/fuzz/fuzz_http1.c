@@ -88,10 +88,13 @@ static void check_head(const cab_http1_head *h)
 static void try_target(const cab_http1_head *h)
 {
     char room[512];
-    cab_slice out[8];
+    cab_slice out[8], value;
     const char *why = NULL;
     if (h->path.p[0] == '/' && cab_http1_segments(h->path, room, out, 8, &why) < 0 && !why)
         fuzz_finding("a path is refused without a word");
+    why = NULL;
+    if (cab_http1_param(h->query, "a", room, 4, &value, &why) < 0 ? !why : value.n > 4)
+        fuzz_finding("a parameter over its room, or refused without a word");
 }
 
 static void try_again(const uint8_t *p, size_t n)
@@ -161,7 +164,7 @@ static void try_answer(const uint8_t *p, size_t n)
 
 static void try_any_target(const uint8_t *p, size_t n)
 {
-    cab_slice s = { (const char *)p, n }, out[4];
+    cab_slice s = { (const char *)p, n }, out[4], value;
     const char *why = NULL;
     char *room = malloc(n ? n : 1);
     int count = room ? cab_http1_segments(s, room, out, 4, &why) : 0;
@@ -170,6 +173,8 @@ static void try_any_target(const uint8_t *p, size_t n)
     for (int i = 0; i < count && i < 4; i++)
         if (out[i].p < room || out[i].p + out[i].n > room + n || memchr(out[i].p, 0, out[i].n))
             fuzz_finding("a segment outside its room, or with NUL");
+    if (room)
+        cab_http1_param(s, "a", room, n, &value, &why);
     free(room);
 }
 

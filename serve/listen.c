@@ -22,18 +22,25 @@ enum { BACKLOG = 4096, SYSTEMD_FIRST = 3 };
 
 /* ---- what a predecessor left ---- */
 
+/* Nobody else has that variable: what it names was handed over, also when whoever did it has died meanwhile. */
 int cab_inherited_lock(void)
 {
     const char *text = getenv(INHERIT);
     int pid, lock;
-    return text && sscanf(text, "%d %d", &pid, &lock) == 2 && pid == getppid() ? lock : -1;
+    return text && sscanf(text, "%d %d", &pid, &lock) == 2 && fcntl(lock, F_GETFD) >= 0 ? lock : -1;
+}
+
+int cab_predecessor(void)
+{
+    const char *text = getenv(INHERIT);
+    int pid;
+    return text && sscanf(text, "%d", &pid) == 1 && pid == getppid() ? pid : 0;
 }
 
 void cab_tell_predecessor(void)
 {
-    const char *text = getenv(INHERIT);
-    int pid;
-    if (text && sscanf(text, "%d", &pid) == 1 && pid == getppid())
+    int pid = cab_predecessor();
+    if (pid)
         kill(pid, SIGTERM);
 }
 
@@ -264,6 +271,8 @@ cab_status cab_hand_over(cab_service *s, const char *program, char **argv, cab_d
 {
     if (atomic_load(&s->successor) > 0)
         return cab_fail(d, CAB_EINVAL, NULL, "a successor is starting already (process %d)", (int)atomic_load(&s->successor));
+    if (!cab_service_serves(s))
+        return cab_fail(d, CAB_EINVAL, NULL, "this process is itself a successor that does not serve yet");
     cab_bytes text = { 0 };
     cab_child_fd fds[CAB_SOCKETS_MAX + 1] = { { s->root.lock, s->root.lock } };
     pid_t pid = 0;

@@ -9,6 +9,7 @@
 #include "serve/repository.h"
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,10 +55,12 @@ static bool belongs_here(const cab_service *s, const cab_exchange *x, const cab_
     return x->loop != &s->health || r->role == CAB_ROLE_PUBLIC || !strcmp(r->path, "/metrics");
 }
 
-/* Changes by a process that another one follows would be unknown to that one. */
-static bool is_replaced(const cab_service *s, const cab_route *r)
+bool cab_service_takes(cab_exchange *x, cab_role role)
 {
-    return r->role == CAB_ROLE_ADMIN && atomic_load(&s->successor) > 0;
+    bool fine = role != CAB_ROLE_ADMIN || atomic_load(&cab_service_of(x)->successor) <= 0;
+    if (!fine)
+        cab_exchange_refuse(x, 503, "the server is being replaced: ask again");
+    return fine;
 }
 
 /* Text takes a nanosecond a byte to read, raw tensors a tenth: from here on another thread is worth its waking. */
@@ -112,12 +115,8 @@ static void route(cab_service *s, cab_exchange *x)
         cab_exchange_answer(x);
     else if (!belongs_here(s, x, r))
         cab_exchange_refuse(x, 404, "this port is for health and metrics");
-    else if (!allowed(s, x, r->role, t.model))
-        return;                        /* and that was the answer */
-    else if (is_replaced(s, r))
-        cab_exchange_refuse(x, 503, "the server is being replaced: ask again");
-    else if (is_open(x))
-        r->handler(s, x, &t);
+    else if (allowed(s, x, r->role, t.model) && cab_service_takes(x, r->role) && is_open(x))
+        r->handler(s, x, &t);          /* else that was the answer */
 }
 
 static void work(cab_exchange *x)
@@ -226,44 +225,65 @@ static cab_status start_threads(cab_service *s, cab_diag *d)
 {
     for (int i = 0; i < s->server.n_loops; i++)
         CAB_TRY(cab_loop_start(&s->server.loops[i], d));
+    s->serving = true;
     return s->has_health ? cab_loop_start(&s->health, d) : CAB_OK;
 }
 
-/* A successor takes connections when it can answer; until then its predecessor has them. */
-static bool succeed(cab_service *s)
+bool cab_service_serves(cab_service *s)
+{
+    pthread_mutex_lock(&s->life);
+    bool serving = s->serving;
+    pthread_mutex_unlock(&s->life);
+    return serving;
+}
+
+static void say_ready(cab_service *s)
+{
+    cab_bytes where = { 0 };
+    cab_listen_describe(s, &where);
+    cab_journal_say(s->journal, "info", "ready", "%s, %.1f ms after the start", cab_bytes_cstr(&where),
+                    (double)(cab_now_ns() - s->started_ns) / 1e6);
+    cab_bytes_fini(&where);
+}
+
+/* Told to, and the thread that takes signals has not come to it. */
+static bool will_end(void)
+{
+    sigset_t set;
+    return !sigpending(&set) && (sigismember(&set, SIGTERM) || sigismember(&set, SIGINT));
+}
+
+/* A successor takes connections when it can answer; until then its predecessor has them, and goes on to have them
+ * when this one is told to end before. */
+static void succeed(cab_service *s)
 {
     cab_diag d;
     cab_diag_init(&d);
     pthread_mutex_lock(&s->life);
-    bool fine = !s->ending && start_threads(s, &d) == CAB_OK;
+    bool tries = !s->ending && !will_end(), fine = tries && start_threads(s, &d) == CAB_OK;
+    if (fine) {
+        say_ready(s);
+        cab_notify(s->journal, "MAINPID=%d\nREADY=1", (int)getpid());
+        cab_tell_predecessor();
+    }
     pthread_mutex_unlock(&s->life);
     cab_journal_diag(s->journal, "hand-over failed", &d);
     cab_diag_fini(&d);
-    if (!fine)
+    if (tries && !fine)
         kill(getpid(), SIGTERM);
-    return fine;
 }
 
 static void load_task(cab_service *s, cab_task *t)
 {
-    cab_bytes where = { 0 };
     cab_repository_start(s, !s->root.inherited);
-    cab_listen_describe(s, &where);
     atomic_store(&s->ready, true);
-    if (s->root.inherited && !succeed(s)) {
-        cab_bytes_fini(&where);
-        free(t);
+    free(t);
+    if (s->root.inherited) {
+        succeed(s);
         return;
     }
-    cab_journal_say(s->journal, "info", "ready", "%s, %.1f ms after the start", cab_bytes_cstr(&where),
-                    (double)(cab_now_ns() - s->started_ns) / 1e6);
-    cab_bytes_fini(&where);
-    if (s->root.inherited)
-        cab_notify(s->journal, "MAINPID=%d\nREADY=1", (int)getpid());
-    else
-        cab_notify(s->journal, "READY=1");
-    cab_tell_predecessor();
-    free(t);
+    say_ready(s);
+    cab_notify(s->journal, "READY=1");
 }
 
 static void inherit_task(cab_service *s, cab_task *t)
@@ -343,14 +363,22 @@ static void wish(cab_service *s, unsigned wish)
         cab_loop_wish(&s->server.loops[i], wish);
 }
 
-/* Waits; true: a second signal says to end now. */
-static bool told_again(int ms)
+/* 0 is a process outside of our container. */
+bool cab_service_has_successor(const cab_service *s, int pid)
+{
+    return pid > 0 && pid == atomic_load(&s->successor);
+}
+
+/* Waits; true: a second signal says to end now (a successor's says something else). */
+static bool told_again(const cab_service *s, int ms)
 {
     sigset_t set;
+    siginfo_t i;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    return sigtimedwait(&set, NULL, &(struct timespec){ ms / 1000, ms % 1000 * 1000000L }) > 0;
+    return sigtimedwait(&set, &i, &(struct timespec){ ms / 1000, ms % 1000 * 1000000L }) > 0 &&
+           !cab_service_has_successor(s, i.si_pid);
 }
 
 /* Connections of clients: those for health stay until the end. */
@@ -383,13 +411,51 @@ static bool wait_for_clients(const cab_service *s, int64_t ms)
     int64_t until = cab_now_ns() + ms * 1000000;
     bool hurry = false;
     while (!hurry && clients(s) > 0 && cab_now_ns() < until)
-        hurry = told_again(5);
+        hurry = told_again(s, 5);
+    return hurry;
+}
+
+static void end_life(cab_service *s)
+{
+    pthread_mutex_lock(&s->life);
+    s->ending = true;
+    pthread_mutex_unlock(&s->life);
+}
+
+/* Who is told to end is told so for a successor that has not taken over, too. */
+static void end_successor(const cab_service *s)
+{
+    int pid = atomic_load(&s->successor);
+    if (pid > 0)
+        kill(pid, SIGTERM);
+}
+
+/* It has the ports and the registry's lock: whoever waits for our end may want to start another server.  True: a second
+ * signal came. */
+static bool await_successor(cab_service *s, bool hurry)
+{
+    int pid = atomic_load(&s->successor);
+    int64_t until = cab_now_ns() + s->o.finish_ms * 1000000;
+    bool gone = pid <= 0;
+    while (!gone && !hurry && cab_now_ns() < until) {
+        gone = waitpid(pid, NULL, WNOHANG) == pid;
+        hurry = !gone && told_again(s, 5);
+    }
+    if (!gone) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    atomic_store(&s->successor, 0);
     return hurry;
 }
 
 void cab_service_drain(cab_service *s, bool succeeded)
 {
-    bool hurry;
+    bool hurry, serves = cab_service_serves(s);
+    if (!succeeded) {
+        end_life(s);
+        end_successor(s);
+    }
     if (succeeded) {
         cab_journal_say(s->journal, "info", "draining", "process %d serves", atomic_load(&s->successor));
         wish(s, CAB_LOOP_DRAIN | CAB_LOOP_DEAF);
@@ -401,7 +467,8 @@ void cab_service_drain(cab_service *s, bool succeeded)
         atomic_store(&s->server.draining, true);
         cab_notify(s->journal, "STOPPING=1");
         wish(s, CAB_LOOP_DRAIN);
-        hurry = told_again((int)s->o.drain_ms);
+        hurry = serves && told_again(s, (int)s->o.drain_ms);
+        hurry = await_successor(s, hurry);
         cab_listen_seal(s);
     }
     wish(s, CAB_LOOP_CLOSE);
@@ -413,9 +480,7 @@ void cab_service_drain(cab_service *s, bool succeeded)
 
 void cab_service_fini(cab_service *s)
 {
-    pthread_mutex_lock(&s->life);
-    s->ending = true;
-    pthread_mutex_unlock(&s->life);
+    end_life(s);
     wish(s, CAB_LOOP_STOP);
     if (s->has_health)
         cab_loop_wish(&s->health, CAB_LOOP_STOP);

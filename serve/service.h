@@ -40,8 +40,9 @@ typedef struct cab_service {
     atomic_int successor;      /* process that takes over; 0: none */
     cab_bytes openapi;         /* the document */
     atomic_bool ready;         /* what the registry wants is loaded */
-    pthread_mutex_t life;      /* of ending: a successor starts its loops late, or not at all */
-    bool ending;
+    pthread_mutex_t life;      /* of the two below: a successor starts its loops late, or not at all */
+    bool ending;               /* told to: it takes over from nobody any more */
+    bool serving;              /* the loops run */
     int64_t started_ns;
 } cab_service;
 
@@ -52,6 +53,10 @@ cab_status cab_service_start(cab_service *s, cab_diag *d);
 /* Unready, then no new connections, then what was begun is finished, or cut off after its time.  With a
  * successor that serves: no new connections at once, and never unready. */
 void cab_service_drain(cab_service *s, bool succeeded);
+/* Whether that process is the successor. */
+bool cab_service_has_successor(const cab_service *s, int pid);
+/* Whether the loops run: not yet those of a successor that loads its models.  [any thread] */
+bool cab_service_serves(cab_service *s);
 /* Cuts off what is left, ends the threads, gives everything back. */
 void cab_service_fini(cab_service *s);
 /* Of a successor: its predecessor has ended; what that still changed is taken over. */
@@ -81,6 +86,9 @@ cab_status cab_base64_read(cab_pieces *mem, const struct json_t *v, void **out, 
 
 /* Whether the token of x allows that with that model; else answers (401, 403). */
 bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
+/* Whether what needs that role is taken now; else answers (503): changes by a process that another one follows would
+ * be unknown to that one. */
+bool cab_service_takes(cab_exchange *x, cab_role role);
 /* ---- api_meta.c ---- */
 /* The version of a model that a request is for, with a reference; NULL: answered (404). */
 cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);

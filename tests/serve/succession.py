@@ -31,6 +31,15 @@ def processes(s):
     return out
 
 
+def successor(s, seconds=5):
+    """The process that is to take over from s, as soon as there is one."""
+    end = time.time() + seconds
+    while time.time() < end:
+        for pid in processes(s):
+            if pid != s.pid:
+                return pid
+
+
 def gone(pid, seconds):
     end = time.time() + seconds
     while time.time() < end:

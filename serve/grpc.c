@@ -149,7 +149,7 @@ void cab_grpc_handle(cab_service *s, cab_exchange *x)
     ProtobufCMessage *m;
     if (!r)
         cab_exchange_refuse(x, 501, "no such call");
-    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }) && (m = unpack(x, r)) &&
+    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }) && cab_service_takes(x, r->role) && (m = unpack(x, r)) &&
              cab_service_allows(x, r->role, model_of(m)))
         r->handler(s, x, m);
 }

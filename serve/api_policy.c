@@ -261,6 +261,7 @@ static cab_status remove_model(cab_service *s, cab_exchange *x, change *c, cab_d
 {
     (void)x;
     CAB_TRY(cab_registry_remove_model(s->registry, c->model, d));
+    cab_control_abandon(s->control, c->model, 0);
     if (!cab_catalog_set(s->catalog, c->model, NULL, 0, 0, NULL, 0))
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     cab_journal_say(s->journal, "info", "removed", "%s", c->model);
@@ -279,8 +280,10 @@ static cab_status remove_version(cab_service *s, cab_exchange *x, change *c, cab
     cab_status k = text ? cab_version_read(text, &version, d) : cab_fail(d, CAB_EINVAL, NULL, "'version' is no number");
     json_decref(text);
     k = k == CAB_OK ? cab_registry_remove_version(s->registry, c->model, version, d) : k;
-    if (k == CAB_OK)
+    if (k == CAB_OK) {
+        cab_control_abandon(s->control, c->model, version);
         cab_journal_say(s->journal, "info", "removed", "%s version %lld", c->model, (long long)version);
+    }
     return k == CAB_OK ? settle(s, x, c->model, d) : k;
 }
 

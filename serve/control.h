@@ -27,7 +27,9 @@ typedef struct cab_waiter {
 typedef struct cab_building {
     cab_task task;
     struct cab_building *next; /* under way */
+    cab_control *control;
     cab_waiter *waiters;
+    atomic_bool unwanted;      /* its version was removed: it gives up */
     char name[CAB_NAME_BYTES];
     int64_t version;
     cab_digest model;
@@ -48,7 +50,9 @@ void cab_control_destroy(cab_control *c);
 void cab_control_post(cab_control *c, cab_task *t);
 /* Builds b, after those before it; b->built is given it then, in any case.  [control thread] */
 void cab_control_build(cab_control *c, cab_building *b);
-/* The build of that model as that version, under way or in the queue; NULL: none.  [control thread] */
+/* Builds of that version (0: of all) of a model give up: it was removed.  [control thread] */
+void cab_control_abandon(cab_control *c, const char *name, int64_t version);
+/* The build of that model as that version that goes on, under way or in the queue; NULL: none.  [control thread] */
 cab_building *cab_control_building(cab_control *c, const char *name, int64_t version, const cab_digest *model);
 /* The task of a handler: run(s, t) on the control thread, which answers x. */
 void cab_control_do(struct cab_service *s, cab_exchange *x, void (*run)(struct cab_service *s, cab_task *t));

@@ -59,7 +59,7 @@ static cab_status still_there(cab_service *s, const cab_building *b, cab_diag *d
 {
     cab_version_list l = { 0 };
     cab_status k = cab_registry_find(s->registry, b->name, b->version, &l, d);
-    bool same = k == CAB_OK && cab_digest_equal(&l.v[0].model, &b->model);
+    bool same = k == CAB_OK && !atomic_load(&b->unwanted) && cab_digest_equal(&l.v[0].model, &b->model);
     cab_version_list_fini(&l);
     if (same || (k != CAB_OK && k != CAB_ENOTFOUND))
         return k;
@@ -83,9 +83,7 @@ static void record(cab_service *s, cab_building *b, cab_status k)
     if (k == CAB_OK) {
         cab_journal_say(s->journal, "info", "built", "%s version %lld in %.2f s", b->name, (long long)b->version,
                         b->result.seconds);
-    } else if (k == CAB_ECANCELLED) {  /* the next server, or a successor, builds it */
-        cab_registry_set_state(s->registry, b->name, b->version, CAB_REGISTERED, NULL, NULL);
-    } else {
+    } else if (k != CAB_ECANCELLED) {  /* else the next server, or a successor, builds what it finds being built */
         cab_registry_set_state(s->registry, b->name, b->version, CAB_FAILED, e ? e->text : cab_status_text(k), NULL);
         cab_journal_diag(s->journal, "build failed", &b->diag);
     }

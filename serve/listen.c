@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,8 @@ static cab_status resolve(const char *where, struct addrinfo **out, cab_diag *d)
     const struct addrinfo want = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
     if (!colon || n >= sizeof host)
         return cab_fail(d, CAB_EINVAL, NULL, "'%s' is not ADDR:PORT", where);
+    if (strspn(colon + 1, "0123456789") != strlen(colon + 1) || strlen(colon + 1) > 5 || atoi(colon + 1) > 65535 || !colon[1])
+        return cab_fail(d, CAB_EINVAL, NULL, "cannot listen on %s: a port is a number up to 65535", where);
     bool brackets = n >= 2 && where[0] == '[' && where[n - 1] == ']';
     memcpy(host, where + brackets, n - 2 * brackets);
     host[n - 2 * brackets] = 0;
@@ -184,6 +187,32 @@ static cab_status listen_on(cab_service *s, cab_socket like, cab_loop *l, int n,
     return CAB_OK;
 }
 
+static bool is_loopback(int fd)
+{
+    struct sockaddr_storage a;
+    socklen_t n = sizeof a;
+    const struct sockaddr_in *four = (const void *)&a;
+    const struct sockaddr_in6 *six = (const void *)&a;
+    if (getsockname(fd, (struct sockaddr *)&a, &n) || (a.ss_family != AF_INET && a.ss_family != AF_INET6))
+        return true;                       /* a socket in the file system, by a manager */
+    if (a.ss_family == AF_INET)
+        return ntohl(four->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(&six->sin6_addr) || (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr) && six->sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
+}
+
+/* Whoever reaches such a port may register models and run them. */
+static void warn_of_open_ports(const cab_service *s)
+{
+    const cab_options *o = &s->o;
+    for (int i = 0; !*o->tokens && i < s->n_sockets; i++) {
+        const cab_socket *k = &s->sockets[i];
+        bool again = i && k->where == k[-1].where, proven = !strcmp(k->option, "tls") && *o->tls_client_ca;
+        if (!again && !proven && strcmp(k->option, "health") && !is_loopback(k->fd))
+            cab_journal_say(s->journal, "warning", "open to all", "%s can be reached from other machines, and without --tokens whoever "
+                            "reaches it may do everything", k->where);
+    }
+}
+
 cab_status cab_listen_all(cab_service *s, cab_diag *d)
 {
     const cab_options *o = &s->o;
@@ -200,6 +229,7 @@ cab_status cab_listen_all(cab_service *s, cab_diag *d)
     for (int i = 0; i < o->listen_health.n; i++)
         CAB_TRY(listen_on(s, (cab_socket){ o->listen_health.at[i], "health", "http", -1, false }, &s->health, 1, &order, d));
     close_unclaimed(s);
+    warn_of_open_ports(s);
     return CAB_OK;
 }
 

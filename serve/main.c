@@ -120,8 +120,9 @@ int main(int argc, char **argv)
     static cab_service s;
     sigset_t signals;
     cab_diag d;
-    if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help")))
-        return help();
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || (argc == 2 && !strcmp(argv[i], "help")))
+            return help();
     if (argc == 2 && !strcmp(argv[1], "--hash-token"))
         return hash_token();
     if (argc == 2 && !strcmp(argv[1], "--version"))

@@ -185,8 +185,6 @@ static cab_status open_tls(cab_service *s, cab_diag *d)
     const cab_options *o = &s->o;
     if (!o->listen_tls.n)
         return CAB_OK;
-    if (!*o->tls_cert || !*o->tls_key)
-        return cab_fail(d, CAB_EINVAL, NULL, "listen_tls needs tls_cert and tls_key");
     return cab_tls_create(o->tls_cert, o->tls_key, *o->tls_client_ca ? o->tls_client_ca : NULL, &s->server.tls, d);
 }
 

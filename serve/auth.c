@@ -100,6 +100,8 @@ static cab_status read_file(const char *path, table *t, cab_diag *d)
         if (why)
             s = cab_fail(d, CAB_EPARSE, &w, "%s", why);
     }
+    if (s == CAB_OK && !feof(f))
+        s = cab_fail(d, CAB_EIO, NULL, "cannot read the tokens' file %s: %s", path, strerror(errno));
     free(line);
     fclose(f);
     return s;

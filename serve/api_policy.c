@@ -264,7 +264,7 @@ static cab_status remove_model(cab_service *s, cab_exchange *x, change *c, cab_d
     cab_control_abandon(s->control, c->model, 0);
     if (!cab_catalog_set(s->catalog, c->model, NULL, 0, 0, NULL, 0))
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    cab_journal_say(s->journal, "info", "removed", "%s", c->model);
+    cab_journal_model(s->journal, "info", "removed", c->model, 0, "all versions");
     return CAB_OK;
 }
 
@@ -282,7 +282,7 @@ static cab_status remove_version(cab_service *s, cab_exchange *x, change *c, cab
     k = k == CAB_OK ? cab_registry_remove_version(s->registry, c->model, version, d) : k;
     if (k == CAB_OK) {
         cab_control_abandon(s->control, c->model, version);
-        cab_journal_say(s->journal, "info", "removed", "%s version %lld", c->model, (long long)version);
+        cab_journal_model(s->journal, "info", "removed", c->model, version, "a version");
     }
     return k == CAB_OK ? settle(s, x, c->model, d) : k;
 }

@@ -149,7 +149,9 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
     cab_version_list l = { 0 };
     CAB_TRY(cab_registry_find(s->registry, a->name, a->version, &l, d));
     bool ready = l.v[0].state == CAB_READY;
-    cab_journal_say(s->journal, "info", added ? "registered" : "registered before", "%s version %lld", a->name, (long long)a->version);
+    cab_journal_model(s->journal, "info", added ? "registered" : "registered before", a->name, a->version, "%s",
+                      ready ? "ready" : "to be built");
+    cab_exchange_name(x, a->name, a->version);
     cab_status k = !ready ? cab_repository_build(s, &l.v[0], a->promise, a->wait ? x : NULL, d)
                  : a->promise ? cab_repository_holds(l.v[0].io, a->promise, d) : CAB_OK;
     cab_version_list_fini(&l);

@@ -51,6 +51,7 @@ void cab_stream_answer(cab_conn *c, cab_exchange *x)
     cab_grpc_part(p);
     cab_bytes_put(&x->out, p->out.p, p->out.n);
     x->out.failed = x->out.failed || p->out.failed;
+    p->sent = p->out.n;
     x->part = NULL;
     cab_loop_recycle(c->loop, p);
 }

@@ -29,6 +29,7 @@ enum { CAB_FIELDS_MAX = 64, CAB_ANSWER_FIELDS = 8 };
 
 struct cab_conn;
 struct cab_loop;
+struct cab_resident;
 struct cab_server;
 typedef struct cab_exchange cab_exchange;
 
@@ -57,6 +58,16 @@ struct cab_exchange {
     void (*release)(cab_exchange *x);  /* called on the I/O thread when `user` is no longer needed */
     void *user;
     cab_pieces mem;                    /* memory of handlers, until the answer has been sent */
+
+    /* ---- what the log says of it (access.h); texts are static or in mem ---- */
+    const char *route;                 /* the pattern of its path, or what of it is known; NULL: nobody looked */
+    cab_slice model, version;          /* that it asks for, or {NULL, 0}; as the client spelt them */
+    struct cab_resident *loaded;       /* what it got, until release; or NULL */
+    const char *who, *peer;            /* its token's name, its client's address; or NULL */
+    const char *why;                   /* of a failure that is the server's (5xx) */
+    size_t came;                       /* bytes of the body, as they came */
+    bool known;                        /* model and version are the server's own texts */
+    bool changes;                      /* it may change what is registered or loaded */
 
     /* ---- the carrier's ---- */
     struct cab_loop *loop;
@@ -96,6 +107,8 @@ void cab_exchange_say(cab_exchange *x, int status, const char *text);
 /* ... and gives it back. */
 void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* For the log: the model that x is for, where its path does not say; version 0: none. */
+void cab_exchange_name(cab_exchange *x, const char *model, int64_t version);
 /* Calls the server's handler; true: it is answered already.  [its I/O thread] */
 bool cab_exchange_handle(cab_exchange *x);
 /* The last thing that a handler does when that gives x to another thread: at once or, where the handler runs on

@@ -39,6 +39,8 @@ libserve_a_SOURCES += \
 	serve/conn_stream.c \
 	serve/control.c \
 	serve/control.h \
+	serve/access.c \
+	serve/access.h \
 	serve/api_grpc.c \
 	serve/codec_grpc.c \
 	serve/flate.c \

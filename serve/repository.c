@@ -193,8 +193,13 @@ void cab_repository_start(cab_service *s, bool alone)
     cab_diag d;
     cab_diag_init(&d);
     if (cab_registry_models(s->registry, NULL, &l, &d) == CAB_OK)
-        for (size_t i = 0; i < l.n; i++)
-            apply(s, &l.m[i], NULL, &d);
+        for (size_t i = 0; i < l.n; i++) {
+            cab_diag own;
+            cab_diag_init(&own);
+            apply(s, &l.m[i], NULL, &own);
+            cab_journal_model_diag(s->journal, "load failed", l.m[i].name, 0, &own);
+            cab_diag_fini(&own);
+        }
     cab_model_list_fini(&l);
     cab_repository_build_all(s, CAB_REGISTERED, &d);
     if (alone)

@@ -81,11 +81,10 @@ static void record(cab_service *s, cab_building *b, cab_status k)
 {
     const cab_diag_entry *e = cab_diag_first(&b->diag);
     if (k == CAB_OK) {
-        cab_journal_say(s->journal, "info", "built", "%s version %lld in %.2f s", b->name, (long long)b->version,
-                        b->result.seconds);
+        cab_journal_model(s->journal, "info", "built", b->name, b->version, "in %.2f s", b->result.seconds);
     } else if (k != CAB_ECANCELLED) {  /* else the next server, or a successor, builds what it finds being built */
         cab_registry_set_state(s->registry, b->name, b->version, CAB_FAILED, e ? e->text : cab_status_text(k), NULL);
-        cab_journal_diag(s->journal, "build failed", &b->diag);
+        cab_journal_model_diag(s->journal, "build failed", b->name, b->version, &b->diag);
     }
 }
 
@@ -127,7 +126,7 @@ static void finish_build(cab_service *s, cab_building *b)
     cab_diag_init(&missing);
     cab_status k = still_there(s, b, &missing);
     if (k == CAB_ENOTFOUND) {
-        cab_journal_say(s->journal, "info", "built in vain", "%s version %lld", b->name, (long long)b->version);
+        cab_journal_model(s->journal, "info", "built in vain", b->name, b->version, "it was removed meanwhile");
         cab_diag_fini(d);
         *d = missing;
     } else {

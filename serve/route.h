@@ -26,7 +26,7 @@ typedef struct cab_route {
 extern const cab_route cab_routes[];
 extern const int cab_n_routes;
 
-/* The row for x, with *t; or NULL with an answer already set (400, 404, 405). */
+/* The row for x, with *t; or NULL with an answer already set (400, 404, 405).  x->route is what is known of the path. */
 const cab_route *cab_route_find(cab_exchange *x, cab_target *t);
 
 #endif

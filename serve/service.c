@@ -15,32 +15,19 @@
 
 /* ---- requests ---- */
 
-/* Never what a client made up: it may be a secret that went to the wrong place. */
-static void log_request(cab_service *s, const cab_exchange *x, cab_slice path, cab_slice model)
-{
-    cab_bytes b = { 0 };
-    cab_resident *l = NULL;
-    if (!s->o.log_requests)
-        return;
-    cab_line_begin(&b, "info", "request");
-    cab_line_text(&b, "method", cab_slice_of(cab_method_name(x->method)));
-    cab_line_text(&b, "path", path);
-    if (model.n && cab_catalog_get(s->catalog, model, CAB_SLICE(""), &l) == CAB_FOUND)
-        cab_line_text(&b, "model", model);
-    cab_resident_unref(l);
-    cab_line_int(&b, "bytes", (int64_t)x->body.n);
-    cab_line_end(s->journal, &b);
-    cab_bytes_fini(&b);
-}
-
 static bool allowed(cab_service *s, cab_exchange *x, cab_role role, cab_slice model)
 {
-    int status = cab_auth_check(s->auth, cab_exchange_field(x, "authorization"), role, model);
-    if (!status)
+    cab_token_name who = "";
+    bool logs = s->o.log_requests || role == CAB_ROLE_ADMIN;
+    cab_verdict v = cab_auth_check(s->auth, cab_exchange_field(x, "authorization"), role, model, logs ? who : NULL);
+    if (*who)
+        x->who = cab_pieces_text(&x->mem, cab_slice_of(who));
+    if (v == CAB_AUTH_FINE)
         return true;
-    if (status == 401)
+    if (v != CAB_AUTH_FORBIDDEN)
         cab_exchange_put_field(x, "www-authenticate", CAB_SLICE("Bearer"));
-    cab_exchange_refuse(x, status, status == 401 ? "a bearer token is needed" : "the token does not allow this");
+    cab_exchange_refuse(x, v == CAB_AUTH_FORBIDDEN ? 403 : 401, v == CAB_AUTH_FORBIDDEN ? "the token does not allow this"
+                        : v == CAB_AUTH_UNKNOWN ? "the bearer token is not known" : "a bearer token is needed");
     return false;
 }
 
@@ -75,12 +62,6 @@ static bool is_large(const cab_exchange *x)
     return cab_body_is_long(n) && cab_body_coding(x) != CAB_CODING_NONE;
 }
 
-/* A small compressed body had much in it: this is the second time that x comes, on a worker. */
-static bool comes_again(const cab_exchange *x)
-{
-    return x->away && !is_large(x);
-}
-
 bool cab_service_open(cab_exchange *x, cab_coding c, cab_slice in)
 {
     const char *why;
@@ -109,8 +90,11 @@ static void route(cab_service *s, cab_exchange *x)
 {
     cab_target t = { { NULL, 0 }, { NULL, 0 } };
     const cab_route *r = cab_route_find(x, &t);
-    if (!comes_again(x))
-        log_request(s, x, r ? cab_slice_of(r->path) : CAB_SLICE("none"), r ? t.model : (cab_slice){ NULL, 0 });
+    if (r) {
+        x->model = t.model;
+        x->version = t.version;
+        x->changes = r->role == CAB_ROLE_ADMIN;
+    }
     if (!r)
         cab_exchange_answer(x);
     else if (!belongs_here(s, x, r))
@@ -122,13 +106,9 @@ static void route(cab_service *s, cab_exchange *x)
 static void work(cab_exchange *x)
 {
     cab_service *s = cab_service_of(x);
-    if (!x->grpc) {
+    if (!x->grpc)
         route(s, x);
-        return;
-    }
-    if (!comes_again(x))
-        log_request(s, x, CAB_SLICE("gRPC"), (cab_slice){ NULL, 0 });
-    if (x->loop == &s->health)
+    else if (x->loop == &s->health)
         cab_exchange_refuse(x, 501, "this port is for health and metrics");
     else
         cab_grpc_handle(s, x);
@@ -137,6 +117,7 @@ static void work(cab_exchange *x)
 static void handle(cab_server *server, cab_exchange *x)
 {
     cab_service *s = server->user;
+    cab_access_begin(x);
     if (is_large(x))
         cab_workers_give(s->workers, x);
     else
@@ -172,7 +153,7 @@ static void buried(void *user, cab_resident *l)
 static void take_limits(cab_service *s)
 {
     const cab_options *o = &s->o;
-    s->server = (cab_server){ .handle = handle, .pack = pack, .user = s };
+    s->server = (cab_server){ .handle = handle, .pack = pack, .ended = cab_access_end, .user = s };
     s->server.limits = (cab_limits){
         .head_bytes = (size_t)o->max_head, .body_bytes = (size_t)o->max_body, .all_bodies = (size_t)o->max_bodies,
         .conns = (int)o->max_connections, .streams = (int)o->max_streams, .idle_ms = (int)o->idle_ms,
@@ -202,7 +183,7 @@ static cab_status open_store(cab_service *s, cab_diag *d)
 
 cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d)
 {
-    *s = (cab_service){ .started_ns = cab_now_ns(), .life = PTHREAD_MUTEX_INITIALIZER, .root = { .dir = -1, .tmp = -1, .lock = -1 } };
+    *s = (cab_service){ .started_ns = cab_now_ns(), .life = PTHREAD_MUTEX_INITIALIZER, .access = { .lock = PTHREAD_MUTEX_INITIALIZER }, .root = { .dir = -1, .tmp = -1, .lock = -1 } };
     CAB_TRY(cab_options_read(&s->o, argc, argv, d));
     take_limits(s);
     CAB_TRY(cab_journal_create(s->o.log, &s->journal, d));
@@ -345,12 +326,13 @@ void cab_service_reload(cab_service *s)
     cab_diag d;
     cab_diag_init(&d);
     cab_service_says_busy(s, true);
-    cab_journal_reopen(s->journal, &d);
-    cab_auth_reload(s->auth, &d);
-    if (s->server.tls)
-        cab_tls_reload(s->server.tls, &d);
-    cab_journal_diag(s->journal, "reload failed", &d);
-    cab_journal_say(s->journal, "info", "reloaded", "tokens, certificates, log");
+    bool fine = cab_journal_reopen(s->journal, &d) == CAB_OK;
+    fine = cab_auth_reload(s->auth, &d) == CAB_OK && fine;
+    fine = (!s->server.tls || cab_tls_reload(s->server.tls, &d) == CAB_OK) && fine;
+    if (fine)
+        cab_journal_say(s->journal, "info", "reloaded", "tokens, certificates, log");
+    else                               /* what it names stays as it was, the others are new */
+        cab_journal_diag(s->journal, "reload failed", &d);
     cab_service_says_busy(s, false);
     cab_diag_fini(&d);
 }

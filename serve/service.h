@@ -4,6 +4,7 @@
  */
 #ifndef CAB_SERVE_SERVICE_H
 #define CAB_SERVE_SERVICE_H
+#include "serve/access.h"
 #include "serve/auth.h"
 #include "serve/catalog.h"
 #include "serve/coding.h"
@@ -38,6 +39,7 @@ typedef struct cab_service {
     cab_workers *workers;      /* read large requests */
     bool preceded;             /* a predecessor may still be building; the control thread's */
     atomic_int successor;      /* process that takes over; 0: none */
+    cab_access access;         /* lines about requests */
     cab_bytes openapi;         /* the document */
     atomic_bool ready;         /* what the registry wants is loaded */
     pthread_mutex_t life;      /* of the two below: a successor starts its loops late, or not at all */

@@ -25,7 +25,7 @@ check_PROGRAMS += tests/serve/carry
 tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)
 
-EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py tests/serve/flags.py tests/serve/coded.py
+EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py tests/serve/flags.py tests/serve/log.py tests/serve/coded.py
 EXTRA_DIST += tests/serve/restart.py tests/serve/succession.py tests/serve/systemd.py tests/serve/swap.py tests/serve/leak.py tests/serve/canary.py tests/serve/large.py
 # Memory over 10,000 loads and 50,000 requests; minutes.
 serve-leak: cab-serve cab-build

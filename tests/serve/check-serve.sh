@@ -34,6 +34,7 @@ if [ "$2" = short ]; then
     run 120 slow.py 300
     run 150 limits.py short
     run 120 flags.py
+    run 60 log.py
     run 150 coded.py
     run 150 restart.py 4
     run 120 systemd.py
@@ -49,6 +50,7 @@ else
     run 120 slow.py
     run 150 limits.py
     run 60 flags.py
+    run 60 log.py
     run 120 coded.py
     run 150 restart.py
     run 120 systemd.py

@@ -21,7 +21,7 @@ void cab_auth_destroy(cab_auth *a);
 cab_status cab_auth_reload(cab_auth *a, cab_diag *d);
 typedef enum cab_verdict { CAB_AUTH_FINE, CAB_AUTH_MISSING, CAB_AUTH_UNKNOWN, CAB_AUTH_FORBIDDEN } cab_verdict;
 typedef char cab_token_name[64];
-/* authorization: the field's value.  model may be empty.  who: gets the name of a token that is known, as far as it
+/* authorization: the field's value.  model may be empty; "*": every one there may be.  who: gets the name of a token that is known, as far as it
  * fits; or NULL.  [any thread] */
 cab_verdict cab_auth_check(cab_auth *a, cab_slice authorization, cab_role need, cab_slice model, char *who);
 /* The line's first word for a token. */

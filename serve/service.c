@@ -36,6 +36,11 @@ bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model)
     return allowed(cab_service_of(x), x, role, model);
 }
 
+bool cab_service_may(const cab_exchange *x, cab_role role, cab_slice model)
+{
+    return cab_auth_check(cab_service_of(x)->auth, cab_exchange_field(x, "authorization"), role, model, NULL) == CAB_AUTH_FINE;
+}
+
 /* The listeners for health have a thread to themselves: nothing else may hold it up. */
 static bool belongs_here(const cab_service *s, const cab_exchange *x, const cab_route *r)
 {

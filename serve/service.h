@@ -88,6 +88,8 @@ cab_status cab_base64_read(cab_pieces *mem, const struct json_t *v, void **out, 
 
 /* Whether the token of x allows that with that model; else answers (401, 403). */
 bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
+/* The same as a question.  model "*": every one. */
+bool cab_service_may(const cab_exchange *x, cab_role role, cab_slice model);
 /* Whether what needs that role is taken now; else answers (503): changes by a process that another one follows would
  * be unknown to that one. */
 bool cab_service_takes(cab_exchange *x, cab_role role);

@@ -145,7 +145,8 @@ def tokens(build):
         return "%s %s name %s\n" % (out[0], role, more)
     file = os.path.join(root, "tokens")
     with open(file, "w") as f:
-        f.write("# who\n" + line("boss-canary", "admin") + line("user-canary", "call", "lin*") + line("eye-canary", "read"))
+        f.write("# who\n" + line("boss-canary", "admin") + line("user-canary", "call", "lin*") + line("eye-canary", "read") +
+                line("team-canary", "admin", "lin* small*"))
     s = Server(build, "--drain-ms=0", "--log-requests=1", "--tokens=" + file, root=root)
     def ask(token, method, path, body=None):
         return s.ask(method, path, body, {"Authorization": "Bearer " + token} if token else {})[0]
@@ -162,6 +163,23 @@ def tokens(build):
             ("boss-canary", "POST", "/v2/models/other/infer", x, 200)):
         got = ask(token, method, path, body)
         check(got == want, ("token", token, method, path, got, want))
+    # a token for some models sees and takes the files of those
+    said = lambda token, path, body: s.ask("POST", path, body, {"Authorization": "Bearer " + token})[::2]
+    secret = base64.b64encode(linear(9.0, 9.0)).decode()
+    check(ask("boss-canary", "POST", "/register", {"name": "azure", "model": secret}) == 201, "another's model")
+    found = said("boss-canary", "/discover", {"name": "azure"})[1]["models"][0]
+    names = lambda token, **q: [m["name"] for m in said(token, "/discover", q)[1]["models"]]
+    check(names("boss-canary") == ["azure", "linear", "other"] == names("eye-canary"), "who is for all sees all")
+    check(names("team-canary") == ["linear"] == names("user-canary") == names("team-canary", limit=1), ("who is for some sees those", names("team-canary")))
+    check(names("boss-canary", limit=1) == ["azure"] and not names("team-canary", name="azure"), "limits")
+    for digest in (found["model"], found["artifact"]):
+        check(ask("team-canary", "POST", "/register", {"name": "small", "ref": digest}) == 404, "a hash is no right")
+    mine = said("team-canary", "/discover", {"name": "linear"})[1]["models"][0]["model"]
+    check(ask("team-canary", "POST", "/register", {"name": "small", "ref": mine}) == 201, "but to files of its models")
+    check(ask("boss-canary", "POST", "/register", {"name": "small", "ref": found["model"]}) == 201, "who is for all may take any")
+    for token, story in (("", "is needed"), ("wrong", "is not known")):
+        st, _, v = s.ask("GET", "/v2", None, {"Authorization": "Bearer " + token} if token else {})
+        check(st == 401 and story in v["error"], (token, v))
     with open(file, "w") as f:
         f.write(line("fresh-canary", "admin"))
     s.p.send_signal(signal.SIGHUP)

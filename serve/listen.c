@@ -3,7 +3,8 @@
  * listen.c - listening sockets, and their way to a successor.
  *
  * CAB_SERVE_INHERIT says what a successor has: "PID LOCK FD=OPTION:ADDR:PORT ...", the
- * predecessor's number, the lock's descriptor, and each socket with the option and the text it was opened by.
+ * predecessor's number, the lock's descriptor, and each socket with the option and the text it was opened by; FD+= where
+ * a server opened it and nobody else has it.
  */
 #include "serve/listen.h"
 #include "base/process.h"
@@ -45,13 +46,15 @@ void cab_tell_predecessor(void)
         kill(pid, SIGTERM);
 }
 
-/* The next socket of the predecessor's, from *at on: its descriptor and its OPTION:ADDR:PORT; -1: no more. */
-static int next_inherited(const char **at, cab_slice *where)
+/* The next socket of the predecessor's, from *at on: its descriptor, whether servers alone have it, and its
+ * OPTION:ADDR:PORT; -1: no more. */
+static int next_inherited(const char **at, bool *own, cab_slice *where)
 {
     const char *equals = *at ? strchr(*at, '=') : NULL;
     if (!equals)
         return -1;
-    const char *digits = equals;
+    *own = equals > *at && equals[-1] == '+';
+    const char *digits = equals - *own;
     while (digits > *at && digits[-1] >= '0' && digits[-1] <= '9')
         digits--;
     *where = (cab_slice){ equals + 1, strcspn(equals + 1, " ") };
@@ -71,15 +74,18 @@ static bool is_same(cab_slice name, const cab_socket *k)
            cab_slice_is((cab_slice){ name.p + n + 1, name.n - n - 1 }, k->where);
 }
 
-/* All that a predecessor opened like k (one, or one for each of its loops); how many. */
-static int inherited(const cab_socket *k, int fd[CAB_SOCKETS_MAX])
+/* All that a predecessor has like k (one, or one for each of its loops), with k->own as its; how many. */
+static int inherited(cab_socket *k, int fd[CAB_SOCKETS_MAX])
 {
     const char *at = inherited_text();
     cab_slice name;
+    bool own;
     int n = 0;
-    for (int next; n < CAB_SOCKETS_MAX && (next = next_inherited(&at, &name)) >= 0;)
-        if (is_same(name, k))
+    for (int next; n < CAB_SOCKETS_MAX && (next = next_inherited(&at, &own, &name)) >= 0;)
+        if (is_same(name, k)) {
             fd[n++] = next;
+            k->own = own;
+        }
     return n;
 }
 
@@ -96,7 +102,8 @@ static void close_unclaimed(const cab_service *s)
 {
     const char *at = inherited_text();
     cab_slice name;
-    for (int fd; (fd = next_inherited(&at, &name)) >= 0;)
+    bool own;
+    for (int fd; (fd = next_inherited(&at, &own, &name)) >= 0;)
         if (!is_kept(s, fd))
             close(fd);
 }
@@ -238,8 +245,9 @@ void cab_listen_seal(const cab_service *s)
 {
     struct sock_filter nothing[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
     const struct sock_fprog program = { 1, nothing };
-    for (int i = 0; i < s->n_sockets; i++)
-        if (s->sockets[i].own && strcmp(s->sockets[i].option, "health") && atomic_load(&s->successor) <= 0)
+    bool alone = atomic_load(&s->successor) <= 0 && !cab_predecessor();
+    for (int i = 0; alone && i < s->n_sockets; i++)
+        if (s->sockets[i].own && strcmp(s->sockets[i].option, "health"))
             setsockopt(s->sockets[i].fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
@@ -276,7 +284,8 @@ static cab_status inherit_text(const cab_service *s, cab_bytes *b, cab_diag *d)
 {
     cab_bytes_printf(b, INHERIT "=%d %d", (int)getpid(), s->root.lock);
     for (int i = 0; i < s->n_sockets; i++)
-        cab_bytes_printf(b, " %d=%s:%s", s->sockets[i].fd, s->sockets[i].option, s->sockets[i].where);
+        cab_bytes_printf(b, " %d%s=%s:%s", s->sockets[i].fd, s->sockets[i].own ? "+" : "", s->sockets[i].option,
+                         s->sockets[i].where);
     cab_bytes_cstr(b);
     return b->failed ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory") : CAB_OK;
 }

@@ -18,7 +18,7 @@
 #include "serve/workers.h"
 
 /* A listening socket, the text and the option that it was opened by, and what is spoken there. */
-typedef struct cab_socket { const char *where, *option, *scheme; int fd; bool own; } cab_socket;   /* own: opened here */
+typedef struct cab_socket { const char *where, *option, *scheme; int fd; bool own; } cab_socket;   /* own: opened here, or by a predecessor */
 enum { CAB_SOCKETS_MAX = 64 };
 
 typedef struct cab_service {

@@ -254,9 +254,10 @@ def told_twice(build):
     shutil.rmtree(s.root, ignore_errors=True)
 
 
-def cold(build, rounds):
+def cold(build, rounds, hot=False):
     """SIGTERM and a new start on the same port: refused connections in between, no wrong answers, and for each client at
-    most one connection that the kernel had taken when the port closed (docs/serving.md; systemd.py has the way without)."""
+    most one connection that the kernel had taken when the port closed (docs/serving.md; systemd.py has the way without).
+    hot: each is replaced once before it ends."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
     s = Server(build, "--drain-ms=100", root=root)
     s.register("linear", linear())
@@ -265,7 +266,15 @@ def cold(build, rounds):
     for c in clients:
         c.start()
     for i in range(rounds):
-        check(s.stop() == 0, ("ends with 0", i))
+        if hot:
+            s.p.send_signal(signal.SIGUSR2)
+            s.wait_ready(2, 30)
+            check(s.p.wait(10) == 0, ("replaced", i))
+            for pid in processes(s):
+                os.kill(pid, signal.SIGTERM)
+                check(gone(pid, 10), ("the successor ends", i))
+        else:
+            check(s.stop() == 0, ("ends with 0", i))
         s = Server(build, "--drain-ms=100", listen, root=root)
         time.sleep(0.05)
     for c in clients:
@@ -293,6 +302,7 @@ def main():
     upgraded(build)
     hand_over(build, rounds)
     cold(build, max(2, rounds // 4))
+    cold(build, max(2, rounds // 4), hot=True)
     verdict("restart.py")
 
 

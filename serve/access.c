@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 enum { FAILURES_A_SECOND = 10 };
+const int cab_refusals[CAB_REFUSALS] = { 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 422, 429, 431, 499, 500, 503, 504, 0 };
 
 /* ---- who ---- */
 
@@ -102,11 +103,21 @@ static bool may_complain(cab_access *a, uint64_t *silent)
     return may;
 }
 
+static void count(cab_access *a, int status)
+{
+    int i = 0;
+    while (i < CAB_REFUSALS - 1 && cab_refusals[i] != status)
+        i++;
+    atomic_fetch_add(&a->refused[i], 1);
+}
+
 void cab_access_end(cab_server *server, cab_exchange *x)
 {
     cab_service *s = server->user;
     uint64_t silent = 0;
-    bool fine = x->status < 500 || atomic_load(&x->gone);
+    bool gone = atomic_load(&x->gone), fine = x->status < 500 || gone;
+    if (x->status >= 400 || gone)
+        count(&s->access, gone ? 499 : x->status);
     bool failed = !fine && (x->status != 503 || cab_service_is_ready(s));      /* else it starts, or ends */
     bool stranger = x->status == 401 || x->status == 403;      /* of whom there may be many */
     const char *level = failed ? "warning" : "info", *event = x->changes ? "change" : "request";

@@ -11,8 +11,17 @@
 #include "serve/route.h"
 #include <pthread.h>
 
-/* Of lines about failures: so many have been left out since one was written. */
-typedef struct cab_access { pthread_mutex_t lock; int64_t second; int written; uint64_t silent; } cab_access;
+/* Statuses that are counted: every answer that is no success. */
+enum { CAB_REFUSALS = 18 };
+extern const int cab_refusals[CAB_REFUSALS];
+
+typedef struct cab_access {
+    pthread_mutex_t lock;      /* of lines about failures: */
+    int64_t second;
+    int written;
+    uint64_t silent;           /* so many have been left out since one was written */
+    atomic_ullong refused[CAB_REFUSALS];       /* by cab_refusals; the last one: others */
+} cab_access;
 
 /* Notes who asks, while the connection is there.  [its I/O thread] */
 void cab_access_begin(cab_exchange *x);

@@ -80,6 +80,10 @@ static cab_status take_in(cab_service *s, cab_building *b, cab_diag *d)
 static void record(cab_service *s, cab_building *b, cab_status k)
 {
     const cab_diag_entry *e = cab_diag_first(&b->diag);
+    if (k == CAB_OK)
+        atomic_fetch_add(&s->builds_done, 1);
+    else if (k != CAB_ECANCELLED)
+        atomic_fetch_add(&s->builds_failed, 1);
     if (k == CAB_OK) {
         cab_journal_model(s->journal, "info", "built", b->name, b->version, "in %.2f s", b->result.seconds);
     } else if (k != CAB_ECANCELLED) {  /* else the next server, or a successor, builds what it finds being built */

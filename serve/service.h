@@ -40,6 +40,7 @@ typedef struct cab_service {
     bool preceded;             /* a predecessor may still be building; the control thread's */
     atomic_int successor;      /* process that takes over; 0: none */
     cab_access access;         /* lines about requests */
+    atomic_ullong builds_done, builds_failed;
     cab_bytes openapi;         /* the document */
     atomic_bool ready;         /* what the registry wants is loaded */
     pthread_mutex_t life;      /* of the two below: a successor starts its loops late, or not at all */

@@ -188,6 +188,10 @@ def tokens(build):
         time.sleep(0.02)
     check(ask("fresh-canary", "GET", "/v2") == 200 and ask("boss-canary", "GET", "/v2") == 401, "tokens are read again")
     metrics = s.ask("GET", "/metrics", None, {"Authorization": "Bearer fresh-canary"})[2].decode()
+    count = lambda what: int([l for l in metrics.splitlines() if l.startswith(what + " ")][0].split()[1])
+    refused = {status: count('cabochon_refused_requests_total{status="%d"}' % status) for status in (401, 403, 404, 503)}
+    check(refused[401] >= 5 and refused[403] == 4 and refused[404] == 2 and not refused[503], ("refusals by status", refused))
+    check(count('cabochon_builds_total{result="done"}') == 5 and not count('cabochon_builds_total{result="failed"}'), "builds")
     s.stop()
     with open(s.log) as f:
         check("canary" not in f.read() and "canary" not in metrics, "no token in log or metrics")

@@ -121,6 +121,7 @@ libserve_a_SOURCES += \
 	serve/served.c \
 	serve/served_life.c \
 	serve/service.c \
+	serve/service_end.c \
 	serve/service.h \
 	serve/shapes.c \
 	serve/shapes.h \

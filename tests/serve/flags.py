@@ -67,7 +67,9 @@ def ports(build, root):
             f.write(content)
         args = [os.path.join(build, "cab-serve"), "--root", os.path.join(root, "registry"), "--log", os.path.join(root, "log"),
                 "--drain-ms=0", "--config=" + config, *tls]
+        open(os.path.join(root, "log"), "w").close()
         p = subprocess.Popen(args, stdin=subprocess.DEVNULL)
+        atexit.register(p.kill)
         end, ready = time.time() + 10 * patience(build), []
         while time.time() < end and not ready:
             time.sleep(0.02)

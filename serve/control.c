@@ -138,12 +138,17 @@ void cab_control_hurry(cab_control *c)
     atomic_store(&c->hurried, true);
 }
 
+void cab_control_settle(cab_control *c)
+{
+    cab_control_hurry(c);
+    finish(&c->builds);
+}
+
 void cab_control_destroy(cab_control *c)
 {
     if (!c)
         return;
-    cab_control_hurry(c);
-    finish(&c->builds);                /* what it leaves comes back as tasks */
+    cab_control_settle(c);
     finish(&c->changes);
     free(c);
 }

@@ -44,6 +44,8 @@ typedef struct cab_building {
 cab_status cab_control_create(struct cab_service *s, cab_control **out, cab_diag *d);
 /* Builds give up from now on.  [any thread] */
 void cab_control_hurry(cab_control *c);
+/* The same, and waits for the one under way; what they leave comes back as tasks. */
+void cab_control_settle(cab_control *c);
 /* The same, then runs the tasks that are left, joins the threads.  NULL is allowed. */
 void cab_control_destroy(cab_control *c);
 /* t->run on the control thread, after what was posted before.  [any thread] */

@@ -37,6 +37,7 @@ typedef struct cab_service {
     cab_catalog *catalog;
     cab_control *control;
     cab_workers *workers;      /* read large requests */
+    cab_task last;             /* of control: unloads everything */
     bool preceded;             /* a predecessor may still be building; the control thread's */
     atomic_int successor;      /* process that takes over; 0: none */
     cab_access access;         /* lines about requests */

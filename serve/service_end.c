@@ -144,6 +144,13 @@ void cab_service_drain(cab_service *s, bool succeeded)
     cab_journal_say(s->journal, "info", "drained", "%d connections were left", clients(s));
 }
 
+static void unload_all(cab_service *s, cab_task *t)
+{
+    (void)t;
+    if (s->catalog)
+        cab_repository_stop(s);
+}
+
 void cab_service_fini(cab_service *s)
 {
     end_life(s);
@@ -157,10 +164,15 @@ void cab_service_fini(cab_service *s)
         cab_loop_fini(&s->server.loops[i]);
     if (s->has_health)
         cab_loop_fini(&s->health);
-    if (s->catalog)
-        cab_repository_stop(s);
     cab_workers_destroy(s->workers);   /* have nothing to do any more */
-    cab_control_destroy(s->control);   /* its last tasks destroy what was loaded */
+    /* The control thread may be loading: when nothing can ask it to load any more it takes all out, and what is left
+     * for it then is to destroy that. */
+    if (s->control) {
+        cab_control_settle(s->control);
+        s->last.run = unload_all;
+        cab_control_post(s->control, &s->last);
+    }
+    cab_control_destroy(s->control);
     free(s->server.loops);
     cab_listen_close(s, true);
     cab_catalog_destroy(s->catalog);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -343,9 +344,24 @@ cab_status cab_file_read(cab_arena *a, const char *path, size_t limit,
     return CAB_OK;
 }
 
-int cab_memfd(const char *name, size_t size)
+static atomic_int reserved = -1;
+
+int cab_memfd_reserve(const char *name)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int old = atomic_exchange(&reserved, fd);
+
+    if (old >= 0)
+        close(old);
+    return fd;
+}
+
+int cab_memfd(const char *name, size_t size)
+{
+    int fd = atomic_exchange(&reserved, -1);
+
+    if (fd < 0)
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
         return -1;

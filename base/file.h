@@ -32,6 +32,8 @@ cab_status cab_file_read(struct cab_arena *a, const char *path, size_t limit,
                          char **out, size_t *out_n, cab_diag *d);
 /* Anonymous sealed-size file for JIT images; -1 on failure. */
 int cab_memfd(const char *name, size_t size);
+/* Makes the file for the next cab_memfd now, for a process that gives up making some: its descriptor, or -1. */
+int cab_memfd_reserve(const char *name);
 /* Writes all n bytes at offset. */
 cab_status cab_fd_write_at(int fd, uint64_t offset, const void *p, size_t n,
                            cab_diag *d);

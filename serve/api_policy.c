@@ -280,8 +280,9 @@ static cab_status remove_model(cab_service *s, cab_exchange *x, change *c, cab_d
 {
     (void)x;
     CAB_TRY(cab_registry_remove_model(s->registry, c->model, d));
+    cab_control_abandon(s->control, c->model, 0);
     CAB_TRY(cab_repository_forget(s, c->model, d));
-    cab_journal_say(s->journal, "info", "removed", "%s", c->model);
+    cab_journal_model(s->journal, "info", "removed", c->model, 0, "all versions");
     cab_repository_sweep(s);
     return CAB_OK;
 }
@@ -303,7 +304,8 @@ static cab_status remove_version(cab_service *s, cab_exchange *x, change *c, cab
         k = settle(s, x, &all, cab_registry_remove_version(s->registry, c->model, version, d), d);
     if (k != CAB_OK)
         return k;
-    cab_journal_say(s->journal, "info", "removed", "%s version %lld", c->model, (long long)version);
+    cab_control_abandon(s->control, c->model, version);
+    cab_journal_model(s->journal, "info", "removed", c->model, version, "a version");
     cab_repository_sweep(s);
     return CAB_OK;
 }

@@ -19,6 +19,7 @@
 #include "serve/service.h"
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -83,6 +84,38 @@ static cab_status from_file(cab_service *s, const char *ref, cab_digest *out, ca
     return k;
 }
 
+/* Goes on behind the rows of l; last keeps the name. */
+static void next_page(cab_query *q, const cab_version_list *l, char last[CAB_NAME_BYTES])
+{
+    snprintf(last, CAB_NAME_BYTES, "%s", l->v[l->n - 1].name);
+    q->after_name = last;
+    q->after_version = l->v[l->n - 1].version;
+}
+
+static bool names(const cab_version_info *v, const cab_digest *file)
+{
+    return (v->has_model && cab_digest_equal(&v->model, file)) || (v->has_artifact && cab_digest_equal(&v->artifact, file));
+}
+
+/* A token that is for some models may use the files of those: a hash, which lists and logs may show, gives no right. */
+static bool may_use(cab_service *s, const cab_exchange *x, const cab_digest *file)
+{
+    char last[CAB_NAME_BYTES];
+    cab_query q = { 0 };
+    cab_version_list l = { 0 };
+    bool may = cab_service_may(x, CAB_ROLE_CALL, CAB_SLICE("*"));
+    for (bool more = !may; more;) {
+        more = cab_registry_discover(s->registry, &q, &l, NULL) == CAB_OK && l.n;
+        for (size_t i = 0; !may && i < l.n; i++)
+            may = names(&l.v[i], file) && cab_service_may(x, CAB_ROLE_CALL, cab_slice_of(l.v[i].name));
+        if (more)
+            next_page(&q, &l, last);
+        cab_version_list_fini(&l);
+        more = more && !may;
+    }
+    return may;
+}
+
 static cab_status take_model(cab_service *s, cab_exchange *x, const json_t *o, cab_digest *out, cab_diag *d)
 {
     if (x->query.n)
@@ -98,7 +131,7 @@ static cab_status take_model(cab_service *s, cab_exchange *x, const json_t *o, c
         return from_file(s, text, out, d);
     if (!cab_digest_parse(text + 7, out))
         return cab_fail(d, CAB_EINVAL, NULL, "'ref' is no sha256:HEX");
-    return cab_blobs_has(s->blobs, out) ? CAB_OK : cab_fail(d, CAB_ENOTFOUND, NULL, "no stored file %s", text);
+    return cab_blobs_has(s->blobs, out) && may_use(s, x, out) ? CAB_OK : cab_fail(d, CAB_ENOTFOUND, NULL, "no stored file %s", text);
 }
 
 /* ---- the query ---- */
@@ -260,7 +293,9 @@ static cab_status put(cab_service *s, cab_exchange *x, asked *a, const cab_diges
     cab_version_list l = { 0 };
     CAB_TRY(cab_registry_find(s->registry, a->name, a->version, &l, d));
     bool ready = l.v[0].state == CAB_READY && !cab_repository_retry(s, &l.v[0]);
-    cab_journal_say(s->journal, "info", added ? "registered" : "registered before", "%s version %lld", a->name, (long long)a->version);
+    cab_journal_model(s->journal, "info", added ? "registered" : "registered before", a->name, a->version, "%s",
+                      ready ? "ready" : "to be built");
+    cab_exchange_name(x, a->name, a->version);
     cab_status k = !ready ? cab_repository_build(s, &l.v[0], a->promise, a->wait ? x : NULL, d)
                  : a->promise ? cab_repository_holds(l.v[0].io, a->promise, d) : CAB_OK;
     cab_version_list_fini(&l);
@@ -368,24 +403,45 @@ static cab_status read_query(json_t *o, cab_query *q, char **shape, cab_diag *d)
     return CAB_OK;
 }
 
+/* Only models that the token is for; so the registry's pages go on until there are as many rows as were asked for. */
+static cab_status put_found(cab_service *s, cab_exchange *x, cab_query *q, cab_diag *d)
+{
+    enum { MOST = 1000 };
+    char last[CAB_NAME_BYTES];
+    const int limit = q->limit > 0 && q->limit < MOST ? q->limit : MOST;
+    const bool all = cab_service_may(x, CAB_ROLE_READ, CAB_SLICE("*"));
+    int shown = 0;
+    for (bool more = true; more;) {
+        cab_version_list l = { 0 };
+        q->limit = all ? limit : 0;
+        CAB_TRY(cab_registry_discover(s->registry, q, &l, d));
+        for (size_t i = 0; i < l.n && shown < limit; i++) {
+            if (!all && !cab_service_may(x, CAB_ROLE_READ, cab_slice_of(l.v[i].name)))
+                continue;
+            if (shown++)
+                cab_bytes_char(&x->out, ',');
+            cab_version_put(&x->out, &l.v[i]);
+        }
+        more = !all && l.n && shown < limit;
+        if (more)
+            next_page(q, &l, last);
+        cab_version_list_fini(&l);
+    }
+    return CAB_OK;
+}
+
 static void discover_task(cab_service *s, cab_task *t)
 {
     cab_exchange *x = t->x;
     json_t *o;
     cab_query q = { 0 };
-    cab_version_list l = { 0 };
     char *shape = NULL;
     cab_diag d;
     cab_diag_init(&d);
     cab_status k = cab_body_read(x, true, &o, &d);
     k = k == CAB_OK ? read_query(o, &q, &shape, &d) : k;
-    k = k == CAB_OK ? cab_registry_discover(s->registry, &q, &l, &d) : k;
     cab_bytes_str(&x->out, "{\"models\":[");
-    for (size_t i = 0; i < l.n; i++) {
-        if (i)
-            cab_bytes_char(&x->out, ',');
-        cab_version_put(&x->out, &l.v[i]);
-    }
+    k = k == CAB_OK ? put_found(s, x, &q, &d) : k;
     cab_bytes_str(&x->out, "]}");
     if (k == CAB_OK && x->out.failed)
         k = cab_fail(&d, CAB_ENOMEM, NULL, "out of memory");
@@ -395,7 +451,6 @@ static void discover_task(cab_service *s, cab_task *t)
         cab_exchange_answer(x);
     else
         cab_exchange_fail(x, &d);
-    cab_version_list_fini(&l);
     free(shape);
     json_decref(o);
     cab_diag_fini(&d);

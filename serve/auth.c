@@ -100,6 +100,8 @@ static cab_status read_file(const char *path, table *t, cab_diag *d)
         if (why)
             s = cab_fail(d, CAB_EPARSE, &w, "%s", why);
     }
+    if (s == CAB_OK && !feof(f))
+        s = cab_fail(d, CAB_EIO, NULL, "cannot read the tokens' file %s: %s", path, strerror(errno));
     free(line);
     fclose(f);
     return s;
@@ -163,30 +165,32 @@ static bool covers(const token *t, cab_slice model)
     return false;
 }
 
-static int judge(const table *t, const char *hash, cab_role need, cab_slice model)
+static cab_verdict judge(const table *t, const char *hash, cab_role need, cab_slice model, char *who)
 {
-    int status = 401;
+    cab_verdict v = CAB_AUTH_UNKNOWN;
     for (size_t i = 0; i < t->n; i++)
         if (!memcmp(t->at[i].hash, hash, sizeof t->at[i].hash)) {
+            if (who)
+                snprintf(who, sizeof(cab_token_name), "%s", t->at[i].line);
             if (t->at[i].role >= need && covers(&t->at[i], model))
-                return 0;
-            status = 403;
+                return CAB_AUTH_FINE;
+            v = CAB_AUTH_FORBIDDEN;
         }
-    return status;
+    return v;
 }
 
-int cab_auth_check(cab_auth *a, cab_slice authorization, cab_role need, cab_slice model)
+cab_verdict cab_auth_check(cab_auth *a, cab_slice authorization, cab_role need, cab_slice model, char *who)
 {
     static const char scheme[] = "Bearer ";
     char hash[7 + 64 + 1];
     if (!*a->path || need == CAB_ROLE_PUBLIC)
-        return 0;
+        return CAB_AUTH_FINE;
     if (authorization.n < sizeof scheme || strncasecmp(authorization.p, scheme, sizeof scheme - 1))
-        return 401;
+        return CAB_AUTH_MISSING;
     /* Hashes are compared, so the time tells nothing about a token. */
     cab_auth_hash((cab_slice){ authorization.p + sizeof scheme - 1, authorization.n - (sizeof scheme - 1) }, hash);
     pthread_rwlock_rdlock(&a->lock);
-    int status = judge(&a->tokens, hash, need, model);
+    cab_verdict v = judge(&a->tokens, hash, need, model, who);
     pthread_rwlock_unlock(&a->lock);
-    return status;
+    return v;
 }

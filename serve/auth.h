@@ -19,9 +19,11 @@ cab_status cab_auth_create(const char *path, cab_auth **out, cab_diag *d);
 void cab_auth_destroy(cab_auth *a);
 /* Reads the file again; a file with an error changes nothing.  [any thread] */
 cab_status cab_auth_reload(cab_auth *a, cab_diag *d);
-/* 0: may; 401: no token, or none that is known; 403: it does not allow that.
- * authorization: the field's value.  model may be empty.  [any thread] */
-int cab_auth_check(cab_auth *a, cab_slice authorization, cab_role need, cab_slice model);
+typedef enum cab_verdict { CAB_AUTH_FINE, CAB_AUTH_MISSING, CAB_AUTH_UNKNOWN, CAB_AUTH_FORBIDDEN } cab_verdict;
+typedef char cab_token_name[64];
+/* authorization: the field's value.  model may be empty; "*": every one there may be.  who: gets the name of a token that is known, as far as it
+ * fits; or NULL.  [any thread] */
+cab_verdict cab_auth_check(cab_auth *a, cab_slice authorization, cab_role need, cab_slice model, char *who);
 /* The line's first word for a token. */
 void cab_auth_hash(cab_slice token, char out[7 + 64 + 1]);
 

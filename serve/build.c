@@ -169,19 +169,22 @@ static cab_status check_time(const build *b)
     return CAB_EDEADLINE;
 }
 
+static cab_status check_wanted(const build *b)
+{
+    return b->o->cancelled && b->o->cancelled(b->o->cancel_user)
+               ? cab_fail(b->d, CAB_ECANCELLED, NULL, "the compilation was cancelled") : CAB_OK;
+}
+
 /* Until the child is gone: it may have closed the pipe and go on. */
 static cab_status listen_to(build *b)
 {
     bool open = true;
     while (b->pid) {
-        struct pollfd p[2] = { { .fd = open ? b->pipe[0] : -1, .events = POLLIN },
-                               { .fd = b->o->cancel_fd > 0 ? b->o->cancel_fd : -1,
-                                 .events = POLLIN } };
-        poll(p, 2, ASK_MS);
-        if (p[1].revents)
-            return cab_fail(b->d, CAB_ECANCELLED, NULL, "the compilation was cancelled");
+        struct pollfd p = { .fd = open ? b->pipe[0] : -1, .events = POLLIN };
+        poll(&p, 1, ASK_MS);
+        CAB_TRY(check_wanted(b));
         cab_child_reap(&b->pid, &b->status, WNOHANG);
-        if (p[0].revents)
+        if (p.revents)
             CAB_TRY(receive(b, &open));
         CAB_TRY(check_time(b));
     }
@@ -314,6 +317,7 @@ static cab_status inspect(build *b, cab_build_result *r)
 
 static cab_status run(build *b, cab_blobs *store, cab_build_result *r)
 {
+    CAB_TRY(check_wanted(b));
     CAB_TRY(prepare(b, store));
     CAB_TRY(spawn(b));
     CAB_TRY(listen_to(b));

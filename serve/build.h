@@ -19,7 +19,8 @@ typedef struct cab_build_order {
     uint64_t max_memory;           /* of the compilation; 0 = 4 GiB */
     uint64_t max_artifact;         /* bytes; 0 = 1 GiB and twice the model */
     int seconds;                   /* by the clock; 0 = 600 */
-    int cancel_fd;                 /* readable = give up; 0 or less = none */
+    bool (*cancelled)(void *user); /* asked before it begins and each 10 ms: true = give up; NULL = never */
+    void *cancel_user;
     const char *program;           /* NULL = cab-build beside this program, a folder up, or installed */
 } cab_build_order;
 

@@ -31,6 +31,7 @@ static bool send_answer(cab_conn *c, bool keep_alive)
         .type = x->type ? cab_slice_of(x->type) : (cab_slice){ NULL, 0 },
         .extra = x->answer_fields, .n_extra = (size_t)x->n_answer_fields,
     };
+    x->sent = only_head ? 0 : x->out.n;
     cab_bytes_clear(head);
     bool sent = !x->out.failed && cab_http1_answer_write(head, &a) &&
                 cab_conn_write(c, head->p, head->n, only_head ? NULL : &x->out);

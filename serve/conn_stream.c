@@ -149,6 +149,7 @@ static void take_answer(cab_conn *c, cab_exchange *x)
     cab_grpc_part(p);
     cab_bytes_put(&x->out, p->out.p, p->out.n);
     x->out.failed = x->out.failed || p->out.failed;
+    p->sent = p->out.n;
     x->part = NULL;
     cab_loop_recycle(c->loop, p);
     if (x->out.failed)                 /* half an answer would look like a whole one */

@@ -7,8 +7,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 typedef struct queue {
     cab_control *control;
@@ -22,7 +20,7 @@ typedef struct queue {
 
 struct cab_control {
     cab_service *service;
-    int cancel_fd;             /* readable: builds give up */
+    atomic_bool hurried;       /* builds give up */
     queue changes, builds;
     cab_building *under_way;   /* list by next; the control thread's */
 };
@@ -101,12 +99,19 @@ static void come_back(cab_service *s, cab_task *t)
     b->built(s, b);
 }
 
+static bool is_unwanted(void *user)
+{
+    const cab_building *b = user;
+    return atomic_load(&b->unwanted) || atomic_load(&b->control->hurried);
+}
+
 static void make(cab_control *c, cab_building *b)
 {
     const cab_options *o = &c->service->o;
     cab_build_order order = {
         .model = b->model, .name = b->name, .target = o->build_target, .threads = (int)o->build_threads,
-        .max_memory = (uint64_t)o->build_memory, .seconds = (int)o->build_seconds, .cancel_fd = c->cancel_fd,
+        .max_memory = (uint64_t)o->build_memory, .seconds = (int)o->build_seconds,
+        .cancelled = is_unwanted, .cancel_user = b,
     };
     b->status = cab_build_artifact(c->service->blobs, &order, &b->result, &b->diag);
 }
@@ -128,28 +133,28 @@ cab_status cab_control_create(cab_service *s, cab_control **out, cab_diag *d)
     if (!c)
         return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
     c->service = s;
-    c->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (c->cancel_fd < 0 || !start(&c->changes, c, change) || !start(&c->builds, c, build))
+    if (!start(&c->changes, c, change) || !start(&c->builds, c, build))
         return cab_fail(d, CAB_ENOMEM, NULL, "cannot start the control threads");
     return CAB_OK;
 }
 
 void cab_control_hurry(cab_control *c)
 {
-    uint64_t one = 1;
-    ssize_t k = c->cancel_fd >= 0 ? write(c->cancel_fd, &one, sizeof one) : 0;
-    (void)k;                           /* full: it is readable */
+    atomic_store(&c->hurried, true);
+}
+
+void cab_control_settle(cab_control *c)
+{
+    cab_control_hurry(c);
+    finish(&c->builds);
 }
 
 void cab_control_destroy(cab_control *c)
 {
     if (!c)
         return;
-    cab_control_hurry(c);
-    finish(&c->builds);                /* what it leaves comes back as tasks */
+    cab_control_settle(c);
     finish(&c->changes);
-    if (c->cancel_fd >= 0)
-        close(c->cancel_fd);
     free(c);
 }
 
@@ -160,6 +165,7 @@ void cab_control_post(cab_control *c, cab_task *t)
 
 void cab_control_build(cab_control *c, cab_building *b)
 {
+    b->control = c;
     b->next = c->under_way;
     c->under_way = b;
     put(&c->builds, &b->task);
@@ -167,6 +173,7 @@ void cab_control_build(cab_control *c, cab_building *b)
 
 void cab_control_build_now(cab_control *c, cab_building *b)
 {
+    b->control = c;
     make(c, b);
     b->built(c->service, b);
 }
@@ -174,9 +181,17 @@ void cab_control_build_now(cab_control *c, cab_building *b)
 cab_building *cab_control_building(cab_control *c, const char *name, int64_t version, const cab_digest *model)
 {
     cab_building *b = c->under_way;
-    while (b && (b->version != version || strcmp(b->name, name) || !cab_digest_equal(&b->model, model)))
+    while (b && (atomic_load(&b->unwanted) || b->version != version || strcmp(b->name, name) ||
+                 !cab_digest_equal(&b->model, model)))
         b = b->next;
     return b;
+}
+
+void cab_control_abandon(cab_control *c, const char *name, int64_t version)
+{
+    for (cab_building *b = c->under_way; b; b = b->next)
+        if (!strcmp(b->name, name) && (!version || b->version == version))
+            atomic_store(&b->unwanted, true);
 }
 
 static void give(cab_exchange *x)

@@ -27,7 +27,9 @@ typedef struct cab_waiter {
 typedef struct cab_building {
     cab_task task;
     struct cab_building *next; /* under way */
+    cab_control *control;
     cab_waiter *waiters;
+    atomic_bool unwanted;      /* its version was removed: it gives up */
     char name[CAB_NAME_BYTES];
     int64_t version;
     cab_digest model;
@@ -43,6 +45,8 @@ typedef struct cab_building {
 cab_status cab_control_create(struct cab_service *s, cab_control **out, cab_diag *d);
 /* Builds give up from now on.  [any thread] */
 void cab_control_hurry(cab_control *c);
+/* The same, and waits for the one under way; what they leave comes back as tasks. */
+void cab_control_settle(cab_control *c);
 /* The same, then runs the tasks that are left, joins the threads.  NULL is allowed. */
 void cab_control_destroy(cab_control *c);
 /* t->run on the control thread, after what was posted before.  [any thread] */
@@ -51,7 +55,9 @@ void cab_control_post(cab_control *c, cab_task *t);
 void cab_control_build(cab_control *c, cab_building *b);
 /* The same at once, on the caller's thread. */
 void cab_control_build_now(cab_control *c, cab_building *b);
-/* The build of that model as that version, under way or in the queue; NULL: none.  [control thread] */
+/* Builds of that version (0: of all) of a model give up: it was removed.  [control thread] */
+void cab_control_abandon(cab_control *c, const char *name, int64_t version);
+/* The build of that model as that version that goes on, under way or in the queue; NULL: none.  [control thread] */
 cab_building *cab_control_building(cab_control *c, const char *name, int64_t version, const cab_digest *model);
 /* The task of a handler: run(s, t) on the control thread, which answers x. */
 void cab_control_do(struct cab_service *s, cab_exchange *x, void (*run)(struct cab_service *s, cab_task *t));

@@ -65,6 +65,8 @@ void cab_exchange_end(cab_exchange *x, int status, const char *text)
 void cab_exchange_say(cab_exchange *x, int status, const char *text)
 {
     cab_bytes_clear(&x->out);
+    if (status >= 500)
+        x->why = cab_pieces_text(&x->mem, cab_slice_of(text));
     if (x->grpc) {
         cab_exchange_end(x, status, text);
         return;
@@ -85,6 +87,16 @@ void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)
     va_end(ap);
     cab_exchange_say(x, status, text);
     cab_exchange_answer(x);
+}
+
+void cab_exchange_name(cab_exchange *x, const char *model, int64_t version)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)version);
+    const char *name = cab_pieces_text(&x->mem, cab_slice_of(model)), *text = cab_pieces_text(&x->mem, cab_slice_of(number));
+    x->model = cab_slice_of(name ? name : "");
+    x->version = cab_slice_of(version && text ? text : "");
+    x->known = true;
 }
 
 /* Memory of ordinary size stays for the next request. */
@@ -118,10 +130,14 @@ void cab_exchange_reset(cab_exchange *x)
     x->part = x->parent = NULL;
     x->deadline_ns = x->since_ns = x->begun_ns = x->arrived_ns = 0;
     x->cancel = x->release = NULL;
+    x->route = x->who = x->peer = x->why = NULL;
+    x->model = x->version = (cab_slice){ NULL, 0 };
+    x->loaded = NULL;
+    x->known = x->changes = false;
     x->user = NULL;
     x->conn = NULL;
     x->stream = 0;
-    x->sent = x->reserved = x->moved = x->taken = x->held = 0;
+    x->came = x->sent = x->reserved = x->moved = x->taken = x->held = 0;
     x->next = x->next_stream = NULL;
 }
 

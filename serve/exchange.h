@@ -32,6 +32,7 @@ typedef enum cab_pace { CAB_PACE_NONE, CAB_PACE_REST, CAB_PACE_BODY, CAB_PACE_WR
 
 struct cab_conn;
 struct cab_loop;
+struct cab_resident;
 struct cab_server;
 typedef struct cab_exchange cab_exchange;
 
@@ -60,6 +61,16 @@ struct cab_exchange {
     void (*release)(cab_exchange *x);  /* called on the I/O thread when `user` is no longer needed */
     void *user;
     cab_pieces mem;                    /* memory of handlers, until the answer has been sent */
+
+    /* ---- what the log says of it (access.h); texts are static or in mem ---- */
+    const char *route;                 /* the pattern of its path, or what of it is known; NULL: nobody looked */
+    cab_slice model, version;          /* that it asks for, or {NULL, 0}; as the client spelt them */
+    struct cab_resident *loaded;       /* what it got, until release; or NULL */
+    const char *who, *peer;            /* its token's name, its client's address; or NULL */
+    const char *why;                   /* of a failure that is the server's (5xx) */
+    size_t came;                       /* bytes of the body, as they came */
+    bool known;                        /* model and version are the server's own texts */
+    bool changes;                      /* it may change what is registered or loaded */
 
     /* ---- the carrier's ---- */
     struct cab_loop *loop;
@@ -105,6 +116,8 @@ void cab_exchange_end(cab_exchange *x, int status, const char *text);
 /* Says it and gives the exchange back. */
 void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* For the log: the model that x is for, where its path does not say; version 0: none. */
+void cab_exchange_name(cab_exchange *x, const char *model, int64_t version);
 /* Calls the server's handler; true: it is answered already.  [its I/O thread] */
 bool cab_exchange_handle(cab_exchange *x);
 /* Asks the server whether x, a head whose messages come one by one, may begin; false: it is answered.  [its I/O thread] */

@@ -7,10 +7,10 @@
  */
 #include "serve/grpc.h"
 
-static const char service_path[] = "/inference.GRPCInferenceService/";
+#define SERVICE "/inference.GRPCInferenceService/"
 
 typedef struct rpc {
-    const char *name;
+    const char *path;
     const ProtobufCMessageDescriptor *request;
     cab_role role;
     void (*handler)(cab_service *s, cab_exchange *x, void *request);
@@ -18,18 +18,14 @@ typedef struct rpc {
 
 static const rpc rpcs[] = {
 #define RPC(Name, prefix, handler, role) \
-    { #Name, &inference__##prefix##_request__descriptor, CAB_ROLE_##role, cab_rpc_##handler },
+    { SERVICE #Name, &inference__##prefix##_request__descriptor, CAB_ROLE_##role, cab_rpc_##handler },
 #include "serve/rpcs.def"
 };
 
 static const rpc *find(cab_slice path)
 {
-    size_t n = sizeof service_path - 1;
-    if (path.n <= n || memcmp(path.p, service_path, n))
-        return NULL;
-    const cab_slice name = { path.p + n, path.n - n };
     for (size_t i = 0; i < sizeof rpcs / sizeof *rpcs; i++)
-        if (cab_slice_is(name, rpcs[i].name))
+        if (cab_slice_is(path, rpcs[i].path))
             return &rpcs[i];
     return NULL;
 }
@@ -148,11 +144,13 @@ static cab_slice model_of(const ProtobufCMessage *m)
 static const rpc *call_of(cab_exchange *x)
 {
     const rpc *r = find(x->path);
+    x->route = r ? r->path : "...";
+    x->changes = r && r->role == CAB_ROLE_ADMIN;
     if (!r)
         cab_exchange_refuse(x, 501, "no such call");
     else if (x->method != CAB_METHOD_POST)
         cab_exchange_refuse(x, 405, "calls are POST");
-    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }))
+    else if (cab_service_allows(x, r->role, (cab_slice){ NULL, 0 }) && cab_service_takes(x, r->role))
         return r;
     return NULL;
 }
@@ -169,6 +167,6 @@ void cab_grpc_handle(cab_service *s, cab_exchange *x)
 {
     const rpc *r = call_of(x);
     ProtobufCMessage *m = r ? unpack(x, r) : NULL;
-    if (m && cab_service_allows(x, r->role, model_of(m)))
+    if (m && cab_service_allows(x, r->role, x->model = model_of(m)))
         r->handler(s, x, m);
 }

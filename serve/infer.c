@@ -39,6 +39,7 @@ static void say_full(cab_exchange *x)
 cab_infer *cab_infer_begin(cab_exchange *x, cab_resident *l, bool (*encode)(cab_infer *q))
 {
     if (cab_served_turns_away(l->served)) {
+        cab_exchange_name(x, l->name, l->version);
         cab_resident_unref(l);
         say_full(x);
         cab_exchange_answer(x);
@@ -60,6 +61,7 @@ cab_infer *cab_infer_begin(cab_exchange *x, cab_resident *l, bool (*encode)(cab_
     q->loaded = l;
     q->encode = encode;
     x->user = q;
+    x->loaded = l;
     x->cancel = cancel;
     x->release = release;
     return q;

@@ -107,27 +107,57 @@ void cab_line_end(cab_journal *j, cab_bytes *b)
     pthread_mutex_unlock(&j->lock);
 }
 
-void cab_journal_say(cab_journal *j, const char *level, const char *event, const char *fmt, ...)
+static void put_model(cab_bytes *b, const char *model, int64_t version)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)version);
+    if (model)
+        cab_line_text(b, "model", cab_slice_of(model));
+    if (model && version)
+        cab_line_text(b, "version", cab_slice_of(number));     /* a text, as the interface has it */
+}
+
+static void say(cab_journal *j, const char *level, const char *event, const char *model, int64_t version, const char *fmt, va_list ap)
 {
     char text[1024];
     cab_bytes b = { 0 };
-    va_list ap;
-    va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
     cab_line_begin(&b, level, event);
+    put_model(&b, model, version);
     cab_line_text(&b, "text", cab_slice_of(text));
     cab_line_end(j, &b);
     cab_bytes_fini(&b);
 }
 
+void cab_journal_say(cab_journal *j, const char *level, const char *event, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    say(j, level, event, NULL, 0, fmt, ap);
+    va_end(ap);
+}
+
+void cab_journal_model(cab_journal *j, const char *level, const char *event, const char *model, int64_t version, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    say(j, level, event, model, version, fmt, ap);
+    va_end(ap);
+}
+
 void cab_journal_diag(cab_journal *j, const char *event, const cab_diag *d)
+{
+    cab_journal_model_diag(j, event, NULL, 0, d);
+}
+
+void cab_journal_model_diag(cab_journal *j, const char *event, const char *model, int64_t version, const cab_diag *d)
 {
     static const char *const levels[] = { [CAB_NOTE] = "info", [CAB_WARNING] = "warning", [CAB_ERROR] = "error" };
     cab_bytes b = { 0 };
     for (size_t i = 0; i < d->n; i++) {
         const cab_diag_entry *e = &d->entries[i];
         cab_line_begin(&b, levels[e->severity], event);
+        put_model(&b, model, version);
         cab_line_text(&b, "code", cab_slice_of(cab_status_text(e->code)));
         cab_line_text(&b, "text", cab_slice_of(e->text));
         if (*e->where)

@@ -28,7 +28,12 @@ void cab_line_end(cab_journal *j, cab_bytes *b);
 /* A whole line of one text, "text". */
 void cab_journal_say(cab_journal *j, const char *level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same of a version of a model; version 0: of all of it. */
+void cab_journal_model(cab_journal *j, const char *level, const char *event, const char *model, int64_t version, const char *fmt, ...)
+    __attribute__((format(printf, 6, 7)));
 /* A line per entry of d. */
 void cab_journal_diag(cab_journal *j, const char *event, const cab_diag *d);
+/* The same of a model; version 0: of no certain one. */
+void cab_journal_model_diag(cab_journal *j, const char *event, const char *model, int64_t version, const cab_diag *d);
 
 #endif

@@ -3,7 +3,8 @@
  * listen.c - listening sockets, and their way to a successor.
  *
  * CAB_SERVE_INHERIT says what a successor has: "PID LOCK FD=OPTION:ADDR:PORT ...", the
- * predecessor's number, the lock's descriptor, and each socket with the option and the text it was opened by.
+ * predecessor's number, the lock's descriptor, and each socket with the option and the text it was opened by; FD+= where
+ * a server opened it and nobody else has it.
  */
 #include "serve/listen.h"
 #include "base/process.h"
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,28 +24,37 @@ enum { BACKLOG = 4096, SYSTEMD_FIRST = 3 };
 
 /* ---- what a predecessor left ---- */
 
+/* Nobody else has that variable: what it names was handed over, also when whoever did it has died meanwhile. */
 int cab_inherited_lock(void)
 {
     const char *text = getenv(INHERIT);
     int pid, lock;
-    return text && sscanf(text, "%d %d", &pid, &lock) == 2 && pid == getppid() ? lock : -1;
+    return text && sscanf(text, "%d %d", &pid, &lock) == 2 && fcntl(lock, F_GETFD) >= 0 ? lock : -1;
+}
+
+int cab_predecessor(void)
+{
+    const char *text = getenv(INHERIT);
+    int pid;
+    return text && sscanf(text, "%d", &pid) == 1 && pid == getppid() ? pid : 0;
 }
 
 void cab_tell_predecessor(void)
 {
-    const char *text = getenv(INHERIT);
-    int pid;
-    if (text && sscanf(text, "%d", &pid) == 1 && pid == getppid())
+    int pid = cab_predecessor();
+    if (pid)
         kill(pid, SIGTERM);
 }
 
-/* The next socket of the predecessor's, from *at on: its descriptor and its OPTION:ADDR:PORT; -1: no more. */
-static int next_inherited(const char **at, cab_slice *where)
+/* The next socket of the predecessor's, from *at on: its descriptor, whether servers alone have it, and its
+ * OPTION:ADDR:PORT; -1: no more. */
+static int next_inherited(const char **at, bool *own, cab_slice *where)
 {
     const char *equals = *at ? strchr(*at, '=') : NULL;
     if (!equals)
         return -1;
-    const char *digits = equals;
+    *own = equals > *at && equals[-1] == '+';
+    const char *digits = equals - *own;
     while (digits > *at && digits[-1] >= '0' && digits[-1] <= '9')
         digits--;
     *where = (cab_slice){ equals + 1, strcspn(equals + 1, " ") };
@@ -63,15 +74,18 @@ static bool is_same(cab_slice name, const cab_socket *k)
            cab_slice_is((cab_slice){ name.p + n + 1, name.n - n - 1 }, k->where);
 }
 
-/* All that a predecessor opened like k (one, or one for each of its loops); how many. */
-static int inherited(const cab_socket *k, int fd[CAB_SOCKETS_MAX])
+/* All that a predecessor has like k (one, or one for each of its loops), with k->own as its; how many. */
+static int inherited(cab_socket *k, int fd[CAB_SOCKETS_MAX])
 {
     const char *at = inherited_text();
     cab_slice name;
+    bool own;
     int n = 0;
-    for (int next; n < CAB_SOCKETS_MAX && (next = next_inherited(&at, &name)) >= 0;)
-        if (is_same(name, k))
+    for (int next; n < CAB_SOCKETS_MAX && (next = next_inherited(&at, &own, &name)) >= 0;)
+        if (is_same(name, k)) {
             fd[n++] = next;
+            k->own = own;
+        }
     return n;
 }
 
@@ -88,7 +102,8 @@ static void close_unclaimed(const cab_service *s)
 {
     const char *at = inherited_text();
     cab_slice name;
-    for (int fd; (fd = next_inherited(&at, &name)) >= 0;)
+    bool own;
+    for (int fd; (fd = next_inherited(&at, &own, &name)) >= 0;)
         if (!is_kept(s, fd))
             close(fd);
 }
@@ -110,6 +125,8 @@ static cab_status resolve(const char *where, struct addrinfo **out, cab_diag *d)
     const struct addrinfo want = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
     if (!colon || n >= sizeof host)
         return cab_fail(d, CAB_EINVAL, NULL, "'%s' is not ADDR:PORT", where);
+    if (strspn(colon + 1, "0123456789") != strlen(colon + 1) || strlen(colon + 1) > 5 || atoi(colon + 1) > 65535 || !colon[1])
+        return cab_fail(d, CAB_EINVAL, NULL, "cannot listen on %s: a port is a number up to 65535", where);
     bool brackets = n >= 2 && where[0] == '[' && where[n - 1] == ']';
     memcpy(host, where + brackets, n - 2 * brackets);
     host[n - 2 * brackets] = 0;
@@ -177,6 +194,32 @@ static cab_status listen_on(cab_service *s, cab_socket like, cab_loop *l, int n,
     return CAB_OK;
 }
 
+static bool is_loopback(int fd)
+{
+    struct sockaddr_storage a;
+    socklen_t n = sizeof a;
+    const struct sockaddr_in *four = (const void *)&a;
+    const struct sockaddr_in6 *six = (const void *)&a;
+    if (getsockname(fd, (struct sockaddr *)&a, &n) || (a.ss_family != AF_INET && a.ss_family != AF_INET6))
+        return true;                       /* a socket in the file system, by a manager */
+    if (a.ss_family == AF_INET)
+        return ntohl(four->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(&six->sin6_addr) || (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr) && six->sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
+}
+
+/* Whoever reaches such a port may register models and run them. */
+static void warn_of_open_ports(const cab_service *s)
+{
+    const cab_options *o = &s->o;
+    for (int i = 0; !*o->tokens && i < s->n_sockets; i++) {
+        const cab_socket *k = &s->sockets[i];
+        bool again = i && k->where == k[-1].where, proven = !strcmp(k->option, "tls") && *o->tls_client_ca;
+        if (!again && !proven && strcmp(k->option, "health") && !is_loopback(k->fd))
+            cab_journal_say(s->journal, "warning", "open to all", "%s can be reached from other machines, and without --tokens whoever "
+                            "reaches it may do everything", k->where);
+    }
+}
+
 cab_status cab_listen_all(cab_service *s, cab_diag *d)
 {
     const cab_options *o = &s->o;
@@ -193,6 +236,7 @@ cab_status cab_listen_all(cab_service *s, cab_diag *d)
     for (int i = 0; i < o->listen_health.n; i++)
         CAB_TRY(listen_on(s, (cab_socket){ o->listen_health.at[i], "health", "http", -1, false }, &s->health, 1, &order, d));
     close_unclaimed(s);
+    warn_of_open_ports(s);
     return CAB_OK;
 }
 
@@ -201,8 +245,9 @@ void cab_listen_seal(const cab_service *s)
 {
     struct sock_filter nothing[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
     const struct sock_fprog program = { 1, nothing };
-    for (int i = 0; i < s->n_sockets; i++)
-        if (s->sockets[i].own && strcmp(s->sockets[i].option, "health") && atomic_load(&s->successor) <= 0)
+    bool alone = atomic_load(&s->successor) <= 0 && !cab_predecessor();
+    for (int i = 0; alone && i < s->n_sockets; i++)
+        if (s->sockets[i].own && strcmp(s->sockets[i].option, "health"))
             setsockopt(s->sockets[i].fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
@@ -239,7 +284,8 @@ static cab_status inherit_text(const cab_service *s, cab_bytes *b, cab_diag *d)
 {
     cab_bytes_printf(b, INHERIT "=%d %d", (int)getpid(), s->root.lock);
     for (int i = 0; i < s->n_sockets; i++)
-        cab_bytes_printf(b, " %d=%s:%s", s->sockets[i].fd, s->sockets[i].option, s->sockets[i].where);
+        cab_bytes_printf(b, " %d%s=%s:%s", s->sockets[i].fd, s->sockets[i].own ? "+" : "", s->sockets[i].option,
+                         s->sockets[i].where);
     cab_bytes_cstr(b);
     return b->failed ? cab_fail(d, CAB_ENOMEM, NULL, "out of memory") : CAB_OK;
 }
@@ -264,6 +310,8 @@ cab_status cab_hand_over(cab_service *s, const char *program, char **argv, cab_d
 {
     if (atomic_load(&s->successor) > 0)
         return cab_fail(d, CAB_EINVAL, NULL, "a successor is starting already (process %d)", (int)atomic_load(&s->successor));
+    if (!cab_service_serves(s))
+        return cab_fail(d, CAB_EINVAL, NULL, "this process is itself a successor that does not serve yet");
     cab_bytes text = { 0 };
     cab_child_fd fds[CAB_SOCKETS_MAX + 1] = { { s->root.lock, s->root.lock } };
     pid_t pid = 0;

@@ -21,8 +21,10 @@ void cab_listen_close(cab_service *s, bool health);
 /* "http://127.0.0.1:8000 https://..." into b. */
 void cab_listen_describe(const cab_service *s, cab_bytes *b);
 
-/* The registry's lock from a predecessor, or -1. */
+/* The registry's lock from a predecessor, or -1; that may have died since. */
 int cab_inherited_lock(void);
+/* The predecessor's process while that lives; else 0. */
+int cab_predecessor(void);
 /* Starts program (argv as main got it) with our sockets and lock; it ends us by SIGTERM when it is ready. */
 cab_status cab_hand_over(cab_service *s, const char *program, char **argv, cab_diag *d);
 /* Of a successor: tells the predecessor, if there is one, that we serve. */

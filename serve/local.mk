@@ -39,6 +39,8 @@ libserve_a_SOURCES += \
 	serve/conn_stream.c \
 	serve/control.c \
 	serve/control.h \
+	serve/access.c \
+	serve/access.h \
 	serve/api_grpc.c \
 	serve/codec_grpc.c \
 	serve/flate.c \
@@ -122,6 +124,7 @@ libserve_a_SOURCES += \
 	serve/served.c \
 	serve/served_life.c \
 	serve/service.c \
+	serve/service_end.c \
 	serve/service.h \
 	serve/shapes.c \
 	serve/shapes.h \
@@ -152,11 +155,18 @@ cab_serve_LDADD = $(serve_ldadd)
 # The unit is installed where systemd looks below the prefix; it names this bindir.
 unitdir = $(prefix)/lib/systemd/system
 unit_DATA = serve/cabochon.service
-EXTRA_DIST += serve/cabochon.service.in
+# What it is told lies in cabsysconfdir, and says nothing until somebody writes there.
+cabsysconfdir = $(sysconfdir)/cabochon
+EXTRA_DIST += serve/cabochon.service.in serve/serve.json
 CLEANFILES += serve/cabochon.service
+install-data-hook:
+	$(MKDIR_P) "$(DESTDIR)$(cabsysconfdir)"
+	test -e "$(DESTDIR)$(cabsysconfdir)/serve.json" || $(INSTALL_DATA) $(srcdir)/serve/serve.json "$(DESTDIR)$(cabsysconfdir)/serve.json"
+uninstall-hook:
+	! cmp -s $(srcdir)/serve/serve.json "$(DESTDIR)$(cabsysconfdir)/serve.json" || rm -f "$(DESTDIR)$(cabsysconfdir)/serve.json"
 serve/cabochon.service: serve/cabochon.service.in
 	@$(MKDIR_P) serve
-	$(AM_V_GEN)sed 's|[@]bindir[@]|$(bindir)|' $(srcdir)/serve/cabochon.service.in >$@
+	$(AM_V_GEN)sed -e 's|[@]bindir[@]|$(bindir)|' -e 's|[@]sysconfdir[@]|$(sysconfdir)|' $(srcdir)/serve/cabochon.service.in >$@
 # Its client, which cab client starts.
 bin_PROGRAMS += cab-client
 cab_client_SOURCES = \

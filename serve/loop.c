@@ -247,6 +247,8 @@ cab_exchange *cab_loop_exchange(cab_loop *l)
 
 void cab_loop_recycle(cab_loop *l, cab_exchange *x)
 {
+    if (l->server->ended && (x->route || x->status))
+        l->server->ended(l->server, x);
     if (x->release)
         x->release(x);
     atomic_fetch_sub(&l->server->bodies, x->reserved);

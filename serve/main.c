@@ -93,7 +93,7 @@ static void serve(cab_service *s, const sigset_t *signals, char **argv, cab_diag
         } else if (n == SIGCHLD) {
             look_after_successor(s);
         } else if (n > 0) {
-            cab_service_drain(s, n == SIGTERM && i.si_code == SI_USER && i.si_pid == atomic_load(&s->successor));
+            cab_service_drain(s, n == SIGTERM && cab_service_has_successor(s, i.si_pid));
             return;
         }
     }
@@ -120,8 +120,9 @@ int main(int argc, char **argv)
     static cab_service s;
     sigset_t signals;
     cab_diag d;
-    if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help")))
-        return help();
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || (argc == 2 && !strcmp(argv[i], "help")))
+            return help();
     if (argc == 2 && !strcmp(argv[1], "--hash-token"))
         return hash_token();
     if (argc == 2 && !strcmp(argv[1], "--version"))
@@ -139,8 +140,8 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGUSR1);      /* of a successor: its predecessor has ended */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     int rc = 0;
-    if (cab_inherited_lock() >= 0)
-        prctl(PR_SET_PDEATHSIG, SIGUSR1);
+    if (cab_inherited_lock() >= 0 && !prctl(PR_SET_PDEATHSIG, SIGUSR1) && !cab_predecessor())
+        kill(getpid(), SIGUSR1);       /* it ended before it could be looked after */
     if (cab_service_init(&s, argc, argv, &d) == CAB_OK && cab_service_start(&s, &d) == CAB_OK)
         serve(&s, &signals, argv, &d);
     else

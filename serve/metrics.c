@@ -79,6 +79,23 @@ static void put_latency(cab_bytes *b, const cab_resident *l, const cab_served_st
                      (unsigned long long)n);
 }
 
+/* Of the server: what has no model, too. */
+static void put_counts(cab_service *s, cab_bytes *b)
+{
+    static const char answers[] = "cabochon_refused_requests_total", builds[] = "cabochon_builds_total";
+    head(b, answers, "counter", "Requests answered with an error, whatever they were for");
+    for (int i = 0; i < CAB_REFUSALS; i++) {
+        unsigned long long n = atomic_load(&s->access.refused[i]);
+        if (cab_refusals[i])
+            cab_bytes_printf(b, "%s{status=\"%d\"} %llu\n", answers, cab_refusals[i], n);
+        else
+            cab_bytes_printf(b, "%s{status=\"other\"} %llu\n", answers, n);
+    }
+    head(b, builds, "counter", "Compilations that have ended");
+    cab_bytes_printf(b, "%s{result=\"done\"} %llu\n", builds, (unsigned long long)atomic_load(&s->builds_done));
+    cab_bytes_printf(b, "%s{result=\"failed\"} %llu\n", builds, (unsigned long long)atomic_load(&s->builds_failed));
+}
+
 static void put_process(cab_service *s, cab_bytes *b)
 {
     uint64_t mapped, resident;
@@ -109,6 +126,7 @@ bool cab_metrics_write(cab_service *s, cab_bytes *b)
     bool fine = v != NULL;
     free(v);
     cab_catalog_let_go(all, n);
+    put_counts(s, b);
     put_process(s, b);
     return fine && !b->failed;
 }

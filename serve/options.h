@@ -18,12 +18,12 @@ typedef struct cab_options {
 #define OPTION_TYPE_BYTES int64_t
 #define OPTION_TYPE_MS int64_t
 #define OPTION_TYPE_SWITCH int64_t
-#define OPTION(field, kind, text, doc) OPTION_TYPE_##kind field;
+#define OPTION(field, kind, text, least, most, doc) OPTION_TYPE_##kind field;
 #include "serve/options.def"
 } cab_options;
 
-/* Reads argv (from argv[1] on), the environment and the file of --config.  The story names flag, variable
- * or key.  cab_options_fini in any case. */
+/* Reads argv (from argv[1] on), the environment and the file of --config; every number is within its bounds then, and
+ * what goes together is together.  The story names flag, variable or key.  cab_options_fini in any case. */
 cab_status cab_options_read(cab_options *o, int argc, char **argv, cab_diag *d);
 void cab_options_fini(cab_options *o);
 /* The table as text for --help. */

@@ -322,8 +322,13 @@ bool cab_repository_start(cab_service *s, bool alone)
     cab_diag d;
     cab_diag_init(&d);
     bool fine = cab_registry_models(s->registry, NULL, &l, &d) == CAB_OK;
-    for (size_t i = 0; i < l.n; i++)
-        fine = apply(s, l.m[i].name, &d) == CAB_OK && fine;
+    for (size_t i = 0; i < l.n; i++) {
+        cab_diag own;
+        cab_diag_init(&own);
+        fine = apply(s, l.m[i].name, &own) == CAB_OK && fine;
+        cab_journal_model_diag(s->journal, "load failed", l.m[i].name, 0, &own);
+        cab_diag_fini(&own);
+    }
     cab_model_list_fini(&l);
     cab_obstacles_heal(s);
     fine = fine && !s->obstacles;

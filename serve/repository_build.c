@@ -83,7 +83,7 @@ static cab_status still_there(cab_service *s, const cab_building *b, cab_diag *d
 {
     cab_version_list l = { 0 };
     cab_status k = cab_registry_find(s->registry, b->name, b->version, &l, d);
-    bool same = k == CAB_OK && cab_digest_equal(&l.v[0].model, &b->model);
+    bool same = k == CAB_OK && !atomic_load(&b->unwanted) && cab_digest_equal(&l.v[0].model, &b->model);
     cab_version_list_fini(&l);
     if (same || (k != CAB_OK && k != CAB_ENOTFOUND))
         return k;
@@ -117,15 +117,15 @@ static void record_failure(cab_service *s, cab_building *b, cab_status k)
 
 static void record(cab_service *s, cab_building *b, cab_status k)
 {
+    if (k == CAB_OK)
+        atomic_fetch_add(&s->builds_done, 1);
+    else if (k != CAB_ECANCELLED)
+        atomic_fetch_add(&s->builds_failed, 1);
     if (k == CAB_OK) {
-        cab_journal_say(s->journal, "info", "built", "%s version %lld in %.2f s", b->name, (long long)b->version,
-                        b->result.seconds);
-    } else if (k == CAB_ECANCELLED) {  /* the next server, or a successor, builds it */
-        if (!b->heals)
-            cab_registry_set_state(s->registry, b->name, b->version, CAB_REGISTERED, NULL, NULL);
-    } else {
+        cab_journal_model(s->journal, "info", "built", b->name, b->version, "in %.2f s", b->result.seconds);
+    } else if (k != CAB_ECANCELLED) {  /* else the next server, or a successor, builds what it finds being built */
         record_failure(s, b, k);
-        cab_journal_diag(s->journal, "build failed", &b->diag);
+        cab_journal_model_diag(s->journal, "build failed", b->name, b->version, &b->diag);
     }
 }
 
@@ -166,7 +166,7 @@ static void finish_build(cab_service *s, cab_building *b)
     cab_diag_init(&missing);
     cab_status k = still_there(s, b, &missing);
     if (k == CAB_ENOTFOUND) {
-        cab_journal_say(s->journal, "info", "built in vain", "%s version %lld", b->name, (long long)b->version);
+        cab_journal_model(s->journal, "info", "built in vain", b->name, b->version, "it was removed meanwhile");
         cab_diag_fini(d);
         *d = missing;
     } else {

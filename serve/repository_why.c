@@ -50,7 +50,7 @@ static void note(cab_service *s, const char *name, const cab_item *i)
     cab_obstacle **at = place_of(s, name, i->version), *o = *at;
     if (o && !strncmp(o->why, why, strlen(why)))       /* more may stand behind it by now */
         return;
-    cab_journal_diag(s->journal, "load failed", &i->why);
+    cab_journal_model_diag(s->journal, "load failed", name, i->version, &i->why);
     bool tried = o && o->tried;
     if (o)
         drop(at);
@@ -95,7 +95,7 @@ bool cab_repository_succeeds(const cab_service *s)
 static cab_status begin(cab_service *s, const cab_version_info *v, cab_diag *d)
 {
     CAB_TRY(cab_blobs_verify(s->blobs, &v->model, d));
-    cab_journal_say(s->journal, "warning", "built again", "%s version %lld: its artifact does not load", v->name, (long long)v->version);
+    cab_journal_model(s->journal, "warning", "built again", v->name, v->version, "its artifact does not load");
     return cab_repository_build(s, v, NULL, NULL, d);
 }
 
@@ -104,7 +104,7 @@ static void despair(cab_service *s, const char *name, int64_t version, const cab
     cab_obstacle *o = *place_of(s, name, version);
     const cab_diag_entry *e = cab_diag_first(d);
     char *more;
-    cab_journal_diag(s->journal, "not built again", d);
+    cab_journal_model_diag(s->journal, "not built again", name, version, d);
     if (!o || !e || asprintf(&more, "%s; it cannot be built again: %s", o->why, e->text) < 0)
         return;
     free(o->why);

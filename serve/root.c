@@ -21,12 +21,12 @@ static cab_status io_fail(cab_diag *d, const char *path, const char *doing)
 
 /* ---- folders ---- */
 
-/* One that is new is durable in the folder it lies in. */
-static void make_folder(const char *path, mode_t mode)
+/* One that is new is durable in the folder it lies in.  0, also where it is there, or an errno. */
+static int make_folder(const char *path, mode_t mode)
 {
     int dir, parent;
     if (mkdir(path, mode))
-        return;                            /* opening it will tell */
+        return errno == EEXIST ? 0 : errno;
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     parent = dir < 0 ? -1 : openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (parent >= 0) {
@@ -35,17 +35,19 @@ static void make_folder(const char *path, mode_t mode)
     }
     if (dir >= 0)
         close(dir);
+    return 0;
 }
 
-/* Every part of the path; those in front get the mode that umask gives. */
-static void make_folders(char *path)
+/* Every part of the path; those in front get the mode that umask gives.  0, or the errno of the last
+ * part: one before it may be there and not be ours to make. */
+static int make_folders(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
         make_folder(path, 0777);
         *slash = '/';
     }
-    make_folder(path, 0700);
+    return make_folder(path, 0700);
 }
 
 static cab_status is_private(int dir, const char *path, cab_diag *d)
@@ -143,12 +145,31 @@ static void sweep(int tmp)
     closedir(dir);
 }
 
+/* ---- the database ---- */
+
+/* The folder may be one that others may read: names, tags and hashes are not theirs.  SQLite makes the files beside its
+ * database with the mode of that.  What cannot be opened the registry tells of. */
+static void hide_database(const cab_root *r)
+{
+    static const char *const names[] = { "registry.db", "registry.db-wal", "registry.db-shm" };
+    int fd = openat(r->dir, names[0], O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return;
+    close(fd);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        fchmodat(r->dir, names[i], 0600, 0);
+}
+
 /* ---- the whole ---- */
 
 static cab_status open_all(cab_root *r, int lock_fd, cab_diag *d)
 {
-    make_folders(r->path);
+    int error = make_folders(r->path);
     r->dir = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->dir < 0 && error) {
+        errno = error;
+        return io_fail(d, r->path, "make the folder");
+    }
     if (r->dir < 0)
         return io_fail(d, r->path, "open the folder");
     CAB_TRY(is_private(r->dir, r->path, d));
@@ -157,6 +178,7 @@ static cab_status open_all(cab_root *r, int lock_fd, cab_diag *d)
     sign_lock(r);
     if (!r->inherited)
         sweep(r->tmp);
+    hide_database(r);
     return CAB_OK;
 }
 

@@ -64,11 +64,46 @@ static void say_allowed(cab_exchange *x, const cab_slice *seg, int n)
         cab_exchange_put_field(x, "allow", (cab_slice){ to, used });
 }
 
+/* Segments of a path that a pattern begins with; *end: of them in the pattern. */
+static int begins_with(const char *pattern, const cab_slice *seg, int n, const char **end)
+{
+    int i = 0;
+    *end = pattern;
+    for (const char *at = pattern; *at && i < n; i++, *end = at) {
+        cab_slice want = next_segment(&at);
+        if (want.p[0] != '{' && !same(want, seg[i]))
+            break;
+    }
+    return i;
+}
+
+/* For the log: the part of a path that is known, "/v2/models/{model}/...": the rest is a stranger's. */
+static const char *known_part(cab_exchange *x, const cab_slice *seg, int n)
+{
+    cab_slice best = { "", 0 };
+    int most = 0;
+    for (int i = 0; i < cab_n_routes; i++) {
+        const char *end;
+        int k = begins_with(cab_routes[i].path, seg, n, &end);
+        if (k > most) {
+            most = k;
+            best = (cab_slice){ cab_routes[i].path, (size_t)(end - cab_routes[i].path) };
+        }
+    }
+    char *text = cab_pieces_take(&x->mem, best.n + sizeof "/...");
+    if (!text)
+        return "...";
+    memcpy(text, best.p, best.n);
+    memcpy(text + best.n, "/...", sizeof "/...");
+    return text;
+}
+
 const cab_route *cab_route_find(cab_exchange *x, cab_target *t)
 {
     cab_slice seg[SEGMENTS_MAX];
     const char *why;
     bool known = false;
+    x->route = "...";
     cab_method method = x->method == CAB_METHOD_HEAD ? CAB_METHOD_GET : x->method;
     char *room = cab_pieces_take(&x->mem, x->path.n);
     if (!room) {
@@ -83,13 +118,16 @@ const cab_route *cab_route_find(cab_exchange *x, cab_target *t)
     for (int i = 0; n <= SEGMENTS_MAX && i < cab_n_routes; i++)
         if (matches(cab_routes[i].path, seg, n, t)) {
             known = true;
+            x->route = cab_routes[i].path;
             if (cab_routes[i].method == method)
                 return &cab_routes[i];
         }
-    if (known)
+    if (known) {
         say_allowed(x, seg, n);
-    else
-        cab_exchange_say(x, 404, "there is nothing at this path; /openapi.json has all of them");
+        return NULL;
+    }
+    x->route = known_part(x, seg, n < SEGMENTS_MAX ? n : SEGMENTS_MAX);
+    cab_exchange_say(x, 404, "there is nothing at this path; /openapi.json has all of them");
     return NULL;
 }
 

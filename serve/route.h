@@ -27,7 +27,7 @@ typedef struct cab_route {
 extern const cab_route cab_routes[];
 extern const int cab_n_routes;
 
-/* The row for x, with *t; or NULL with an answer already set (400, 404, 405). */
+/* The row for x, with *t; or NULL with an answer already set (400, 404, 405).  x->route is what is known of the path. */
 const cab_route *cab_route_find(cab_exchange *x, cab_target *t);
 /* CAB_EINVAL: a model of that name could not be asked for, a path of its own is there. */
 cab_status cab_route_leaves(const char *model, cab_diag *d);

@@ -42,7 +42,9 @@ struct cab_server {
     /* May change the answer of x on its way out; or NULL.  io: this is its I/O thread, and false: a worker has it
      * now, for this.  [whoever has x] */
     bool (*pack)(cab_exchange *x, bool io);
-    void *user;                /* of handle, pack */
+    /* x goes; or NULL.  [its I/O thread] */
+    void (*ended)(struct cab_server *s, cab_exchange *x);
+    void *user;                /* of handle, pack, ended */
 };
 
 /* ---- tls.c ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * service.c - the rooms together: from options to a server, and down again.
+ * service.c - the rooms together: from options to a server (how it ends: service_end.c).
  */
 #include "serve/service.h"
 #include "base/log.h"
@@ -9,37 +9,23 @@
 #include "serve/repository_int.h"
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- requests ---- */
 
-/* Never what a client made up: it may be a secret that went to the wrong place. */
-static void log_request(cab_service *s, const cab_exchange *x, cab_slice path, cab_slice model)
-{
-    cab_bytes b = { 0 };
-    cab_resident *l = NULL;
-    if (!s->o.log_requests)
-        return;
-    cab_line_begin(&b, "info", "request");
-    cab_line_text(&b, "method", cab_slice_of(cab_method_name(x->method)));
-    cab_line_text(&b, "path", path);
-    if (model.n && cab_catalog_get(s->catalog, model, CAB_SLICE(""), &l) == CAB_FOUND)
-        cab_line_text(&b, "model", model);
-    cab_resident_unref(l);
-    cab_line_int(&b, "bytes", (int64_t)x->body.n);
-    cab_line_end(s->journal, &b);
-    cab_bytes_fini(&b);
-}
-
 static bool allowed(cab_service *s, cab_exchange *x, cab_role role, cab_slice model)
 {
-    int status = cab_auth_check(s->auth, cab_exchange_field(x, "authorization"), role, model);
-    if (!status)
+    cab_token_name who = "";
+    bool logs = s->o.log_requests || role == CAB_ROLE_ADMIN;
+    cab_verdict v = cab_auth_check(s->auth, cab_exchange_field(x, "authorization"), role, model, logs ? who : NULL);
+    if (*who)
+        x->who = cab_pieces_text(&x->mem, cab_slice_of(who));
+    if (v == CAB_AUTH_FINE)
         return true;
-    if (status == 401)
+    if (v != CAB_AUTH_FORBIDDEN)
         cab_exchange_put_field(x, "www-authenticate", CAB_SLICE("Bearer"));
-    cab_exchange_refuse(x, status, status == 401 ? "a bearer token is needed" : "the token does not allow this");
+    cab_exchange_refuse(x, v == CAB_AUTH_FORBIDDEN ? 403 : 401, v == CAB_AUTH_FORBIDDEN ? "the token does not allow this"
+                        : v == CAB_AUTH_UNKNOWN ? "the bearer token is not known" : "a bearer token is needed");
     return false;
 }
 
@@ -48,16 +34,23 @@ bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model)
     return allowed(cab_service_of(x), x, role, model);
 }
 
+bool cab_service_may(const cab_exchange *x, cab_role role, cab_slice model)
+{
+    return cab_auth_check(cab_service_of(x)->auth, cab_exchange_field(x, "authorization"), role, model, NULL) == CAB_AUTH_FINE;
+}
+
 /* The listeners for health have a thread to themselves: nothing else may hold it up. */
 static bool belongs_here(const cab_service *s, const cab_exchange *x, const cab_route *r)
 {
     return x->loop != &s->health || r->role == CAB_ROLE_PUBLIC || !strcmp(r->path, "/metrics");
 }
 
-/* Changes by a process that another one follows would be unknown to that one. */
-static bool is_replaced(const cab_service *s, const cab_route *r)
+bool cab_service_takes(cab_exchange *x, cab_role role)
 {
-    return r->role == CAB_ROLE_ADMIN && atomic_load(&s->successor) > 0;
+    bool fine = role != CAB_ROLE_ADMIN || atomic_load(&cab_service_of(x)->successor) <= 0;
+    if (!fine)
+        cab_exchange_refuse(x, 503, "the server is being replaced: ask again");
+    return fine;
 }
 
 /* Text takes a nanosecond a byte to read, raw tensors a tenth: from here on another thread is worth its waking. */
@@ -70,12 +63,6 @@ static bool is_large(const cab_exchange *x)
     if (n > TEXT)
         return n > RAW || !cab_exchange_field(x, "inference-header-content-length").p || cab_body_coding(x) != CAB_CODING_NONE;
     return cab_body_is_long(n) && cab_body_coding(x) != CAB_CODING_NONE;
-}
-
-/* A small compressed body had much in it: this is the second time that x comes, on a worker. */
-static bool comes_again(const cab_exchange *x)
-{
-    return x->away && !is_large(x);
 }
 
 bool cab_service_open(cab_exchange *x, cab_coding c, cab_slice in)
@@ -106,30 +93,25 @@ static void route(cab_service *s, cab_exchange *x)
 {
     cab_target t = { { NULL, 0 }, { NULL, 0 } };
     const cab_route *r = cab_route_find(x, &t);
-    if (!comes_again(x))
-        log_request(s, x, r ? cab_slice_of(r->path) : CAB_SLICE("none"), r ? t.model : (cab_slice){ NULL, 0 });
+    if (r) {
+        x->model = t.model;
+        x->version = t.version;
+        x->changes = r->role == CAB_ROLE_ADMIN;
+    }
     if (!r)
         cab_exchange_answer(x);
     else if (!belongs_here(s, x, r))
         cab_exchange_refuse(x, 404, "this port is for health and metrics");
-    else if (!allowed(s, x, r->role, t.model))
-        return;                        /* and that was the answer */
-    else if (is_replaced(s, r))
-        cab_exchange_refuse(x, 503, "the server is being replaced: ask again");
-    else if (is_open(x))
-        r->handler(s, x, &t);
+    else if (allowed(s, x, r->role, t.model) && cab_service_takes(x, r->role) && is_open(x))
+        r->handler(s, x, &t);          /* else that was the answer */
 }
 
 static void work(cab_exchange *x)
 {
     cab_service *s = cab_service_of(x);
-    if (!x->grpc) {
+    if (!x->grpc)
         route(s, x);
-        return;
-    }
-    if (!comes_again(x))
-        log_request(s, x, CAB_SLICE("gRPC"), (cab_slice){ NULL, 0 });
-    if (x->loop == &s->health)
+    else if (x->loop == &s->health)
         cab_exchange_refuse(x, 501, "this port is for health and metrics");
     else
         cab_grpc_handle(s, x);
@@ -138,6 +120,7 @@ static void work(cab_exchange *x)
 static void handle(cab_server *server, cab_exchange *x)
 {
     cab_service *s = server->user;
+    cab_access_begin(x);
     if (is_large(x))
         cab_workers_give(s->workers, x);
     else
@@ -173,7 +156,7 @@ static void buried(void *user, cab_resident *l)
 static void take_limits(cab_service *s)
 {
     const cab_options *o = &s->o;
-    s->server = (cab_server){ .handle = handle, .opens = cab_grpc_opens, .pack = pack, .user = s };
+    s->server = (cab_server){ .handle = handle, .opens = cab_grpc_opens, .pack = pack, .ended = cab_access_end, .user = s };
     s->server.limits = (cab_limits){
         .head_bytes = (size_t)o->max_head, .body_bytes = (size_t)o->max_body, .all_bodies = (size_t)o->max_bodies,
         .conns = (int)o->max_connections, .streams = (int)o->max_streams, .idle_ms = (int)o->idle_ms,
@@ -186,8 +169,6 @@ static cab_status open_tls(cab_service *s, cab_diag *d)
     const cab_options *o = &s->o;
     if (!o->listen_tls.n)
         return CAB_OK;
-    if (!*o->tls_cert || !*o->tls_key)
-        return cab_fail(d, CAB_EINVAL, NULL, "listen_tls needs tls_cert and tls_key");
     return cab_tls_create(o->tls_cert, o->tls_key, *o->tls_client_ca ? o->tls_client_ca : NULL, &s->server.tls, d);
 }
 
@@ -205,7 +186,7 @@ static cab_status open_store(cab_service *s, cab_diag *d)
 
 cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d)
 {
-    *s = (cab_service){ .started_ns = cab_now_ns(), .life = PTHREAD_MUTEX_INITIALIZER, .root = { .dir = -1, .tmp = -1, .lock = -1 } };
+    *s = (cab_service){ .started_ns = cab_now_ns(), .life = PTHREAD_MUTEX_INITIALIZER, .access = { .lock = PTHREAD_MUTEX_INITIALIZER }, .root = { .dir = -1, .tmp = -1, .lock = -1 } };
     CAB_TRY(cab_options_read(&s->o, argc, argv, d));
     take_limits(s);
     CAB_TRY(cab_journal_create(s->o.log, &s->journal, d));
@@ -226,44 +207,65 @@ static cab_status start_threads(cab_service *s, cab_diag *d)
 {
     for (int i = 0; i < s->server.n_loops; i++)
         CAB_TRY(cab_loop_start(&s->server.loops[i], d));
+    s->serving = true;
     return s->has_health ? cab_loop_start(&s->health, d) : CAB_OK;
 }
 
-/* A successor takes connections when it can answer, for all models; until then its predecessor has them. */
-static bool succeed(cab_service *s, bool whole)
+bool cab_service_serves(cab_service *s)
+{
+    pthread_mutex_lock(&s->life);
+    bool serving = s->serving;
+    pthread_mutex_unlock(&s->life);
+    return serving;
+}
+
+static void say_ready(cab_service *s)
+{
+    cab_bytes where = { 0 };
+    cab_listen_describe(s, &where);
+    cab_journal_say(s->journal, "info", "ready", "%s, %.1f ms after the start", cab_bytes_cstr(&where),
+                    (double)(cab_now_ns() - s->started_ns) / 1e6);
+    cab_bytes_fini(&where);
+}
+
+/* Told to, and the thread that takes signals has not come to it. */
+static bool will_end(void)
+{
+    sigset_t set;
+    return !sigpending(&set) && (sigismember(&set, SIGTERM) || sigismember(&set, SIGINT));
+}
+
+/* A successor takes connections when it can answer, for all models; until then its predecessor has them, and goes on to
+ * have them when this one is told to end before. */
+static void succeed(cab_service *s, bool whole)
 {
     cab_diag d;
     cab_diag_init(&d);
     pthread_mutex_lock(&s->life);
-    bool fine = whole && !s->ending && start_threads(s, &d) == CAB_OK;
+    bool told = s->ending || will_end(), fine = whole && !told && start_threads(s, &d) == CAB_OK;
+    if (fine) {
+        say_ready(s);
+        cab_notify(s->journal, "MAINPID=%d\nREADY=1", (int)getpid());
+        cab_tell_predecessor();
+    }
     pthread_mutex_unlock(&s->life);
     cab_journal_diag(s->journal, "hand-over failed", &d);
     cab_diag_fini(&d);
-    if (!fine)
+    if (!told && !fine)
         kill(getpid(), SIGTERM);
-    return fine;
 }
 
 static void load_task(cab_service *s, cab_task *t)
 {
-    cab_bytes where = { 0 };
     bool whole = cab_repository_start(s, !s->root.inherited);
-    cab_listen_describe(s, &where);
     atomic_store(&s->ready, true);
-    if (s->root.inherited && !succeed(s, whole)) {
-        cab_bytes_fini(&where);
-        free(t);
+    free(t);
+    if (s->root.inherited) {
+        succeed(s, whole);
         return;
     }
-    cab_journal_say(s->journal, "info", "ready", "%s, %.1f ms after the start", cab_bytes_cstr(&where),
-                    (double)(cab_now_ns() - s->started_ns) / 1e6);
-    cab_bytes_fini(&where);
-    if (s->root.inherited)
-        cab_notify(s->journal, "MAINPID=%d\nREADY=1", (int)getpid());
-    else
-        cab_notify(s->journal, "READY=1");
-    cab_tell_predecessor();
-    free(t);
+    say_ready(s);
+    cab_notify(s->journal, "READY=1");
 }
 
 static void inherit_task(cab_service *s, cab_task *t)
@@ -309,7 +311,7 @@ cab_status cab_service_start(cab_service *s, cab_diag *d)
     return k;
 }
 
-/* ---- running, ending ---- */
+/* ---- running ---- */
 
 /* Before it is ready the manager waits for that. */
 void cab_service_says_busy(const cab_service *s, bool busy)
@@ -327,121 +329,13 @@ void cab_service_reload(cab_service *s)
     cab_diag d;
     cab_diag_init(&d);
     cab_service_says_busy(s, true);
-    cab_journal_reopen(s->journal, &d);
-    cab_auth_reload(s->auth, &d);
-    if (s->server.tls)
-        cab_tls_reload(s->server.tls, &d);
-    cab_journal_diag(s->journal, "reload failed", &d);
-    cab_journal_say(s->journal, "info", "reloaded", "tokens, certificates, log");
+    bool fine = cab_journal_reopen(s->journal, &d) == CAB_OK;
+    fine = cab_auth_reload(s->auth, &d) == CAB_OK && fine;
+    fine = (!s->server.tls || cab_tls_reload(s->server.tls, &d) == CAB_OK) && fine;
+    if (fine)
+        cab_journal_say(s->journal, "info", "reloaded", "tokens, certificates, log");
+    else                               /* what it names stays as it was, the others are new */
+        cab_journal_diag(s->journal, "reload failed", &d);
     cab_service_says_busy(s, false);
     cab_diag_fini(&d);
-}
-
-static void wish(cab_service *s, unsigned wish)
-{
-    for (int i = 0; i < s->server.n_loops; i++)
-        cab_loop_wish(&s->server.loops[i], wish);
-}
-
-/* Waits; true: a second signal says to end now. */
-static bool told_again(int ms)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    return sigtimedwait(&set, NULL, &(struct timespec){ ms / 1000, ms % 1000 * 1000000L }) > 0;
-}
-
-/* Connections of clients: those for health stay until the end. */
-static int clients(const cab_service *s)
-{
-    int n = 0;
-    for (int i = 0; i < s->server.n_loops; i++)
-        n += atomic_load(&s->server.loops[i].n_conns);
-    return n;
-}
-
-/* The ports go when the loops have let them go: who comes now is told at once that nobody is here. */
-static void close_ports(cab_service *s)
-{
-    int open = 1;
-    for (int k = 0; open && k < 20000; k++) {
-        open = 0;
-        for (int i = 0; i < s->server.n_loops; i++)
-            open += atomic_load(&s->server.loops[i].n_listeners);
-        if (open)
-            usleep(50);
-    }
-    if (!open)
-        cab_listen_close(s, false);
-}
-
-/* Until all clients have gone, or the time is over; true: a second signal came. */
-static bool wait_for_clients(const cab_service *s, int64_t ms)
-{
-    int64_t until = cab_now_ns() + ms * 1000000;
-    bool hurry = false;
-    while (!hurry && clients(s) > 0 && cab_now_ns() < until)
-        hurry = told_again(5);
-    return hurry;
-}
-
-void cab_service_drain(cab_service *s, bool succeeded)
-{
-    bool hurry;
-    if (succeeded) {
-        cab_journal_say(s->journal, "info", "draining", "process %d serves", atomic_load(&s->successor));
-        wish(s, CAB_LOOP_DRAIN | CAB_LOOP_DEAF);
-        if (s->has_health)
-            cab_loop_wish(&s->health, CAB_LOOP_DRAIN | CAB_LOOP_DEAF);
-        hurry = wait_for_clients(s, s->o.drain_ms);
-    } else {
-        cab_journal_say(s->journal, "info", "draining", "unready; new connections for %lld ms", (long long)s->o.drain_ms);
-        atomic_store(&s->server.draining, true);
-        cab_notify(s->journal, "STOPPING=1");
-        wish(s, CAB_LOOP_DRAIN);
-        hurry = told_again((int)s->o.drain_ms);
-        cab_listen_seal(s);
-    }
-    wish(s, CAB_LOOP_CLOSE);
-    close_ports(s);
-    if (!hurry)
-        wait_for_clients(s, s->o.finish_ms);
-    cab_journal_say(s->journal, "info", "drained", "%d connections were left", clients(s));
-}
-
-void cab_service_fini(cab_service *s)
-{
-    pthread_mutex_lock(&s->life);
-    s->ending = true;
-    pthread_mutex_unlock(&s->life);
-    wish(s, CAB_LOOP_STOP);
-    if (s->has_health)
-        cab_loop_wish(&s->health, CAB_LOOP_STOP);
-    if (s->control)
-        cab_control_hurry(s->control);
-    /* Connections go, and what was begun comes back; it needs the control thread and the executors. */
-    for (int i = 0; i < s->server.n_loops; i++)
-        cab_loop_fini(&s->server.loops[i]);
-    if (s->has_health)
-        cab_loop_fini(&s->health);
-    if (s->catalog)
-        cab_repository_stop(s);
-    cab_workers_destroy(s->workers);   /* have nothing to do any more */
-    cab_control_destroy(s->control);   /* its last tasks destroy what was loaded */
-    free(s->server.loops);
-    cab_listen_close(s, true);
-    cab_catalog_destroy(s->catalog);
-    if (s->sched)
-        cab_sched_destroy(s->sched);
-    cab_obstacles_fini(s);
-    cab_registry_close(s->registry);
-    cab_blobs_close(s->blobs);
-    cab_root_close(&s->root);
-    cab_tls_destroy(s->server.tls);
-    cab_auth_destroy(s->auth);
-    cab_journal_destroy(s->journal);
-    cab_bytes_fini(&s->openapi);
-    cab_options_fini(&s->o);
 }

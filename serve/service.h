@@ -4,6 +4,7 @@
  */
 #ifndef CAB_SERVE_SERVICE_H
 #define CAB_SERVE_SERVICE_H
+#include "serve/access.h"
 #include "serve/auth.h"
 #include "serve/catalog.h"
 #include "serve/coding.h"
@@ -17,7 +18,7 @@
 #include "serve/workers.h"
 
 /* A listening socket, the text and the option that it was opened by, and what is spoken there. */
-typedef struct cab_socket { const char *where, *option, *scheme; int fd; bool own; } cab_socket;   /* own: opened here */
+typedef struct cab_socket { const char *where, *option, *scheme; int fd; bool own; } cab_socket;   /* own: opened here, or by a predecessor */
 enum { CAB_SOCKETS_MAX = 64 };
 
 typedef struct cab_service {
@@ -39,12 +40,16 @@ typedef struct cab_service {
     struct cab_obstacle *obstacles;    /* what does not load (repository_int.h); the control thread's */
     bool healing;
     int64_t sweep_ns;          /* no sweep before */
+    cab_task last;             /* of control: unloads everything */
     bool preceded;             /* a predecessor may still be building; the control thread's */
     atomic_int successor;      /* process that takes over; 0: none */
+    cab_access access;         /* lines about requests */
+    atomic_ullong builds_done, builds_failed;
     cab_bytes openapi;         /* the document */
     atomic_bool ready;         /* what the registry wants is loaded */
-    pthread_mutex_t life;      /* of ending: a successor starts its loops late, or not at all */
-    bool ending;
+    pthread_mutex_t life;      /* of the two below: a successor starts its loops late, or not at all */
+    bool ending;               /* told to: it takes over from nobody any more */
+    bool serving;              /* the loops run */
     int64_t started_ns;
 } cab_service;
 
@@ -55,6 +60,10 @@ cab_status cab_service_start(cab_service *s, cab_diag *d);
 /* Unready, then no new connections, then what was begun is finished, or cut off after its time.  With a
  * successor that serves: no new connections at once, and never unready. */
 void cab_service_drain(cab_service *s, bool succeeded);
+/* Whether that process is the successor. */
+bool cab_service_has_successor(const cab_service *s, int pid);
+/* Whether the loops run: not yet those of a successor that loads its models.  [any thread] */
+bool cab_service_serves(cab_service *s);
 /* Cuts off what is left, ends the threads, gives everything back. */
 void cab_service_fini(cab_service *s);
 /* Of a successor: its predecessor has ended; what that still changed is taken over. */
@@ -84,6 +93,11 @@ cab_status cab_base64_read(cab_pieces *mem, const struct json_t *v, void **out, 
 
 /* Whether the token of x allows that with that model; else answers (401, 403). */
 bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
+/* The same as a question.  model "*": every one. */
+bool cab_service_may(const cab_exchange *x, cab_role role, cab_slice model);
+/* Whether what needs that role is taken now; else answers (503): changes by a process that another one follows would
+ * be unknown to that one. */
+bool cab_service_takes(cab_exchange *x, cab_role role);
 /* ---- api_meta.c ---- */
 /* The version of a model that a request is for, with a reference; NULL: answered (404). */
 cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);

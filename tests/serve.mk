@@ -25,7 +25,7 @@ check_PROGRAMS += tests/serve/carry
 tests_serve_carry_CPPFLAGS = $(AM_CPPFLAGS) $(SERVE_CFLAGS)
 tests_serve_carry_LDADD = $(serve_ldadd)
 
-EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py tests/serve/coded.py tests/serve/streams.py
+EXTRA_DIST += tests/serve/wire.py tests/serve/check-serve.sh tests/serve/smuggling.py tests/serve/slow.py tests/serve/limits.py tests/serve/flags.py tests/serve/log.py tests/serve/coded.py tests/serve/streams.py
 EXTRA_DIST += tests/serve/restart.py tests/serve/succession.py tests/serve/systemd.py tests/serve/swap.py tests/serve/leak.py tests/serve/canary.py tests/serve/large.py
 # Memory over 10,000 loads and 50,000 requests; minutes.
 serve-leak: cab-serve cab-build
@@ -110,7 +110,7 @@ serve-tsan:
 EXTRA_DIST += tests/serve/tsan.sh tests/serve/tsan.supp
 # The server's tests with the bounds of time as they are meant; wants a quiet machine.
 serve-strict: cab-serve cab-client cab-build tests/serve/carry tests/serve/register_loop
-	CAB_SERVE_SLACK=1 sh $(srcdir)/tests/serve/check-serve.sh .
+	CAB_SLACK=1 sh $(srcdir)/tests/serve/check-serve.sh .
 .PHONY: serve-strict
 # NVIDIA's perf_analyzer as a client: make serve-analyzer perf_analyzer=PATH
 perf_analyzer = perf_analyzer

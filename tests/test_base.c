@@ -452,6 +452,12 @@ static void check_file(void)
     CHECK(cab_fd_write_at(fd, 4095, "abc", 3, &d) != CAB_OK);
     CHECK(ftruncate(fd, 8192) && errno == EPERM);
     close(fd);
+    int kept = cab_memfd_reserve("test"), other;
+    fd = cab_memfd("test", 4096);
+    other = cab_memfd("test", 4096);
+    CHECK(kept >= 0 && fd == kept && other >= 0 && other != kept);
+    close(fd);
+    close(other);
     check_beneath(dir, &d);
     unlink(path);
     unlink(pipe_path);

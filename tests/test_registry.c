@@ -33,6 +33,9 @@ static void check_root(void)
     CHECK(!a.inherited);
     struct stat st;
     CHECK(!stat(in_top("r/deep/root"), &st) && (st.st_mode & 0777) == 0700);
+    CHECK(!stat(in_top("r/deep/root/registry.db"), &st) && (st.st_mode & 0777) == 0600);
+    CHECK_EQ(cab_root_open("/proc/none/root", -1, &b, &diag), CAB_EIO);
+    CHECK(says("cannot make the folder"));
     CHECK_EQ(cab_root_open(in_top("r/deep/root"), -1, &b, &diag), CAB_ECONFLICT);
     char who[40];
     snprintf(who, sizeof who, "(process %ld)", (long)getpid());
@@ -50,7 +53,9 @@ static void check_root(void)
     CHECK(fcntl(other, F_GETFD) >= 0);
     close(other);
     cab_root_close(&b);
+    chmod(in_top("r/deep/root/registry.db"), 0644);
     CHECK_EQ(cab_root_open(in_top("r/deep/root"), -1, &a, &diag), CAB_OK);
+    CHECK(!stat(in_top("r/deep/root/registry.db"), &st) && (st.st_mode & 0777) == 0600);
     CHECK_EQ(files_in(in_top("r/deep/root/tmp")), 0);
     cab_root_close(&a);
     chmod(in_top("r/deep/root"), 0777);

@@ -30,6 +30,7 @@ enum { LIMITS_ADDRESSES = 1 };
 #endif
 enum { PASSED = 0, NOT_ENTERED = 200, KILLED = 1000 };
 static int early_socket = -1;              /* connected to nothing, open before the sandbox */
+static int early_file = -1;                /* one without a name, likewise */
 
 static int met(long rc) { return rc < 0 ? errno : PASSED; }
 
@@ -113,15 +114,15 @@ static int too_much_time(void)
 }
 static int too_large_file(void)
 {
-    int fd = memfd_create("large", 0);
-    return met(ftruncate(fd, 2 << 20));
+    return met(ftruncate(early_file, 2 << 20));
 }
+static int another_file(void) { return met(memfd_create("another", 0)); }
 static int low_descriptors(void) { return fcntl(early_socket, F_GETFD) < 0 ? errno : PASSED; }
 
 /* What a compilation does. */
 static int ordinary(void)
 {
-    int fd = memfd_create("work", MFD_CLOEXEC);
+    int fd = early_file;
     void *p = malloc(1 << 20);
     char *m = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct stat st;
@@ -149,6 +150,7 @@ static int in_child(const cab_sandbox *s, int (*attempt)(void))
 
 static const struct { const char *name; int (*attempt)(void); int expected; } strict[] = {
     { "ordinary work", ordinary, PASSED },
+    { "another file without a name", another_file, EPERM },
     { "read a file", read_file, EPERM },
     { "write a file", write_file, EPERM },
     { "list a folder", list_folder, EPERM },
@@ -231,7 +233,7 @@ static void check_without_landlock(void)
 
 static void check_limits(void)
 {
-    const cab_sandbox s = { .last_fd = 2, .threads = 1, .max_address = (uint64_t)1 << 30,
+    const cab_sandbox s = { .last_fd = early_file, .threads = 1, .max_address = (uint64_t)1 << 30,
                             .max_file = 1 << 20, .max_cpu_s = 1 };
     CHECK_EQ(in_child(&s, too_much_memory), LIMITS_ADDRESSES ? ENOMEM : PASSED);
     CHECK_EQ(in_child(&s, too_large_file), KILLED + SIGXFSZ);
@@ -241,6 +243,7 @@ static void check_limits(void)
 int main(void)
 {
     early_socket = fcntl(socket(AF_INET, SOCK_STREAM, 0), F_DUPFD, 20);
+    early_file = fcntl(memfd_create("work", MFD_CLOEXEC), F_DUPFD, 4);
     check_strict();
     check_libraries();
     check_without_landlock();

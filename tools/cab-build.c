@@ -131,9 +131,12 @@ static cab_status confine(const order *o, cab_diag *d)
     if (fstat(o->model, &st) || !S_ISREG(st.st_mode))
         return cab_fail(d, CAB_EIO, NULL, "the model is not a file");
     uint64_t model = (uint64_t)st.st_size;
-    int last = o->model > o->artifact ? o->model : o->artifact;
+    const int fds[] = { o->model, o->artifact, o->report, cab_memfd_reserve("cabochon") };    /* the compiler's file */
+    int last = 0;
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        last = fds[i] > last ? fds[i] : last;
     cab_sandbox s = {
-        .last_fd = last > o->report ? last : o->report, .parent = o->parent,
+        .last_fd = last, .parent = o->parent,
         .max_address = o->max_memory ? o->max_memory + libraries + model : 0,
         .max_file = artifact_limit(o, model), .max_cpu_s = o->seconds, .threads = o->threads,
         .libraries = !loaded,

@@ -7,7 +7,7 @@ build=$1
 passed=0
 failed=0
 # Beside other work: kit.py.
-export CAB_SERVE_SLACK="${CAB_SERVE_SLACK:-5}"
+export CAB_SLACK="${CAB_SLACK:-5}"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:exitcode=99" TSAN_OPTIONS="${TSAN_OPTIONS:-}:exitcode=99"
 
 # run SECONDS SCRIPT.py ARGUMENTS...; script: one of the shell
@@ -34,6 +34,8 @@ if [ "$2" = short ]; then
     run 120 smuggling.py
     run 120 slow.py 300
     run 150 limits.py short
+    run 120 flags.py
+    run 60 log.py
     run 150 coded.py
     run 150 streams.py
     run 150 restart.py 4
@@ -50,6 +52,8 @@ else
     run 120 smuggling.py
     run 120 slow.py
     run 150 limits.py
+    run 60 flags.py
+    run 60 log.py
     run 120 coded.py
     run 120 streams.py
     run 150 restart.py

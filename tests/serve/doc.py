@@ -49,7 +49,7 @@ def main():
     with open(os.path.join(TOP, "docs", "serving.md")) as f:
         text = f.read()
     with open(os.path.join(TOP, "serve", "options.def")) as f:
-        rows = re.findall(r'^OPTION\((\w+), \w+, "([^"]*)", "((?:[^"\\]|\\.)*)"\)', f.read(), re.M)
+        rows = re.findall(r'^OPTION\((\w+), \w+, "([^"]*)", [^"]*, "((?:[^"\\]|\\.)*)"\)', f.read(), re.M)
     for field, default, doc in rows:
         row = "| `--%s` | %s | %s |" % (field.replace("_", "-"), "`%s`" % default if default else "", doc.replace("|", "\\|"))
         check(row in text, ("docs/serving.md has no row", row))

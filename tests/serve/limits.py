@@ -328,12 +328,38 @@ def messages(build):
     s.stop()
 
 
+def removed_while_built(build):
+    """A compile child that hangs holds up those behind it until its version is removed; then it ends at once."""
+    s = Server(build, "--drain-ms=0", "--build-seconds=60")
+    s.register("hang", slow(4000, 64), wait=False)
+    s.register("behind", linear(7.0, 7.0), wait=False)
+    child, end = None, time.time() + 10
+    while time.time() < end and not child:
+        for task in os.listdir("/proc/%d/task" % s.pid):
+            with open("/proc/%d/task/%s/children" % (s.pid, task)) as f:
+                child = child or f.read().split()
+    os.kill(int(child[0]), signal.SIGSTOP)
+    waits = threading.Thread(target=lambda: got.append(s.register("hang", slow(4000, 64))))
+    got = []
+    waits.start()
+    check(s.ask("DELETE", "/v2/models/behind")[0] == 200, "one that waits in the queue is removed")
+    time.sleep(0.2)
+    t = time.time()
+    check(s.ask("DELETE", "/v2/models/hang")[0] == 200, "removed")
+    waits.join(20)
+    check(got and got[0][0] == 404, ("who waited for it is told", got))
+    check(s.register("small", linear())[0] == 201 and time.time() - t < 5 * SLACK * patience(build), ("the next is built", time.time() - t))
+    check(s.register("behind", linear(7.0, 7.0))[0] == 201, "and what was removed can be registered again")
+    check(s.stop() == 0, "ends with 0")
+
+
 def main():
     build = sys.argv[1]
     later(build)
     messages(build)
     bodies(build)
     resets(build)
+    removed_while_built(build)
     s = Server(build, "--drain-ms=0", "--threads=1", "--log-requests=1")
     s.register("slow", slow(STEPS))
     rows = rows_for(s, 1.0)

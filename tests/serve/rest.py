@@ -261,7 +261,8 @@ def tokens(build):
         return "%s %s name %s\n" % (out[0], role, more)
     file = os.path.join(root, "tokens")
     with open(file, "w") as f:
-        f.write("# who\n" + line("boss-canary", "admin") + line("user-canary", "call", "lin*") + line("eye-canary", "read"))
+        f.write("# who\n" + line("boss-canary", "admin") + line("user-canary", "call", "lin*") + line("eye-canary", "read") +
+                line("team-canary", "admin", "lin* small*"))
     s = Server(build, "--drain-ms=0", "--log-requests=1", "--tokens=" + file, root=root)
     def ask(token, method, path, body=None):
         return s.ask(method, path, body, {"Authorization": "Bearer " + token} if token else {})[0]
@@ -278,6 +279,23 @@ def tokens(build):
             ("boss-canary", "POST", "/v2/models/other/infer", x, 200)):
         got = ask(token, method, path, body)
         check(got == want, ("token", token, method, path, got, want))
+    # a token for some models sees and takes the files of those
+    said = lambda token, path, body: s.ask("POST", path, body, {"Authorization": "Bearer " + token})[::2]
+    secret = base64.b64encode(linear(9.0, 9.0)).decode()
+    check(ask("boss-canary", "POST", "/register", {"name": "azure", "model": secret}) == 201, "another's model")
+    found = said("boss-canary", "/discover", {"name": "azure"})[1]["models"][0]
+    names = lambda token, **q: [m["name"] for m in said(token, "/discover", q)[1]["models"]]
+    check(names("boss-canary") == ["azure", "linear", "other"] == names("eye-canary"), "who is for all sees all")
+    check(names("team-canary") == ["linear"] == names("user-canary") == names("team-canary", limit=1), ("who is for some sees those", names("team-canary")))
+    check(names("boss-canary", limit=1) == ["azure"] and not names("team-canary", name="azure"), "limits")
+    for digest in (found["model"], found["artifact"]):
+        check(ask("team-canary", "POST", "/register", {"name": "small", "ref": digest}) == 404, "a hash is no right")
+    mine = said("team-canary", "/discover", {"name": "linear"})[1]["models"][0]["model"]
+    check(ask("team-canary", "POST", "/register", {"name": "small", "ref": mine}) == 201, "but to files of its models")
+    check(ask("boss-canary", "POST", "/register", {"name": "small", "ref": found["model"]}) == 201, "who is for all may take any")
+    for token, story in (("", "is needed"), ("wrong", "is not known")):
+        st, _, v = s.ask("GET", "/v2", None, {"Authorization": "Bearer " + token} if token else {})
+        check(st == 401 and story in v["error"], (token, v))
     with open(file, "w") as f:
         f.write(line("fresh-canary", "admin"))
     s.p.send_signal(signal.SIGHUP)
@@ -286,6 +304,10 @@ def tokens(build):
         time.sleep(0.02)
     check(ask("fresh-canary", "GET", "/v2") == 200 and ask("boss-canary", "GET", "/v2") == 401, "tokens are read again")
     metrics = s.ask("GET", "/metrics", None, {"Authorization": "Bearer fresh-canary"})[2].decode()
+    count = lambda what: int([l for l in metrics.splitlines() if l.startswith(what + " ")][0].split()[1])
+    refused = {status: count('cabochon_refused_requests_total{status="%d"}' % status) for status in (401, 403, 404, 503)}
+    check(refused[401] >= 5 and refused[403] == 4 and refused[404] == 2 and not refused[503], ("refusals by status", refused))
+    check(count('cabochon_builds_total{result="done"}') == 5 and not count('cabochon_builds_total{result="failed"}'), "builds")
     s.stop()
     with open(s.log) as f:
         check("canary" not in f.read() and "canary" not in metrics, "no token in log or metrics")

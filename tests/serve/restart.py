@@ -146,6 +146,63 @@ def failed_successor(build):
     finish(s)
 
 
+def blocked(pid):
+    """Whether it takes SIGTERM by itself by now."""
+    try:
+        with open("/proc/%d/status" % pid) as f:
+            mask = [l for l in f if l.startswith("SigBlk:")]
+    except OSError:
+        return False
+    return bool(mask) and int(mask[0].split()[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
+def told_meanwhile(build):
+    """SIGTERM and SIGKILL while a successor starts."""
+    s = Server(build, "--drain-ms=300")
+    s.register("linear", linear())
+    s.p.send_signal(signal.SIGUSR2)
+    s.p.send_signal(signal.SIGTERM)
+    check(s.p.wait(20) == 0 and not processes(s), ("to the old one: both end, the successor first", processes(s)))
+    shutil.rmtree(s.root)
+    for _ in range(10):
+        s = Server(build, "--drain-ms=300")
+        s.register("linear", linear())
+        s.p.send_signal(signal.SIGUSR2)
+        pid = successor(s)
+        while not blocked(pid) and not gone(pid, 0):
+            pass
+        os.kill(pid, signal.SIGSTOP)
+        started = len([l for l in s.lines() if l["event"] == "ready"])
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)
+        if started == 1:
+            break
+        finish(s)                      # it was too quick: another one
+    if check(started == 1, "caught while it starts"):
+        check(gone(pid, 10), "to the successor: it ends")
+        check(s.p.poll() is None and s.ask("GET", "/v2/health/ready")[0] == 200, ("and the old one serves on", s.lines()))
+        finish(s)
+    s = Server(build, "--drain-ms=300")
+    s.register("linear", linear())
+    s.p.send_signal(signal.SIGUSR2)
+    pid = successor(s)
+    os.kill(pid, signal.SIGSTOP)
+    s.p.send_signal(signal.SIGUSR2)    # and a second one meanwhile
+    st, _, v = s.ask("POST", "/v2/repository/models/linear/unload")
+    check(st == 503 and "replaced" in v["error"], ("no change meanwhile", st, v))
+    r = subprocess.run(["curl", "-si", "--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers",
+                        "--data-binary", "@-", "http://127.0.0.1:%d/inference.GRPCInferenceService/RepositoryModelUnload" % s.port],
+                       input=b"\0\0\0\0\x08\x12\x06linear", capture_output=True)
+    check(b"grpc-status: 14" in r.stdout and b"replaced" in r.stdout, ("by gRPC neither", r.stdout))
+    s.p.kill()
+    s.p.wait()
+    os.kill(pid, signal.SIGCONT)
+    s.wait_ready(2, 20)
+    check(s.infer("linear", [[5.0]])[2]["outputs"][0]["data"] == [17.0], "the old one is killed: the successor serves")
+    check(s.register("linear", linear(1.0, 1.0))[0] == 201, "and takes changes")
+    finish(s)
+
+
 def drains(build):
     """SIGTERM: unready at once, what comes is served, then an end with status 0 in its time."""
     s = Server(build, "--drain-ms=800", "--finish-ms=3000", "--threads=1", "--listen-health=127.0.0.1:0")
@@ -197,9 +254,10 @@ def told_twice(build):
     shutil.rmtree(s.root, ignore_errors=True)
 
 
-def cold(build, rounds):
+def cold(build, rounds, hot=False):
     """SIGTERM and a new start on the same port: refused connections in between, no wrong answers, and for each client at
-    most one connection that the kernel had taken when the port closed (docs/serving.md; systemd.py has the way without)."""
+    most one connection that the kernel had taken when the port closed (docs/serving.md; systemd.py has the way without).
+    hot: each is replaced once before it ends."""
     root = tempfile.mkdtemp(prefix="cab-serve-")
     s = Server(build, "--drain-ms=100", root=root)
     s.register("linear", linear())
@@ -208,7 +266,15 @@ def cold(build, rounds):
     for c in clients:
         c.start()
     for i in range(rounds):
-        check(s.stop() == 0, ("ends with 0", i))
+        if hot:
+            s.p.send_signal(signal.SIGUSR2)
+            s.wait_ready(2, 30)
+            check(s.p.wait(10) == 0, ("replaced", i))
+            for pid in processes(s):
+                os.kill(pid, signal.SIGTERM)
+                check(gone(pid, 10), ("the successor ends", i))
+        else:
+            check(s.stop() == 0, ("ends with 0", i))
         s = Server(build, "--drain-ms=100", listen, root=root)
         time.sleep(0.05)
     for c in clients:
@@ -227,6 +293,7 @@ def main():
     build, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 20
     drains(build)
     told_twice(build)
+    told_meanwhile(build)
     failed_successor(build)
     unfinished(build)
     killed(build)
@@ -235,6 +302,7 @@ def main():
     upgraded(build)
     hand_over(build, rounds)
     cold(build, max(2, rounds // 4))
+    cold(build, max(2, rounds // 4), hot=True)
     verdict("restart.py")
 
 

@@ -10,7 +10,7 @@ units="test_bytes test_http1 test_http1_table test_json test_json_number test_js
 scripts="rest client smuggling slow limits restart swap leak canary large coded streams systemd overload"
 mkdir -p "$build" && cd "$build" || exit 1
 build=$(pwd)
-export CAB_SERVE_SLACK="${CAB_SERVE_SLACK:-10}"
+export CAB_SLACK="${CAB_SLACK:-10}"
 export srcdir="$top" TSAN_OPTIONS="suppressions=$top/tests/serve/tsan.supp:exitcode=99:second_deadlock_stack=1:${TSAN_OPTIONS:-}"
 passed=0 failed=0
 

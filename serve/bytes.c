@@ -29,12 +29,11 @@ static bool grow(cab_bytes *b, size_t need)
 
 char *cab_bytes_room(cab_bytes *b, size_t n)
 {
-    if (b->failed || n > SIZE_MAX - b->n || (b->limit && b->n + n > b->limit) ||
-        (b->n + n > b->cap && !grow(b, b->n + n))) {
-        b->failed = true;
+    if (b->failed)
         return NULL;
-    }
-    return b->p + b->n;
+    b->over = n > SIZE_MAX - b->n || (b->limit && b->n + n > b->limit);
+    b->failed = b->over || (b->n + n > b->cap && !grow(b, b->n + n));
+    return b->failed ? NULL : b->p + b->n;
 }
 
 void cab_bytes_put(cab_bytes *b, const void *p, size_t n)

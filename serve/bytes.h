@@ -25,12 +25,12 @@ typedef struct cab_bytes {
     char *p;
     size_t n, cap;
     size_t limit;              /* most that it may hold; 0 = no limit */
-    bool failed;               /* out of memory, or over the limit */
+    bool failed, over;         /* out of memory, or over the limit; that it was the limit */
 } cab_bytes;
 
 void cab_bytes_fini(cab_bytes *b);
 /* Empties it, keeps the memory. */
-static inline void cab_bytes_clear(cab_bytes *b) { b->n = 0; b->failed = false; }
+static inline void cab_bytes_clear(cab_bytes *b) { b->n = 0; b->failed = b->over = false; }
 /* Room for n more bytes at p + n, or NULL. */
 char *cab_bytes_room(cab_bytes *b, size_t n);
 /* n bytes were written into the room. */

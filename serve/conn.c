@@ -21,7 +21,7 @@ static const int64_t LINGER_NS = 1000000000;
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const cab_limits cab_limits_default = {
-    .head_bytes = 16 << 10, .body_bytes = (size_t)64 << 20, 
+    .head_bytes = 16 << 10, .body_bytes = (size_t)64 << 20, .answer_bytes = (size_t)1 << 30,
     .all_bodies = (size_t)1 << 30, .conns = 10000, .streams = 256, .idle_ms = 75000, .head_ms = 10000,
     .body_ms = 30000, .write_ms = 30000, .slowest = 64 << 10,
 };

@@ -291,6 +291,14 @@ bool cab_infer_classify(cab_infer *q)
     return true;
 }
 
+static void say_no_answer(cab_infer *q)
+{
+    char text[100];
+    bool over = q->x->out.over;
+    snprintf(text, sizeof text, "the answer is longer than the %zu bytes of --max-answer", q->x->out.limit);
+    cab_exchange_say(q->x, over ? 413 : q->starved ? 503 : 500, over ? text : q->why);
+}
+
 static void done(cab_call *c)
 {
     cab_infer *q = c->user;
@@ -298,7 +306,7 @@ static void done(cab_call *c)
     if (c->code == CAB_RT_OK) {
         x->status = 200;
         if (!cab_infer_classify(q) || !q->encode(q))
-            cab_exchange_say(x, q->starved ? 503 : 500, q->why);
+            say_no_answer(q);
     } else if (c->code == CAB_CALL_FULL) {
         say_full(x);
     } else {

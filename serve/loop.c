@@ -241,6 +241,7 @@ cab_exchange *cab_loop_exchange(cab_loop *l)
     if (x) {
         x->loop = l;
         x->server = l->server;
+        x->out.limit = l->server->limits.answer_bytes;
     }
     return x;
 }

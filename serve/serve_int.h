@@ -15,6 +15,7 @@ typedef struct cab_server cab_server;
 typedef struct cab_limits {
     size_t head_bytes;         /* of one request */
     size_t body_bytes;         /* of one request */
+    size_t answer_bytes;       /* of one answer */
     size_t all_bodies;         /* of all requests under way together */
     int conns;                 /* connections at once, all loops */
     int streams;               /* HTTP/2 streams of one connection */

@@ -4,6 +4,7 @@
  */
 #include "serve/service.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "serve/listen.h"
 #include "serve/notify.h"
 #include "serve/repository_int.h"
@@ -158,7 +159,8 @@ static void take_limits(cab_service *s)
     const cab_options *o = &s->o;
     s->server = (cab_server){ .handle = handle, .opens = cab_grpc_opens, .pack = pack, .ended = cab_access_end, .user = s };
     s->server.limits = (cab_limits){
-        .head_bytes = (size_t)o->max_head, .body_bytes = (size_t)o->max_body, .all_bodies = (size_t)o->max_bodies,
+        .head_bytes = (size_t)o->max_head, .body_bytes = (size_t)o->max_body, .answer_bytes = (size_t)o->max_answer,
+        .all_bodies = (size_t)o->max_bodies,
         .conns = (int)o->max_connections, .streams = (int)o->max_streams, .idle_ms = (int)o->idle_ms,
         .head_ms = (int)o->head_ms, .body_ms = (int)o->body_ms, .write_ms = (int)o->write_ms, .slowest = 64 << 10,
     };
@@ -193,7 +195,8 @@ cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d)
     CAB_TRY(cab_auth_create(s->o.tokens, &s->auth, d));
     CAB_TRY(open_tls(s, d));
     CAB_TRY(open_store(s, d));
-    const cab_sched_options k = { .executors = (int)s->o.threads, .memory = (uint64_t)s->o.memory };
+    const uint64_t memory = s->o.memory ? (uint64_t)s->o.memory : cab_process_memory() / 4 * 3;
+    const cab_sched_options k = { .executors = (int)s->o.threads, .memory = memory };
     s->sched = cab_sched_create(&k);
     s->catalog = cab_catalog_create(buried, s);
     int readers = s->o.read_threads ? (int)s->o.read_threads : cab_pool_threads() / 2;

@@ -153,6 +153,32 @@ def full(build, rows):
     s.stop()
 
 
+def answers(build):
+    """A few bytes may ask for many: an answer over --max-answer is refused in every form, and the next one is as ever."""
+    s = Server(build, "--drain-ms=0", "--max-answer=64K")
+    s.register("wide", model([node("MatMul", ["x", "w"], ["y"])], [value_info("x", ["n", 1])], [value_info("y", ["n", 1000])],
+                             [constant("w", [1, 1000], [1.0] * 1000)]))
+    for rows, want in ((20, 413), (1, 200)):
+        x = {"name": "x", "shape": [rows, 1], "datatype": "FP32", "data": [1.5] * rows}
+        for more in ({}, {"outputs": [{"name": "y", "parameters": {"binary_data": True}}]}):
+            st, _, v = s.ask("POST", "/v2/models/wide/infer", dict({"inputs": [x]}, **more))
+            check(st == want and (st == 200 or "the 65536 bytes of --max-answer" in v["error"]), ("an answer", rows, more, st, str(v)[:200]))
+        st, _, v = s.ask("POST", "/predict", {"X": [[1.5]] * rows})
+        check(st == want, ("predict", rows, st, str(v)[:100]))
+        h = H2(s.port)
+        tensor = kit._field(1, "x") + kit._field(2, "FP32") + kit._field(3, rows) + kit._field(3, 1)
+        m = kit._field(1, "wide") + kit._field(5, tensor) + kit._field(7, struct.pack("<%df" % rows, *[1.5] * rows))
+        h.open(1, "POST", RPCS + "ModelInfer", ("content-type", "application/grpc"), end=False)
+        h.send(frame(DATA, END_STREAM, 1, prefixed(m)))
+        f, got = h.read(), 0
+        while f and not (f[0] == HEADERS and f[1] & END_STREAM):
+            got += len(f[3]) if f[0] == DATA else 0
+            f = h.read()
+        check(f and (got > 4000) == (want == 200) and (got == 0) == (want == 413), ("gRPC", rows, got))
+        h.close()
+    s.stop()
+
+
 def bodies(build):
     s = Server(build, "--drain-ms=0", "--max-body=1M", "--max-bodies=4M", "--body-ms=2000")
     over = b"x" * (1 << 20)
@@ -358,6 +384,7 @@ def main():
     later(build)
     messages(build)
     bodies(build)
+    answers(build)
     resets(build)
     removed_while_built(build)
     s = Server(build, "--drain-ms=0", "--threads=1", "--log-requests=1")

@@ -141,8 +141,17 @@ void cab_reg_done(sqlite3_stmt *s)
     sqlite3_clear_bindings(s);
 }
 
+/* What SQLite cannot go on from (no memory, say) takes the whole change back, also when it was only read. */
+static cab_status still_held(const cab_registry *r, cab_diag *d)
+{
+    return r->held && sqlite3_get_autocommit(r->db)
+               ? cab_fail(d, CAB_ENOMEM, NULL, "the change was taken back: the registry was out of memory, or could not write")
+               : CAB_OK;
+}
+
 cab_status cab_reg_step(cab_registry *r, sqlite3_stmt *s, bool *row, cab_diag *d)
 {
+    CAB_TRY(still_held(r, d));
     int rc = sqlite3_step(s);
     *row = rc == SQLITE_ROW;
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? CAB_OK
@@ -265,6 +274,7 @@ cab_status cab_registry_hold(cab_registry *r, cab_diag *d)
 
 cab_status cab_registry_settle(cab_registry *r, cab_status s, cab_diag *d)
 {
+    s = s == CAB_OK ? still_held(r, d) : s;
     r->held = false;
     return cab_reg_end(r, s, d);
 }

@@ -15,8 +15,9 @@ enum { MOST_ROWS = 1000 };
 
 static char *text_at(sqlite3_stmt *q, int i)
 {
+    bool none = sqlite3_column_type(q, i) == SQLITE_NULL;
     const char *s = (const char *)sqlite3_column_text(q, i);
-    return strdup(s ? s : "");
+    return s || none ? strdup(s ? s : "") : NULL;      /* no memory for its end */
 }
 
 static bool digest_at(sqlite3_stmt *q, int i, cab_digest *out)

@@ -57,6 +57,17 @@ static cab_status add_labelled(cab_service *s, cab_set *set, cab_diag *d)
     return CAB_OK;
 }
 
+/* 0: none is ready. */
+static cab_status read_latest(cab_service *s, const char *model, int64_t *latest, cab_diag *d)
+{
+    cab_diag own;
+    cab_diag_init(&own);
+    *latest = 0;
+    cab_status k = cab_registry_resolve(s->registry, model, NULL, latest, &own);
+    cab_diag_fini(&own);
+    return k == CAB_OK || k == CAB_ENOTFOUND ? CAB_OK : cab_fail(d, k, NULL, "cannot tell the newest version of '%s'", model);
+}
+
 /* Whether the model is wanted at all is not asked here. */
 static cab_status set_read(cab_service *s, const char *model, cab_set *set, cab_diag *d)
 {
@@ -71,8 +82,7 @@ static cab_status set_read(cab_service *s, const char *model, cab_set *set, cab_
         add_item(set, chosen[i], true);
     free(chosen);
     k = k == CAB_OK ? add_labelled(s, set, d) : k;
-    if (k == CAB_OK && cab_registry_resolve(s->registry, model, NULL, &set->latest, NULL) != CAB_OK)
-        set->latest = 0;
+    k = k == CAB_OK ? read_latest(s, model, &set->latest, d) : k;
     if (k != CAB_OK)
         set_fini(set);
     return k;

@@ -208,11 +208,11 @@ def promises(build):
 
 def kernel_queue(client):
     """Bytes that the kernel keeps for the other end of a connection to the server: sent or not, but not acknowledged."""
-    mine = client.getsockname()[1]
+    mine, theirs = client.getsockname()[1], client.getpeername()[1]
     with open("/proc/net/tcp") as f:
         for line in list(f)[1:]:
             v = line.split()
-            if int(v[2].split(":")[1], 16) == mine:
+            if (int(v[1].split(":")[1], 16), int(v[2].split(":")[1], 16)) == (theirs, mine):
                 return int(v[4].split(":")[0], 16)
     return 0
 

@@ -7,7 +7,7 @@ top=$(cd "$1" && pwd) build=$2
 shift 2
 units="test_bytes test_http1 test_http1_table test_json test_json_number test_json_tensor test_batcher test_sched
     test_registry test_sandbox test_build test_client test_scarce test_durable"
-scripts="rest client smuggling slow limits restart swap leak canary large coded streams systemd overload"
+scripts="rest registry client log smuggling slow limits restart swap leak canary large coded streams systemd overload"
 mkdir -p "$build" && cd "$build" || exit 1
 build=$(pwd)
 export CAB_SLACK="${CAB_SLACK:-10}"

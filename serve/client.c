@@ -118,7 +118,8 @@ static cab_status make_request(const cab_client_args *a, const cab_client_url *u
         cab_client_path(a, "infer", &path);
     if (s == CAB_OK && !a->get)
         s = make_body(a, &body, &json_bytes, d);
-    cab_bytes_printf(to, "%s %s HTTP/1.1\r\nHost: %s:%d\r\n", a->get ? "GET" : "POST", cab_bytes_cstr(&path), u->host, u->port);
+    cab_bytes_printf(to, strchr(u->host, ':') ? "%s %s HTTP/1.1\r\nHost: [%s]:%d\r\n" : "%s %s HTTP/1.1\r\nHost: %s:%d\r\n",
+                     a->get ? "GET" : "POST", cab_bytes_cstr(&path), u->host, u->port);
     if (!a->get)
         cab_bytes_printf(to, "Content-Type: %s\r\nContent-Length: %zu\r\n",
                          json_bytes < 0 ? "application/json" : "application/octet-stream", body.n);
@@ -198,8 +199,8 @@ cab_status cab_client_load(const cab_client_args *a, cab_diag *d)
     cab_load_plan p = { .host = u.host, .request = &request, .connections = a->connections, .seconds = a->seconds,
                         .warmup = a->warmup, .awake = a->awake };
     p.rate = strcmp(a->rate, "max") ? strtod(a->rate, &end) : 0;
-    if ((end && (*end || !(p.rate > 0))) || p.connections < 1 || !(p.seconds > 0) || p.warmup < 0)
-        return cab_fail(d, CAB_EINVAL, NULL, "--rate is a number or max; --connections and --seconds are more than 0");
+    if ((end && (*end || !(p.rate > 0 && p.rate <= 1e9))) || p.connections < 1 || !(p.seconds > 0))
+        return cab_fail(d, CAB_EINVAL, NULL, "--rate is a number to 1e9, or max; --connections and --seconds are more than 0");
     if (!a->get == (a->n_rest < 2))
         return cab_fail(d, CAB_EINVAL, NULL, "load wants a MODEL, or --get PATH");
     CAB_TRY(cab_client_url_read(a->rest[0], &u, d));
@@ -270,26 +271,39 @@ static void usage(FILE *f)
     fprintf(f, "\nexit status: 0, 1 when the server or a file says no, 2 for a command line that is wrong\n");
 }
 
-static cab_status set(const struct option *o, const char *flag, const char *value, cab_client_args *a, cab_diag *d)
+static cab_status set(const struct option *o, const char *value, cab_client_args *a, cab_diag *d)
 {
+    enum { COUNT_MAX = 1 << 20, NUMBER_MAX = 1000000 };
     char *field = (char *)a + o->at, *end = NULL;
+    bool fine = true;
+    long n;
+    double x;
     cab_client_list *list = (cab_client_list *)(void *)field;
     switch (o->kind) {
     case TEXT: *(const char **)(void *)field = value; return CAB_OK;
     case SWITCH: *(bool *)field = true; return CAB_OK;
     case LIST:
         if (!strchr(value, '=') || list->n == CAB_CLIENT_LIST)
-            return cab_fail(d, CAB_EINVAL, NULL, "%s: NAME=..., at most %d times", flag, CAB_CLIENT_LIST);
+            return cab_fail(d, CAB_EINVAL, NULL, "--%s: NAME=..., at most %d times", o->flag, CAB_CLIENT_LIST);
         list->at[list->n++] = value;
         return CAB_OK;
-    case COUNT: *(int *)(void *)field = (int)strtol(value, &end, 10); break;
-    case NUMBER: *(double *)(void *)field = strtod(value, &end); break;
+    case COUNT:
+        n = strtol(value, &end, 10);
+        *(int *)(void *)field = (int)n;
+        fine = n >= 0 && n <= COUNT_MAX;
+        break;
+    case NUMBER:
+        *(double *)(void *)field = x = strtod(value, &end);
+        fine = x >= 0 && x <= NUMBER_MAX;
+        break;
     case SEED:
         *(uint64_t *)(void *)field = strtoull(value, &end, 10);
         a->random = true;
         break;
     }
-    return end == value || *end ? cab_fail(d, CAB_EINVAL, NULL, "%s: '%s' is no number", flag, value) : CAB_OK;
+    if (end == value || *end)
+        return cab_fail(d, CAB_EINVAL, NULL, "--%s: '%s' is no number", o->flag, value);
+    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "--%s: %s is not from 0 to %d", o->flag, value, o->kind == COUNT ? COUNT_MAX : NUMBER_MAX);
 }
 
 /* "--flag value" or "--flag=value" at argv[*i]. */
@@ -305,10 +319,10 @@ static cab_status one_flag(int argc, char **argv, int *i, const struct command *
             return cab_fail(d, CAB_EINVAL, NULL, "%s does not take --%s", c->name, o->flag);
         const char *value = text[n] ? text + n + 1 : NULL;
         if (o->kind == SWITCH)
-            return value ? cab_fail(d, CAB_EINVAL, NULL, "--%s takes no value", o->flag) : set(o, argv[*i], NULL, a, d);
+            return value ? cab_fail(d, CAB_EINVAL, NULL, "--%s takes no value", o->flag) : set(o, NULL, a, d);
         if (!value && ++*i < argc)
             value = argv[*i];
-        return value ? set(o, argv[*i], value, a, d) : cab_fail(d, CAB_EINVAL, NULL, "--%s wants %s", o->flag, o->value);
+        return value ? set(o, value, a, d) : cab_fail(d, CAB_EINVAL, NULL, "--%s wants %s", o->flag, o->value);
     }
     return cab_fail(d, CAB_EINVAL, NULL, "no flag %s", argv[*i]);
 }

@@ -22,16 +22,19 @@ cab_status cab_client_url_read(const char *text, cab_client_url *out, cab_diag *
     snprintf(with, sizeof with, "%s%s", strstr(text, "://") ? "" : "http://", text);
     struct evhttp_uri *u = evhttp_uri_parse(with);
     const char *scheme = u ? evhttp_uri_get_scheme(u) : NULL, *host = u ? evhttp_uri_get_host(u) : NULL;
+    const char *path = u ? evhttp_uri_get_path(u) : NULL;
     out->secure = scheme && !strcasecmp(scheme, "https");
-    bool fine = scheme && host && *host && strlen(host) < sizeof out->host && (out->secure || !strcasecmp(scheme, "http"));
+    bool fine = scheme && host && *host && strlen(host) < sizeof out->host && (out->secure || !strcasecmp(scheme, "http")) &&
+                (!path || !*path || !strcmp(path, "/"));
     if (fine) {
         int port = evhttp_uri_get_port(u);
         out->port = port > 0 ? port : out->secure ? 443 : 80;
-        snprintf(out->host, sizeof out->host, "%s", host);
+        size_t n = strlen(host), in = host[0] == '[';      /* an IPv6 address, which has brackets in a URL only */
+        snprintf(out->host, sizeof out->host, "%.*s", (int)(n - 2 * in), host + in);
     }
     if (u)
         evhttp_uri_free(u);
-    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "'%s' is no http:// or https:// address", text);
+    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "'%s' is no http:// or https:// address (without a path)", text);
 }
 
 cab_status cab_client_token(const cab_client_args *a, cab_bytes *to, cab_diag *d)

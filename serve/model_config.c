@@ -128,6 +128,8 @@ static cab_status read_instances(const json_t *a, int *out, cab_diag *d)
         CAB_TRY(read_fields(json_array_get(a, i), "instance_group[].", &f, 1, quiet, d));
         CAB_TRY(read_choice(json_array_get(a, i), "instance_group[].", "kind", kinds, ": models run on the processor", d));
         all += count;
+        if (all > 1024)
+            return cab_fail(d, CAB_EINVAL, NULL, "model configuration: the groups have more than 1024 instances together");
     }
     *out = (int)all;
     return CAB_OK;

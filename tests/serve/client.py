@@ -54,6 +54,10 @@ def complaints(url, folder):
                              (("register", url, "echo", file, "--version", "stable"), 1, "400"),
                              (("load", url, "echo", "--get", "/v2"), 2, "or --get"),
                              (("models", "http://127.0.0.1:1"), 1, "no connection"), (("models", "ftp://x"), 2, "no http://"),
+                             (("models", url + "/v2"), 2, "without a path"), (("load", url, "echo", "--rate", "inf"), 2, "--rate"),
+                             (("load", url, "echo", "--connections", "4294967297"), 2, "--connections: 4294967297 is not from 0 to"),
+                             (("load", url, "echo", "--connections", "abc"), 2, "--connections: 'abc' is no number"),
+                             (("load", url, "echo", "--warmup", "nan"), 2, "--warmup"), (("load", url, "echo", "--seconds", "1e300"), 2, "--seconds"),
                              (("load", url, "echo", "--rate", "-3"), 2, "--rate"), (("models", url, "--what"), 2, "no flag"), ((), 2, "usage")):
         rc, _, err = client(*args)
         check(rc == want and text in err, ("complaint", args, rc, err))
@@ -89,6 +93,21 @@ def load(url):
     check(0 < v["latency_ms"]["p50"] <= v["latency_ms"]["p99"] <= v["latency_ms"]["max"], ("times", v))
     v = json.loads(client("load", url, "--get", "/nothing", "--seconds", "0.3", "--connections", "2", "--json")[1])
     check(list(v["statuses"]) == ["404"] and v["others_ms"]["count"] == v["sent"] > 100, ("load of refusals", v))
+
+
+def version_6():
+    """An address in brackets; on a machine that has none, nothing."""
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+    except OSError:
+        return
+    s = Server(build, "--drain-ms=0", "--listen=127.0.0.1:0", "--listen=[::1]:0")
+    url = "http://[::1]:%d" % s.urls["http"][1]
+    check(client("models", url)[0] == 0, ("models", url))
+    v = json.loads(client("load", url, "--get", "/v2/health/live", "--seconds", "0.2", "--connections", "1", "--json")[1])
+    check(list(v["statuses"]) == ["200"], ("load", url, v))
+    s.stop()
 
 
 def secure(folder):
@@ -130,4 +149,5 @@ with tempfile.TemporaryDirectory() as folder:
     server.stop()
     secure(folder)
     long_bodies(folder)
+    version_6()
 verdict("client.py")

@@ -144,7 +144,8 @@ def configurations(s):
     check(st == 200 and s.register("again", linear(), config=written)[0] == 201, ("as it is written here", written))
     change = lambda **k: dict(full, **k)
     side = lambda which, **k: {which: [dict(full[which][0], **k)]}
-    for config, text in ((change(instance_group=[{"kind": "KIND_GPU"}]), "must be KIND_CPU"), (change(version_policy={"all": {}}), "/policy"),
+    for config, text in ((change(instance_group=[{"kind": "KIND_GPU"}]), "must be KIND_CPU"),
+                         (change(instance_group=[{"count": 1024}, {"count": 1}]), "more than 1024"), (change(version_policy={"all": {}}), "/policy"),
                          (change(version_policy={"latest": {"num_versions": 2}}), "/policy"), (change(parameters={"a": {"string_value": "b"}}), "'parameters'"),
                          (change(sequence_batching={"direct": {}}), "'sequence_batching'"), (change(model_transaction_policy={"decoupled": True}), "one answer"),
                          (change(**side("input", reshape={"shape": [2]})), "'input[].reshape'"), (change(**side("output", label_filename="l.txt")), "label_filename"),

@@ -3,7 +3,7 @@
  * api_grpc.c - the calls of gRPC but inference: what api_meta.c and api_repository.c answer, as messages.
  */
 #include "serve/grpc.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_tensor.h"
 #include "serve/model_config.h"
 #include <stdio.h>
 

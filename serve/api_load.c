@@ -8,7 +8,7 @@
  *                           configuration
  */
 #include "serve/grpc.h"
-#include "serve/json_pull.h"
+#include "serve/json/json_pull.h"
 #include "serve/model_config.h"
 #include "serve/repository.h"
 #include <jansson.h>

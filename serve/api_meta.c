@@ -4,8 +4,8 @@
  */
 #include "base/log.h"
 #include "serve/codec.h"
-#include "serve/json_pull.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_pull.h"
+#include "serve/json/json_tensor.h"
 #include "serve/service.h"
 #include <stdio.h>
 #include <time.h>

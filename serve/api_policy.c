@@ -11,8 +11,8 @@
  *
  * Each is durable, and true of what is loaded, when it is answered; one that cannot be made true changes nothing.
  */
-#include "serve/io_json.h"
-#include "serve/json_pull.h"
+#include "serve/json/io_json.h"
+#include "serve/json/json_pull.h"
 #include "serve/repository.h"
 #include "serve/service.h"
 #include <jansson.h>

@@ -12,8 +12,8 @@
  * same version.  inputs and outputs are a promise that the model is held to.
  */
 #include "base/file.h"
-#include "serve/io_json.h"
-#include "serve/json_pull.h"
+#include "serve/json/io_json.h"
+#include "serve/json/json_pull.h"
 #include "serve/model_config.h"
 #include "serve/repository.h"
 #include "serve/service.h"

@@ -2,8 +2,8 @@
 /*
  * api_repository.c - the index of the model repository extension; what failed, as an answer.
  */
-#include "serve/io_json.h"
-#include "serve/json_pull.h"
+#include "serve/json/io_json.h"
+#include "serve/json/json_pull.h"
 #include "serve/repository_int.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@
  * (or, where only that fits, behind).
  */
 #include "serve/codec.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_tensor.h"
 #include "serve/service.h"
 
 typedef struct named { cab_slice model, version; } named;

@@ -4,7 +4,7 @@
  */
 #ifndef CAB_SERVE_CODEC_H
 #define CAB_SERVE_CODEC_H
-#include "serve/infer.h"
+#include "serve/call.h"
 
 /* ---- REST (codec_json.c): text, and raw tensors behind it ---- */
 /* Fills q from the text, and raw tensors from the tail.  False: q->why. */

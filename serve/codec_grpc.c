@@ -6,7 +6,7 @@
  * (contents); they go out raw, as Triton's do.
  */
 #include "serve/grpc.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_tensor.h"
 
 /* ---- in ---- */
 

@@ -8,7 +8,7 @@
  * "datatype" is checked, passed over, and read again when those are known.
  */
 #include "serve/codec.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_tensor.h"
 #include "serve/service.h"
 
 typedef struct reader {

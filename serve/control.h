@@ -8,9 +8,9 @@
  */
 #ifndef CAB_SERVE_CONTROL_H
 #define CAB_SERVE_CONTROL_H
-#include "serve/build.h"
+#include "serve/child.h"
 #include "serve/catalog.h"
-#include "serve/exchange.h"
+#include "serve/http/exchange.h"
 #include "serve/task.h"
 
 struct cab_service;

@@ -4,7 +4,7 @@
  */
 #ifndef CAB_SERVE_GRPC_H
 #define CAB_SERVE_GRPC_H
-#include "serve/infer.h"
+#include "serve/call.h"
 #include "serve/oip.pb-c.h"
 #include "serve/service.h"
 

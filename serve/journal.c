@@ -3,7 +3,7 @@
  * journal.c - log lines.
  */
 #include "serve/journal.h"
-#include "serve/json_pull.h"
+#include "serve/json/json_pull.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

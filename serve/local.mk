@@ -1,6 +1,9 @@
 # The server: models behind HTTP and gRPC (serve/README.md).
 libserve_a_CPPFLAGS = $(AM_CPPFLAGS) -DCAB_BUILD='"$(pkglibexecdir)/cab-build"' $(SERVE_CFLAGS) $(SECCOMP_CFLAGS) $(JANSSON_CFLAGS)
 libserve_a_SOURCES += \
+	serve/access.c \
+	serve/access.h \
+	serve/api_grpc.c \
 	serve/api_infer.c \
 	serve/api_load.c \
 	serve/api_meta.c \
@@ -10,128 +13,125 @@ libserve_a_SOURCES += \
 	serve/api_verbs.c \
 	serve/auth.c \
 	serve/auth.h \
-	serve/batcher.c \
-	serve/batcher.h \
-	serve/blobs.c \
-	serve/blobs.h \
-	serve/blobs_int.h \
-	serve/blobs_sweep.c \
-	serve/build.c \
-	serve/build.h \
 	serve/bytes.c \
 	serve/bytes.h \
+	serve/call.c \
+	serve/call.h \
 	serve/catalog.c \
 	serve/catalog.h \
+	serve/child.c \
+	serve/child.h \
 	serve/classes.c \
 	serve/classes.h \
 	serve/codec.h \
-	serve/coding.c \
-	serve/coding.h \
+	serve/codec_grpc.c \
 	serve/codec_json.c \
-	serve/conn.c \
-	serve/conn.h \
-	serve/conn_http1.c \
-	serve/conn_http2.c \
-	serve/conn_http2_int.h \
-	serve/conn_http2_out.c \
-	serve/conn_io.c \
-	serve/conn_io.h \
-	serve/conn_stream.c \
 	serve/control.c \
 	serve/control.h \
-	serve/access.c \
-	serve/access.h \
-	serve/api_grpc.c \
-	serve/codec_grpc.c \
-	serve/flate.c \
-	serve/flate.h \
 	serve/grpc.c \
 	serve/grpc.h \
-	serve/rpcs.def \
-	serve/exchange.c \
-	serve/exchange.h \
-	serve/http1.c \
-	serve/http1.h \
-	serve/http1_answer.c \
-	serve/http1_body.c \
-	serve/http1_chars.c \
-	serve/http1_int.h \
-	serve/http1_target.c \
-	serve/infer.c \
-	serve/infer.h \
-	serve/instance.c \
-	serve/io_json.c \
-	serve/io_json.h \
 	serve/journal.c \
 	serve/journal.h \
-	serve/json_element.c \
-	serve/json_element.def \
-	serve/json_element_int.h \
-	serve/json_number.c \
-	serve/json_number.h \
-	serve/json_pull.c \
-	serve/json_pull.h \
-	serve/json_scan_int.h \
-	serve/json_shortest.c \
-	serve/json_shortest_int.h \
-	serve/json_tensor.c \
-	serve/json_tensor.h \
-	serve/json_text.c \
-	serve/json_text_int.h \
-	serve/json_tree.c \
-	serve/json_write.c \
 	serve/listen.c \
 	serve/listen.h \
-	serve/loop.c \
-	serve/loop.h \
-	serve/memory.c \
-	serve/memory.h \
 	serve/metrics.c \
 	serve/model_config.c \
 	serve/model_config.h \
 	serve/notify.c \
 	serve/notify.h \
 	serve/openapi.c \
-	serve/options.c \
-	serve/options.def \
-	serve/options.h \
 	serve/pieces.c \
 	serve/pieces.h \
-	serve/pow5.c \
-	serve/pow5.h \
-	serve/registry.c \
-	serve/registry.h \
-	serve/registry_find.c \
-	serve/registry_int.h \
-	serve/registry_policy.c \
-	serve/registry_put.c \
-	serve/registry_sql.def \
 	serve/repository.c \
+	serve/repository.h \
 	serve/repository_build.c \
 	serve/repository_int.h \
 	serve/repository_load.c \
 	serve/repository_why.c \
-	serve/repository.h \
-	serve/root.c \
-	serve/root.h \
 	serve/route.c \
 	serve/route.h \
 	serve/routes.def \
-	serve/sched.c \
-	serve/sched.h \
-	serve/sched_int.h \
-	serve/serve_int.h \
-	serve/served.c \
-	serve/served_life.c \
+	serve/rpcs.def \
+	serve/serve_options.c \
+	serve/serve_options.def \
+	serve/serve_options.h \
 	serve/service.c \
-	serve/service_end.c \
 	serve/service.h \
-	serve/shapes.c \
-	serve/shapes.h \
+	serve/service_end.c \
 	serve/task.h \
-	serve/tls.c \
 	serve/workers.c \
-	serve/workers.h
+	serve/workers.h \
+	serve/http/coding.c \
+	serve/http/coding.h \
+	serve/http/conn.c \
+	serve/http/conn.h \
+	serve/http/conn_http1.c \
+	serve/http/conn_http2.c \
+	serve/http/conn_http2_int.h \
+	serve/http/conn_http2_out.c \
+	serve/http/conn_io.c \
+	serve/http/conn_io.h \
+	serve/http/conn_stream.c \
+	serve/http/exchange.c \
+	serve/http/exchange.h \
+	serve/http/flate.c \
+	serve/http/flate.h \
+	serve/http/http1.c \
+	serve/http/http1.h \
+	serve/http/http1_answer.c \
+	serve/http/http1_body.c \
+	serve/http/http1_chars.c \
+	serve/http/http1_int.h \
+	serve/http/http1_target.c \
+	serve/http/loop.c \
+	serve/http/loop.h \
+	serve/http/server.h \
+	serve/http/tls.c \
+	serve/json/io_json.c \
+	serve/json/io_json.h \
+	serve/json/json_element.c \
+	serve/json/json_element.def \
+	serve/json/json_element_int.h \
+	serve/json/json_number.c \
+	serve/json/json_number.h \
+	serve/json/json_pull.c \
+	serve/json/json_pull.h \
+	serve/json/json_scan_int.h \
+	serve/json/json_shortest.c \
+	serve/json/json_shortest_int.h \
+	serve/json/json_tensor.c \
+	serve/json/json_tensor.h \
+	serve/json/json_text.c \
+	serve/json/json_text_int.h \
+	serve/json/json_tree.c \
+	serve/json/json_write.c \
+	serve/json/pow5.c \
+	serve/json/pow5.h \
+	serve/registry/blobs.c \
+	serve/registry/blobs.h \
+	serve/registry/blobs_int.h \
+	serve/registry/blobs_sweep.c \
+	serve/registry/registry.c \
+	serve/registry/registry.h \
+	serve/registry/registry_find.c \
+	serve/registry/registry_int.h \
+	serve/registry/registry_policy.c \
+	serve/registry/registry_put.c \
+	serve/registry/registry_sql.def \
+	serve/registry/root.c \
+	serve/registry/root.h \
+	serve/sched/batcher.c \
+	serve/sched/batcher.h \
+	serve/sched/instance.c \
+	serve/sched/memory.c \
+	serve/sched/memory.h \
+	serve/sched/scheduler.c \
+	serve/sched/scheduler.h \
+	serve/sched/scheduler_int.h \
+	serve/sched/served.c \
+	serve/sched/served_life.c \
+	serve/sched/shapes.c \
+	serve/sched/shapes.h
 nodist_libserve_a_SOURCES = serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h
 BUILT_SOURCES += serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h
 CLEANFILES += serve/schemas.inc serve/oip.pb-c.c serve/oip.pb-c.h
@@ -141,7 +141,7 @@ serve/oip.pb-c.c: serve/oip.proto
 	@$(MKDIR_P) serve
 	$(AM_V_GEN)$(PROTOC_C) --c_out=. -I$(top_srcdir) $(top_srcdir)/serve/oip.proto
 serve/libserve_a-grpc.$(OBJEXT) serve/libserve_a-codec_grpc.$(OBJEXT) serve/libserve_a-api_grpc.$(OBJEXT) serve/libserve_a-api_load.$(OBJEXT): serve/oip.pb-c.h
-EXTRA_DIST += serve/schemas.json serve/README.md serve/oip.proto
+EXTRA_DIST += serve/schemas.json serve/README.md serve/json/README.md serve/http/README.md serve/sched/README.md serve/registry/README.md serve/client/README.md serve/oip.proto
 serve/libserve_a-openapi.$(OBJEXT): serve/schemas.inc
 serve/schemas.inc: serve/schemas.json
 	@$(MKDIR_P) serve
@@ -170,18 +170,18 @@ serve/cabochon.service: serve/cabochon.service.in
 # Its client, which cab client starts.
 bin_PROGRAMS += cab-client
 cab_client_SOURCES = \
-	serve/client.c \
-	serve/client.h \
-	serve/client_answer.c \
-	serve/client_answer.h \
-	serve/client_http.c \
-	serve/client_infer.c \
-	serve/client_load.c \
-	serve/client_load.h \
-	serve/client_options.def \
-	serve/client_tensor.c \
-	serve/histogram.c \
-	serve/histogram.h \
+	serve/client/client.c \
+	serve/client/client.h \
+	serve/client/client_answer.c \
+	serve/client/client_answer.h \
+	serve/client/client_http.c \
+	serve/client/client_infer.c \
+	serve/client/client_load.c \
+	serve/client/client_load.h \
+	serve/client/client_options.def \
+	serve/client/client_tensor.c \
+	serve/client/histogram.c \
+	serve/client/histogram.h \
 	tools/rt_tensor.c \
 	tools/rt_tensor.h
 cab_client_CPPFLAGS = $(AM_CPPFLAGS) $(CLIENT_CFLAGS) $(JANSSON_CFLAGS)

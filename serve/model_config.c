@@ -3,10 +3,10 @@
  * model_config.c - reads and writes how a model version is served.
  */
 #include "serve/model_config.h"
-#include "serve/infer.h"
-#include "serve/io_json.h"
-#include "serve/json_pull.h"
-#include "serve/json_tensor.h"
+#include "serve/call.h"
+#include "serve/json/io_json.h"
+#include "serve/json/json_pull.h"
+#include "serve/json/json_tensor.h"
 #include "serve/service.h"
 #include <errno.h>
 #include <stdlib.h>

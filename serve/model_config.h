@@ -17,7 +17,7 @@
 #define CAB_SERVE_MODEL_CONFIG_H
 #include "base/diag.h"
 #include "serve/catalog.h"
-#include "serve/sched.h"
+#include "serve/sched/scheduler.h"
 
 typedef struct cab_model_config {
     int64_t max_batch_size;    /* rows of one request, and of a batch; 0: the first axis is no batch */

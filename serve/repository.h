@@ -8,8 +8,8 @@
 #define CAB_SERVE_REPOSITORY_H
 #include "base/diag.h"
 #include "serve/catalog.h"
-#include "serve/exchange.h"
-#include "serve/registry.h"
+#include "serve/http/exchange.h"
+#include "serve/registry/registry.h"
 
 struct cab_service;
 struct cab_set;

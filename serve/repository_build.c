@@ -2,10 +2,10 @@
 /*
  * repository_build.c - versions that are built, who waits for them, and what came out.
  *
- * The child is build.c's, its queue control.c's.
+ * The child is child.c's, its queue control.c's.
  */
 #include "serve/repository_int.h"
-#include "serve/io_json.h"
+#include "serve/json/io_json.h"
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -6,7 +6,7 @@
  * or serves it still (a predecessor), finds it as it was.
  */
 #include "serve/repository_int.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_tensor.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

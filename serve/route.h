@@ -5,7 +5,7 @@
 #ifndef CAB_SERVE_ROUTE_H
 #define CAB_SERVE_ROUTE_H
 #include "base/diag.h"
-#include "serve/exchange.h"
+#include "serve/http/exchange.h"
 
 struct cab_service;
 

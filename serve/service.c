@@ -157,7 +157,7 @@ static void buried(void *user, cab_resident *l)
 static void take_limits(cab_service *s)
 {
     const cab_options *o = &s->o;
-    s->server = (cab_server){ .handle = handle, .opens = cab_grpc_opens, .pack = pack, .ended = cab_access_end, .user = s };
+    s->server = (cab_server){ .handle = handle, .opens = cab_grpc_opens, .part = cab_grpc_part, .pack = pack, .ended = cab_access_end, .user = s };
     s->server.limits = (cab_limits){
         .head_bytes = (size_t)o->max_head, .body_bytes = (size_t)o->max_body, .answer_bytes = (size_t)o->max_answer,
         .all_bodies = (size_t)o->max_bodies,

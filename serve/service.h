@@ -7,14 +7,14 @@
 #include "serve/access.h"
 #include "serve/auth.h"
 #include "serve/catalog.h"
-#include "serve/coding.h"
+#include "serve/http/coding.h"
 #include "serve/control.h"
 #include "serve/journal.h"
-#include "serve/options.h"
-#include "serve/registry.h"
+#include "serve/serve_options.h"
+#include "serve/registry/registry.h"
 #include "serve/route.h"
-#include "serve/sched.h"
-#include "serve/serve_int.h"
+#include "serve/sched/scheduler.h"
+#include "serve/http/server.h"
 #include "serve/workers.h"
 
 /* A listening socket, the text and the option that it was opened by, and what is spoken there. */
@@ -53,7 +53,7 @@ typedef struct cab_service {
     int64_t started_ns;
 } cab_service;
 
-/* Builds the rooms; after a failure cab_service_fini is still due.  argv: of options.h. */
+/* Builds the rooms; after a failure cab_service_fini is still due.  argv: of serve_options.h. */
 cab_status cab_service_init(cab_service *s, int argc, char **argv, cab_diag *d);
 /* Opens the ports, starts the threads, loads what is wanted. */
 cab_status cab_service_start(cab_service *s, cab_diag *d);

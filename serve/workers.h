@@ -4,7 +4,7 @@
  */
 #ifndef CAB_SERVE_WORKERS_H
 #define CAB_SERVE_WORKERS_H
-#include "serve/exchange.h"
+#include "serve/http/exchange.h"
 
 typedef struct cab_workers cab_workers;
 /* n threads that call work(x), as cab_exchange_work has it; NULL: no memory, or no thread. */

@@ -89,7 +89,7 @@ registry-kill-long: tests/serve/register_loop
 	python3 $(srcdir)/tests/serve/kill-registry.py . 200
 kill-long: registry-kill-long
 .PHONY: registry-kill-long
-tests_test_client_SOURCES = tests/test_client.c tests/test.h serve/histogram.c serve/histogram.h serve/client_answer.c serve/client_answer.h
+tests_test_client_SOURCES = tests/test_client.c tests/test.h serve/client/histogram.c serve/client/histogram.h serve/client/client_answer.c serve/client/client_answer.h
 tests_test_client_LDADD = libcabrt.a
 EXTRA_DIST += tests/serve/client.py tests/serve/overload.py
 # What an overloaded model still does, 20 s a row (./check takes 1.5): about five minutes.

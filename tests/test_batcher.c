@@ -11,7 +11,7 @@
  */
 #include <time.h>
 #include "base/rng.h"
-#include "serve/batcher.h"
+#include "serve/sched/batcher.h"
 #include "tests/test.h"
 
 enum { MOST = 512 };           /* requests in hand at a time */

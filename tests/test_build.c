@@ -6,7 +6,7 @@
  * This program is also a child that misbehaves: started by the name cab-build, it does
  * what --name tells.
  */
-#include "serve/build.h"
+#include "serve/child.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "tests/serve/store_kit.h"

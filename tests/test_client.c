@@ -2,8 +2,8 @@
 /*
  * test_client.c - the load generator's figures, and what it reads of answers.
  */
-#include "serve/client_answer.h"
-#include "serve/histogram.h"
+#include "serve/client/client_answer.h"
+#include "serve/client/histogram.h"
 #include "tests/test.h"
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * test_flate.c - gzip and deflate in pieces: what comes back, limits, streams that are none; weights of codings.
  */
 #include <zlib.h>
-#include "serve/flate.h"
+#include "serve/http/flate.h"
 #include "tests/test.h"
 
 typedef struct asked { size_t all, most; int times; } asked;

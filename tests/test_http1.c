@@ -3,7 +3,7 @@
  * test_http1.c - HTTP/1.1 framing: heads, bodies, targets, answers.
  * (tests/test_http1_table.c has what must be refused.)
  */
-#include "serve/http1.h"
+#include "serve/http/http1.h"
 #include "tests/test.h"
 
 static const cab_http1_limits limits = CAB_HTTP1_LIMITS;

@@ -3,7 +3,7 @@
  * test_json.c - the JSON pull parser: what it accepts, what it refuses and
  * where, tokens, limits, strings.
  */
-#include "serve/json_pull.h"
+#include "serve/json/json_pull.h"
 #include "tests/test.h"
 
 /* A row's text may hold NUL: its length is the literal's. */

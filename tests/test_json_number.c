@@ -13,8 +13,8 @@
 #include <math.h>
 #include "base/dtype.h"
 #include "base/rng.h"
-#include "serve/json_number.h"
-#include "serve/pow5.h"
+#include "serve/json/json_number.h"
+#include "serve/json/pow5.h"
 #include "tests/test.h"
 
 static uint64_t seed = 20261127;

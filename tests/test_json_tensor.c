@@ -7,7 +7,7 @@
 #include "base/dtype.h"
 #include "base/rng.h"
 #include "include/cab_rt.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_tensor.h"
 #include "tests/test.h"
 
 enum { MOST = 4096 };

@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include "base/rng.h"
 #include "include/cab.h"
-#include "serve/sched.h"
+#include "serve/sched/scheduler.h"
 #include "tests/test.h"
 #include "tests/wire.h"
 

@@ -31,12 +31,24 @@ out=$(
     law libcab 'libcab/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h' 'runtime/plan.h'
     law include 'cab_rt.h'
-    # The client reads and writes tensor files, as cab-rt does.
+    # The server: its rooms know nothing of one another but JSON, and of what stands above them only memory for bytes.
+    bytes='serve/bytes.h'
+    law serve/json 'serve/json/*' "$bytes" 'base/*' 'include/cab_rt.h'
+    law serve/http 'serve/http/*' 'serve/json/json_pull.h' "$bytes" 'serve/pieces.h' 'base/*'
+    law serve/sched 'serve/sched/*' 'base/*' 'include/cab_rt.h'
+    law serve/registry 'serve/registry/*' 'serve/json/io_json.h' 'base/*'
+    # It reads and writes tensor files, as cab-rt does.
+    law serve/client 'serve/client/*' 'serve/json/json_tensor.h' "$bytes" 'base/*' 'include/cab_rt.h' 'tools/rt_tensor.h'
+    for f in serve/*.[ch] serve/*.def; do
+        grep -nE '^ *# *include *"(serve/[a-z]+/.*_int\.h|serve/client/|tools/|ir/|libcab/)' "$f" | sed "s|^|$f:|"
+    done
     law serve 'serve/*' 'base/*' 'include/cab_rt.h' 'tools/rt_tensor.h'
     # Programs see one public header of each directory.
     law tools 'tools/*' 'base/*' 'include/*' 'ir/ir.h' 'ir/spec.h' 'frontend/frontend.h' 'passes/pass.h' \
         'codegen/codegen.h' 'runtime/runtime.h' 'libcab/libcab.h'
     law samples 'none'
+    # A file's name says which file it is.
+    git ls-files '*.c' '*.h' 2>/dev/null | sed 's|.*/||' | sort | uniq -d | sed 's|$|: more than one file of that name|'
     # Foreign libraries stay in their rooms.
     grep -rnE '^ *# *include *<llvm-c' --include='*.[ch]' . | grep -v '^./codegen/cpu/' | grep -v '^./build'
     grep -rnE '^ *# *include.*(protobuf-c|pb-c)' --include='*.[ch]' base ir passes codegen runtime tools samples

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include "serve/http1.h"
+#include "serve/http/http1.h"
 
 static const cab_http1_limits limits = CAB_HTTP1_LIMITS;
 static const char curl[] =

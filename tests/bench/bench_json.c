@@ -12,7 +12,7 @@
 #include <time.h>
 #include "base/rng.h"
 #include "include/cab_rt.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_tensor.h"
 
 enum { ROUNDS = 21 };
 

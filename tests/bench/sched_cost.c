@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "serve/sched.h"
+#include "serve/sched/scheduler.h"
 
 enum { MAX_IO = 64, CALLS = 256, ROUNDS = 200, TRIES = 7 };
 typedef struct job { cab_call c; cab_tensor_view out[MAX_IO]; atomic_int told; } job;

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "serve/io_json.h"
+#include "serve/json/io_json.h"
 #include "serve/model_config.h"
-#include "serve/options.h"
+#include "serve/serve_options.h"
 #include "tests/fuzz/fuzz_bare.h"
 
 /* jansson takes deeper nesting, and a NUL behind a number. */

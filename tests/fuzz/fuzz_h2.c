@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/log.h"
-#include "serve/serve_int.h"
+#include "serve/http/server.h"
 #include "tests/fuzz/fuzz_bare.h"
 
 static cab_server server;

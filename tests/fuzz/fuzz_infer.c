@@ -10,7 +10,7 @@
 #include <string.h>
 #include "serve/codec.h"
 #include "serve/grpc.h"
-#include "serve/json_pull.h"
+#include "serve/json/json_pull.h"
 #include "tests/fuzz/fuzz_bare.h"
 
 enum { N = 3 };

@@ -14,7 +14,7 @@
 #include <math.h>
 #include <string.h>
 #include "include/cab_rt.h"
-#include "serve/json_tensor.h"
+#include "serve/json/json_tensor.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { DEPTH = 100 };

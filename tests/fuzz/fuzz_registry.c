@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "serve/bytes.h"
-#include "serve/registry.h"
+#include "serve/registry/registry.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { NAMES = 2, VERSIONS = 12, LABELS = 2, CONTENTS = 3 };

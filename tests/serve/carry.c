@@ -6,7 +6,7 @@
  * input ends.  /echo answers with the body, /size with its length and the field "x-a", /later does
  * so from another thread after 20 ms, /stuck never; SIGTERM drains.
  */
-#include "serve/serve_int.h"
+#include "serve/http/server.h"
 #include <arpa/inet.h>
 #include <event2/thread.h>
 #include <signal.h>

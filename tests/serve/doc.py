@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""doc.py BUILD: docs/serving.md is true: its examples give the answers it shows, its table of flags is options.def's."""
+"""doc.py BUILD: docs/serving.md is true: its examples give the answers it shows, its table of flags is serve_options.def's."""
 import os, re, subprocess, sys, tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -48,7 +48,7 @@ dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 
 def main():
     with open(os.path.join(TOP, "docs", "serving.md")) as f:
         text = f.read()
-    with open(os.path.join(TOP, "serve", "options.def")) as f:
+    with open(os.path.join(TOP, "serve", "serve_options.def")) as f:
         rows = re.findall(r'^OPTION\((\w+), \w+, "([^"]*)", [^"]*, "((?:[^"\\]|\\.)*)"\)', f.read(), re.M)
     for field, default, doc in rows:
         row = "| `--%s` | %s | %s |" % (field.replace("_", "-"), "`%s`" % default if default else "", doc.replace("|", "\\|"))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http1_drive.c - bytes through serve/http1.h as a connection would do it.
+ * http1_drive.c - bytes through serve/http/http1.h as a connection would do it.
  */
 #include <stdlib.h>
 #include "tests/serve/http1_drive.h"

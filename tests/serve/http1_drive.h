@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http1_drive.h - bytes through serve/http1.h as a connection would do it.
+ * http1_drive.h - bytes through serve/http/http1.h as a connection would do it.
  *
  * What stands before the open request is dropped, what comes is put behind it,
  * in a new block of the exact size each time: a slice that was kept, or a read
@@ -8,7 +8,7 @@
  */
 #ifndef CAB_TESTS_HTTP1_DRIVE_H
 #define CAB_TESTS_HTTP1_DRIVE_H
-#include "serve/http1.h"
+#include "serve/http/http1.h"
 
 /* Bytes of the next piece, at least 1; left: how many there are. */
 typedef size_t http1_piece(void *arg, size_t left);

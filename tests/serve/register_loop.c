@@ -7,7 +7,7 @@
  *   register_loop ROOT verify <FILE  every line of FILE is in the registry, every stored file is what
  *                                    its name says, nothing else lies about
  */
-#include "serve/registry.h"
+#include "serve/registry/registry.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
  */
 #ifndef CAB_TESTS_STORE_KIT_H
 #define CAB_TESTS_STORE_KIT_H
-#include "serve/registry.h"
+#include "serve/registry/registry.h"
 #include "tests/test.h"
 #include <dirent.h>
 

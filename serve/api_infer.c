@@ -2,9 +2,9 @@
 /*
  * api_infer.c - /v2/models/.../infer: JSON, with or without raw tensors behind it, or one raw tensor alone.
  */
+#include "serve/api.h"
 #include "serve/codec.h"
 #include "serve/json/json_tensor.h"
-#include "serve/service.h"
 
 /* Bytes of JSON at the front of the body: all of it unless a field says otherwise; -1: no such number. */
 static int64_t json_bytes(const cab_exchange *x)

@@ -8,11 +8,9 @@
  *                           configuration
  */
 #include "serve/grpc.h"
-#include "serve/json/json_pull.h"
 #include "serve/model_config.h"
 #include "serve/repository.h"
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 
 typedef struct upload { int64_t version; const void *p; size_t n; } upload;
@@ -33,18 +31,6 @@ static void answer(cab_exchange *x, cab_status k, const cab_diag *d)
         cab_exchange_done(x);
     else
         cab_exchange_fail(x, d);
-}
-
-void cab_exchange_done(cab_exchange *x)
-{
-    x->status = 200;
-    x->type = NULL;
-    cab_bytes_clear(&x->out);
-    if (x->grpc) {                     /* an empty message */
-        x->type = "application/grpc";
-        cab_bytes_put(&x->out, "\0\0\0\0", CAB_GRPC_PREFIX);
-    }
-    cab_exchange_answer(x);
 }
 
 /* ---- parameters ---- */
@@ -85,19 +71,6 @@ static cab_status read_message(order *o, cab_diag *d)
             return cab_fail(d, CAB_EINVAL, NULL, "load has no parameter '%.200s' of that type", key);
     }
     return CAB_OK;
-}
-
-cab_status cab_base64_read(cab_pieces *mem, const json_t *v, void **out, size_t *n, cab_diag *d)
-{
-    size_t k = json_string_length(v);
-    const char *p = json_string_value(v);
-    if (!p || !k || k % 4 || k > INT32_MAX)
-        return cab_fail(d, CAB_EINVAL, NULL, "a model file must be base64, padded, of less than 2 GB");
-    if (!(*out = cab_pieces_take(mem, k / 4 * 3)))
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    int got = EVP_DecodeBlock(*out, (const unsigned char *)p, (int)k);
-    *n = got < 0 ? 0 : (size_t)got - (p[k - 1] == '=') - (p[k - 2] == '=');
-    return got < 0 ? cab_fail(d, CAB_EINVAL, NULL, "a model file is no base64") : CAB_OK;
 }
 
 static cab_status read_members(order *o, const json_t *all, cab_diag *d)

@@ -2,13 +2,10 @@
 /*
  * api_meta.c - health, and what the server says of itself and its models.
  */
-#include "base/log.h"
-#include "serve/codec.h"
+#include "serve/api.h"
 #include "serve/json/json_pull.h"
 #include "serve/json/json_tensor.h"
-#include "serve/service.h"
 #include <stdio.h>
-#include <time.h>
 
 static void answer(cab_exchange *x, int status, const char *type)
 {
@@ -22,11 +19,6 @@ static void answer(cab_exchange *x, int status, const char *type)
 }
 
 /* ---- health ---- */
-
-bool cab_service_is_ready(const cab_service *s)
-{
-    return atomic_load(&s->ready) && !atomic_load(&s->server.draining);
-}
 
 void cab_api_health_live(cab_service *s, cab_exchange *x, const cab_target *t)
 {
@@ -77,32 +69,6 @@ void cab_api_metrics(cab_service *s, cab_exchange *x, const cab_target *t)
 
 /* ---- models ---- */
 
-cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version)
-{
-    cab_resident *l;
-    int n = (int)(model.n < 200 ? model.n : 200), v = (int)(version.n < 200 ? version.n : 200);
-    cab_found found = cab_catalog_get(s->catalog, model, version, &l);
-    if (found != CAB_FOUND && !atomic_load(&s->ready)) {
-        cab_exchange_refuse(x, 503, "the server is starting: its models are being loaded");
-        return NULL;
-    }
-    switch (found) {
-    case CAB_NO_MODEL:
-        cab_exchange_refuse(x, 404, "Request for unknown model: '%.*s' is not found", n, model.p);
-        return NULL;
-    case CAB_NO_VERSION:
-        if (!version.n) {
-            cab_exchange_refuse(x, 404, "Request for unknown model: '%.*s' serves no version now that a request without one gets", n, model.p);
-            return NULL;
-        }
-        cab_exchange_refuse(x, 404, "Request for unknown model: '%.*s' version %.*s is not at available version or label",
-                            n, model.p, v, version.p);
-        return NULL;
-    default:
-        return l;
-    }
-}
-
 void cab_api_model_ready(cab_service *s, cab_exchange *x, const cab_target *t)
 {
     cab_resident *l;
@@ -122,17 +88,9 @@ static void put_tensors(cab_bytes *b, const char *what, const cab_tensor_info *t
         cab_bytes_str(b, i ? ",{\"name\":" : "{\"name\":");
         cab_json_put_string(b, cab_slice_of(t[i].name));
         cab_bytes_printf(b, ",\"datatype\":\"%s\",\"shape\":", cab_json_type_name(t[i].dtype));
-        cab_put_extents(b, t[i].rank, t[i].dims);
+        cab_json_put_extents(b, t[i].rank, t[i].dims);
         cab_bytes_char(b, '}');
     }
-    cab_bytes_char(b, ']');
-}
-
-void cab_put_extents(cab_bytes *b, int rank, const int64_t *dims)
-{
-    cab_bytes_char(b, '[');
-    for (int i = 0; i < rank; i++)
-        cab_bytes_printf(b, i ? ",%lld" : "%lld", (long long)dims[i]);
     cab_bytes_char(b, ']');
 }
 
@@ -166,14 +124,6 @@ void cab_api_model_config(cab_service *s, cab_exchange *x, const cab_target *t)
 }
 
 /* ---- statistics ---- */
-
-uint64_t cab_wall_ms(int64_t monotonic_ns)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    int64_t now = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-    return monotonic_ns ? (uint64_t)(now - (cab_now_ns() - monotonic_ns) / 1000000) : 0;
-}
 
 static void put_tally(cab_bytes *b, const char *name, cab_tally t)
 {

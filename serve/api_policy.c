@@ -11,40 +11,10 @@
  *
  * Each is durable, and true of what is loaded, when it is answered; one that cannot be made true changes nothing.
  */
-#include "serve/json/io_json.h"
-#include "serve/json/json_pull.h"
+#include "serve/api.h"
 #include "serve/repository.h"
-#include "serve/service.h"
 #include <jansson.h>
 #include <stdlib.h>
-
-cab_status cab_body_read(const cab_exchange *x, bool may_be_empty, json_t **out, cab_diag *d)
-{
-    json_error_t e;
-    bool starved = true, none = may_be_empty && !x->body.n;
-    *out = none ? json_object() : cab_json_load(x->body.p ? x->body.p : "", x->body.n, &e, &starved);
-    if (json_is_object(*out))
-        return CAB_OK;
-    if (!*out && starved)
-        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory");
-    cab_status k = cab_fail(d, CAB_EPARSE, NULL, "failed to parse the request JSON: %s", *out ? "not an object" : e.text);
-    json_decref(*out);
-    *out = NULL;
-    return k;
-}
-
-cab_status cab_version_read(const json_t *v, int64_t *out, cab_diag *d)
-{
-    char *end = NULL;
-    const char *text = json_string_value(v);
-    *out = 0;
-    if (text && *text >= '1' && *text <= '9')
-        *out = strtoll(text, &end, 10);
-    else if (json_is_integer(v))
-        *out = json_integer_value(v);
-    bool fine = !v || ((json_is_integer(v) || (end && !*end)) && *out >= 1 && *out <= CAB_VERSION_MOST);
-    return fine ? CAB_OK : cab_fail(d, CAB_EINVAL, NULL, "'version' must be a whole number from 1 on");
-}
 
 /* A change of one model: what the path named, and the change itself. */
 typedef struct change {

@@ -12,11 +12,11 @@
  * same version.  inputs and outputs are a promise that the model is held to.
  */
 #include "base/file.h"
-#include "serve/json/io_json.h"
+#include "serve/api.h"
+#include "serve/json/json_tree.h"
 #include "serve/json/json_pull.h"
 #include "serve/model_config.h"
 #include "serve/repository.h"
-#include "serve/service.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>

@@ -1,31 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * api_repository.c - the index of the model repository extension; what failed, as an answer.
+ * api_repository.c - the index of the model repository extension.
  */
-#include "serve/json/io_json.h"
+#include "serve/api.h"
 #include "serve/json/json_pull.h"
 #include "serve/repository_int.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-void cab_exchange_fail(cab_exchange *x, const cab_diag *d)
-{
-    static const struct { cab_status code; int status; } rows[] = {
-        { CAB_EINVAL, 400 }, { CAB_EPARSE, 400 }, { CAB_EMODEL, 422 }, { CAB_EUNSUPPORTED, 422 }, { CAB_EINPUT, 400 },
-        { CAB_EARTIFACT, 422 }, { CAB_ENOTFOUND, 404 }, { CAB_ECONFLICT, 409 }, { CAB_ELIMIT, 422 }, { CAB_ENOMEM, 503 },
-        { CAB_EDEADLINE, 422 }, { CAB_ECANCELLED, 503 },
-    };
-    const cab_diag_entry *e = cab_diag_first(d);
-    cab_bytes b = { .limit = 4096 };
-    int status = 500;
-    for (size_t i = 0; e && i < sizeof rows / sizeof *rows; i++)
-        status = rows[i].code == e->code ? rows[i].status : status;
-    cab_bytes_printf(&b, "%s%s%s", e ? e->where : "", e && *e->where ? ": " : "", e ? e->text : "an error without a story");
-    for (int i = 0; e && i < e->n_notes; i++)
-        cab_bytes_printf(&b, "; %s", e->notes[i]);
-    cab_exchange_refuse(x, status, "%s", cab_bytes_cstr(&b));
-    cab_bytes_fini(&b);
-}
 
 /* ---- index ---- */
 

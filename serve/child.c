@@ -8,9 +8,10 @@
  * is bounded text, its artifact is hashed and loaded here after it is dead.
  */
 #include "serve/child.h"
-#include "serve/json/io_json.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "serve/json/io_json.h"
+#include "serve/json/json_tree.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

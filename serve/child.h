@@ -7,8 +7,8 @@
  */
 #ifndef CAB_SERVE_CHILD_H
 #define CAB_SERVE_CHILD_H
-#include "serve/registry/blobs.h"
 #include "serve/bytes.h"
+#include "serve/registry/blobs.h"
 
 /* 0 and NULL are sensible, but for the model. */
 typedef struct cab_build_order {

@@ -7,9 +7,9 @@
  * tokens that matter may come in any order; "data" that comes before "shape" and
  * "datatype" is checked, passed over, and read again when those are known.
  */
+#include "serve/api.h"
 #include "serve/codec.h"
 #include "serve/json/json_tensor.h"
-#include "serve/service.h"
 
 typedef struct reader {
     cab_infer *q;
@@ -337,7 +337,7 @@ static bool put_output(cab_infer *q, const cab_answer *a)
     cab_bytes_str(b, ",\"datatype\":\"");
     cab_bytes_str(b, a->datatype);
     cab_bytes_str(b, "\",\"shape\":");
-    cab_put_extents(b, a->rank, a->dims);
+    cab_json_put_extents(b, a->rank, a->dims);
     if (a->binary) {
         cab_bytes_printf(b, ",\"parameters\":{\"binary_data_size\":%zu}", a->bytes);
     } else {

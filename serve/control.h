@@ -8,8 +8,8 @@
  */
 #ifndef CAB_SERVE_CONTROL_H
 #define CAB_SERVE_CONTROL_H
-#include "serve/child.h"
 #include "serve/catalog.h"
+#include "serve/child.h"
 #include "serve/http/exchange.h"
 #include "serve/task.h"
 

@@ -4,11 +4,9 @@
  */
 #ifndef CAB_SERVE_GRPC_H
 #define CAB_SERVE_GRPC_H
+#include "serve/api.h"
 #include "serve/call.h"
 #include "serve/oip.pb-c.h"
-#include "serve/service.h"
-
-enum { CAB_GRPC_PREFIX = 5 };  /* of a message: compressed?, its length in 4 bytes */
 
 /* Appends m as a frame to the answer; false: out of memory. */
 bool cab_grpc_put(cab_exchange *x, const ProtobufCMessage *m);

@@ -3,6 +3,8 @@ libserve_a_CPPFLAGS = $(AM_CPPFLAGS) -DCAB_BUILD='"$(pkglibexecdir)/cab-build"' 
 libserve_a_SOURCES += \
 	serve/access.c \
 	serve/access.h \
+	serve/api.c \
+	serve/api.h \
 	serve/api_grpc.c \
 	serve/api_infer.c \
 	serve/api_load.c \
@@ -104,6 +106,7 @@ libserve_a_SOURCES += \
 	serve/json/json_text.c \
 	serve/json/json_text_int.h \
 	serve/json/json_tree.c \
+	serve/json/json_tree.h \
 	serve/json/json_write.c \
 	serve/json/pow5.c \
 	serve/json/pow5.h \

@@ -4,8 +4,8 @@
  *
  * Names of figures that Triton has too are its names (nv_inference_*), so that existing dashboards work.
  */
-#include "serve/service.h"
 #include "base/process.h"
+#include "serve/api.h"
 #include <stdlib.h>
 
 typedef struct metric {

@@ -4,7 +4,7 @@
  */
 #include "serve/model_config.h"
 #include "serve/call.h"
-#include "serve/json/io_json.h"
+#include "serve/json/json_tree.h"
 #include "serve/json/json_pull.h"
 #include "serve/json/json_tensor.h"
 #include "serve/service.h"
@@ -344,7 +344,7 @@ static void put_tensors(cab_bytes *b, const char *what, const cab_tensor_info *t
         cab_bytes_str(b, i ? ",{\"name\":" : "{\"name\":");
         cab_json_put_string(b, cab_slice_of(t[i].name));
         cab_bytes_printf(b, ",\"data_type\":\"TYPE_%s\",\"dims\":", cab_json_type_name(t[i].dtype));
-        cab_put_extents(b, t[i].rank - from, t[i].dims + from);
+        cab_json_put_extents(b, t[i].rank - from, t[i].dims + from);
         if (json_object_get(labels, t[i].name))
             put_labels(b, json_object_get(labels, t[i].name));
         cab_bytes_char(b, '}');
@@ -355,7 +355,7 @@ static void put_tensors(cab_bytes *b, const char *what, const cab_tensor_info *t
 static void put_batching(cab_bytes *b, const cab_batch_config *q)
 {
     cab_bytes_str(b, ",\"dynamic_batching\":{\"preferred_batch_size\":");
-    cab_put_extents(b, q->n_preferred, q->preferred);
+    cab_json_put_extents(b, q->n_preferred, q->preferred);
     cab_bytes_printf(b, ",\"max_queue_delay_microseconds\":%lld,\"preserve_ordering\":false,\"priority_levels\":%d,"
                         "\"default_priority_level\":%d,\"default_queue_policy\":{\"max_queue_size\":%lld,"
                         "\"default_timeout_microseconds\":%lld}}",

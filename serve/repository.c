@@ -5,8 +5,8 @@
  * What loads is served, whatever else does not.  A change is made in the registry, what it wants is loaded, and then
  * it becomes durable: one that cannot be made true is taken back.
  */
-#include "serve/repository_int.h"
 #include "base/log.h"
+#include "serve/repository_int.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

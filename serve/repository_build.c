@@ -4,8 +4,8 @@
  *
  * The child is child.c's, its queue control.c's.
  */
+#include "serve/json/json_tree.h"
 #include "serve/repository_int.h"
-#include "serve/json/io_json.h"
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -2,8 +2,8 @@
 /*
  * repository_load.c - one registered version as one that is loaded.
  */
-#include "serve/repository_int.h"
 #include "serve/model_config.h"
+#include "serve/repository_int.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
  * A version that was ready stays ready in the registry while its artifact is made again: whoever is killed meanwhile,
  * or serves it still (a predecessor), finds it as it was.
  */
-#include "serve/repository_int.h"
 #include "serve/json/json_tensor.h"
+#include "serve/repository_int.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

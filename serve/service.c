@@ -2,9 +2,9 @@
 /*
  * service.c - the rooms together: from options to a server (how it ends: service_end.c).
  */
-#include "serve/service.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "serve/api.h"
 #include "serve/listen.h"
 #include "serve/notify.h"
 #include "serve/repository_int.h"
@@ -13,6 +13,11 @@
 #include <unistd.h>
 
 /* ---- requests ---- */
+
+bool cab_service_is_ready(const cab_service *s)
+{
+    return atomic_load(&s->ready) && !atomic_load(&s->server.draining);
+}
 
 static bool allowed(cab_service *s, cab_exchange *x, cab_role role, cab_slice model)
 {

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * service.h - the rooms of the server together, and the handlers of its interface.
+ * service.h - the rooms of the server together: their life, and who may ask for what.
  */
 #ifndef CAB_SERVE_SERVICE_H
 #define CAB_SERVE_SERVICE_H
 #include "serve/access.h"
 #include "serve/auth.h"
 #include "serve/catalog.h"
-#include "serve/http/coding.h"
 #include "serve/control.h"
+#include "serve/http/coding.h"
+#include "serve/http/server.h"
 #include "serve/journal.h"
-#include "serve/serve_options.h"
 #include "serve/registry/registry.h"
 #include "serve/route.h"
 #include "serve/sched/scheduler.h"
-#include "serve/http/server.h"
+#include "serve/serve_options.h"
 #include "serve/workers.h"
 
 /* A listening socket, the text and the option that it was opened by, and what is spoken there. */
@@ -75,22 +75,6 @@ void cab_service_says_busy(const cab_service *s, bool busy);
 
 /* The service that an exchange came to. */
 static inline cab_service *cab_service_of(const cab_exchange *x) { return x->server->user; }
-/* An answer for a failed control operation: its first story, and the notes. */
-void cab_exchange_fail(cab_exchange *x, const cab_diag *d);
-/* The answer of what has nothing to say: 200, or an empty message. */
-void cab_exchange_done(cab_exchange *x);
-/* The body as an object (json_decref it); may_be_empty: none is {}. */
-struct json_t;
-cab_status cab_body_read(const cab_exchange *x, bool may_be_empty, struct json_t **out, cab_diag *d);
-/* A version as number or text; NULL: 0. */
-cab_status cab_version_read(const struct json_t *v, int64_t *out, cab_diag *d);
-/* A base64 text's bytes, in mem. */
-cab_status cab_base64_read(cab_pieces *mem, const struct json_t *v, void **out, size_t *n, cab_diag *d);
-
-#define ROUTE(id, method, path, handler, role, body, answer, doc) \
-    void cab_api_##handler(cab_service *s, cab_exchange *x, const cab_target *t);
-#include "serve/routes.def"
-
 /* Whether the token of x allows that with that model; else answers (401, 403). */
 bool cab_service_allows(cab_exchange *x, cab_role role, cab_slice model);
 /* The same as a question.  model "*": every one. */
@@ -98,33 +82,9 @@ bool cab_service_may(const cab_exchange *x, cab_role role, cab_slice model);
 /* Whether what needs that role is taken now; else answers (503): changes by a process that another one follows would
  * be unknown to that one. */
 bool cab_service_takes(cab_exchange *x, cab_role role);
-/* ---- api_meta.c ---- */
-/* The version of a model that a request is for, with a reference; NULL: answered (404). */
-cab_resident *cab_find_loaded(cab_service *s, cab_exchange *x, cab_slice model, cab_slice version);
+/* Ready: what the registry wants is loaded, and nothing drains.  [any thread] */
 bool cab_service_is_ready(const cab_service *s);
 /* Opens a compressed body, `in` of it; false: answered, or a worker has x, and it comes again. */
 bool cab_service_open(cab_exchange *x, cab_coding c, cab_slice in);
-extern const char *const cab_extensions[];      /* of the protocol; NULL ends them */
-/* "[1,-1,3]". */
-void cab_put_extents(cab_bytes *b, int rank, const int64_t *dims);
-/* Milliseconds since 1970 of a time of CLOCK_MONOTONIC; 0 stays 0. */
-uint64_t cab_wall_ms(int64_t monotonic_ns);
-/* ---- api_repository.c ---- */
-/* The registry's versions, as the protocol that x came by wants them. */
-void cab_index_repository(cab_service *s, cab_exchange *x, bool only_ready);
-typedef struct cab_index_row { const char *name, *version, *state, *reason; } cab_index_row;
-/* ---- grpc.c, api_grpc.c ---- */
-void cab_grpc_handle(cab_service *s, cab_exchange *x);
-/* The head of a stream of messages; false: there is no such call, or not for this client: answered. */
-bool cab_grpc_opens(cab_exchange *x);
-/* Of an exchange that is one message of a stream: its failure as a message, too. */
-void cab_grpc_part(cab_exchange *x);
-void cab_grpc_index(cab_exchange *x, const cab_index_row *rows, size_t n);
-/* ---- openapi.c ---- */
-/* The document, from the rows of routes.def; false: out of memory. */
-bool cab_openapi_write(cab_bytes *out);
-/* ---- metrics.c ---- */
-/* Every figure as text; false: out of memory.  [any thread] */
-bool cab_metrics_write(cab_service *s, cab_bytes *out);
 
 #endif

@@ -2,7 +2,6 @@
 /*
  * test_registry.c - the server's folder, its stored files, and the registry.
  */
-#include "serve/json/io_json.h"
 #include "tests/serve/store_kit.h"
 #include <fcntl.h>
 #include <pthread.h>

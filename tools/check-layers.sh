@@ -36,7 +36,7 @@ out=$(
     law serve/json 'serve/json/*' "$bytes" 'base/*' 'include/cab_rt.h'
     law serve/http 'serve/http/*' 'serve/json/json_pull.h' "$bytes" 'serve/pieces.h' 'base/*'
     law serve/sched 'serve/sched/*' 'base/*' 'include/cab_rt.h'
-    law serve/registry 'serve/registry/*' 'serve/json/io_json.h' 'base/*'
+    law serve/registry 'serve/registry/*' 'serve/json/io_json.h' 'serve/json/json_tree.h' 'base/*'
     # It reads and writes tensor files, as cab-rt does.
     law serve/client 'serve/client/*' 'serve/json/json_tensor.h' "$bytes" 'base/*' 'include/cab_rt.h' 'tools/rt_tensor.h'
     for f in serve/*.[ch] serve/*.def; do

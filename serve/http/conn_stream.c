@@ -34,12 +34,11 @@ static cab_slice waiting(const cab_exchange *x)
 
 size_t cab_stream_length(const cab_exchange *x)
 {
-    enum { PREFIX = 5 };
     const cab_slice in = waiting(x);
-    if (in.n < PREFIX)
+    if (in.n < CAB_GRPC_PREFIX)
         return 0;
     const unsigned char *p = (const unsigned char *)in.p;
-    return PREFIX + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+    return CAB_GRPC_PREFIX + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
 }
 
 /* The next message is all there. */

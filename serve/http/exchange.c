@@ -89,6 +89,37 @@ void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)
     cab_exchange_answer(x);
 }
 
+void cab_exchange_fail(cab_exchange *x, const cab_diag *d)
+{
+    static const struct { cab_status code; int status; } rows[] = {
+        { CAB_EINVAL, 400 }, { CAB_EPARSE, 400 }, { CAB_EMODEL, 422 }, { CAB_EUNSUPPORTED, 422 }, { CAB_EINPUT, 400 },
+        { CAB_EARTIFACT, 422 }, { CAB_ENOTFOUND, 404 }, { CAB_ECONFLICT, 409 }, { CAB_ELIMIT, 422 }, { CAB_ENOMEM, 503 },
+        { CAB_EDEADLINE, 422 }, { CAB_ECANCELLED, 503 },
+    };
+    const cab_diag_entry *e = cab_diag_first(d);
+    cab_bytes b = { .limit = 4096 };
+    int status = 500;
+    for (size_t i = 0; e && i < sizeof rows / sizeof *rows; i++)
+        status = rows[i].code == e->code ? rows[i].status : status;
+    cab_bytes_printf(&b, "%s%s%s", e ? e->where : "", e && *e->where ? ": " : "", e ? e->text : "an error without a story");
+    for (int i = 0; e && i < e->n_notes; i++)
+        cab_bytes_printf(&b, "; %s", e->notes[i]);
+    cab_exchange_refuse(x, status, "%s", cab_bytes_cstr(&b));
+    cab_bytes_fini(&b);
+}
+
+void cab_exchange_done(cab_exchange *x)
+{
+    x->status = 200;
+    x->type = NULL;
+    cab_bytes_clear(&x->out);
+    if (x->grpc) {                     /* an empty message */
+        x->type = "application/grpc";
+        cab_bytes_put(&x->out, "\0\0\0\0", CAB_GRPC_PREFIX);
+    }
+    cab_exchange_answer(x);
+}
+
 void cab_exchange_name(cab_exchange *x, const char *model, int64_t version)
 {
     char number[24];

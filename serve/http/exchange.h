@@ -11,6 +11,7 @@
  */
 #ifndef CAB_SERVE_EXCHANGE_H
 #define CAB_SERVE_EXCHANGE_H
+#include "base/diag.h"
 #include "serve/http/http1.h"
 #include "serve/pieces.h"
 #include <stdatomic.h>
@@ -25,6 +26,7 @@ const char *cab_method_name(cab_method m);
 
 /* A header field; request names are in lower case. */
 typedef cab_http1_field cab_field;
+enum { CAB_GRPC_PREFIX = 5 };  /* of a message of gRPC: compressed?, its length in 4 bytes */
 enum { CAB_FIELDS_MAX = CAB_HTTP1_MAX_FIELDS, CAB_ANSWER_FIELDS = 8 };
 
 /* What a stream of messages waits for. */
@@ -116,6 +118,10 @@ void cab_exchange_end(cab_exchange *x, int status, const char *text);
 /* Says it and gives the exchange back. */
 void cab_exchange_refuse(cab_exchange *x, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Refuses with the first story of d, and its notes. */
+void cab_exchange_fail(cab_exchange *x, const cab_diag *d);
+/* Gives it back with nothing to say: 200, or an empty message. */
+void cab_exchange_done(cab_exchange *x);
 /* For the log: the model that x is for, where its path does not say; version 0: none. */
 void cab_exchange_name(cab_exchange *x, const char *model, int64_t version);
 /* Calls the server's handler; true: it is answered already.  [its I/O thread] */

@@ -4,6 +4,7 @@
  * model, checked when a client brings it.
  */
 #include "serve/json/io_json.h"
+#include "serve/json/json_tree.h"
 #include "serve/json/json_tensor.h"
 
 static const size_t MAX_TEXT = (size_t)1 << 20;

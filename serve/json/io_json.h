@@ -19,13 +19,4 @@ void cab_io_write(const cab_model *m, cab_bytes *out);
 /* CAB_EINVAL when it is not of that form. */
 cab_status cab_io_check(const json_t *io, cab_diag *d);
 
-/* n bytes, no doubled keys, no NUL in texts, 64 levels; NULL: *e says why (line, text), or memory has run out (*starved).
- * In json_tree.c. */
-json_t *cab_json_load(const char *p, size_t n, json_error_t *e, bool *starved);
-/* As json_dumps: malloc'ed, NULL when out of memory (or v is none). */
-char *cab_json_dump(const json_t *v, size_t flags);
-/* A text as jansson reads it: no doubled keys, no NUL in texts, at most 1 MB.  what: for
- * the story. */
-cab_status cab_json_read(const char *text, const char *what, json_t **out, cab_diag *d);
-
 #endif

@@ -63,5 +63,7 @@ bool cab_json_write_tensor(cab_bytes *to, int dtype, int rank, const int64_t *di
 const char *cab_json_type_name(int dtype);
 size_t cab_json_type_bytes(int dtype);
 int cab_json_type_of(cab_slice name);
+/* Extents as "[1,-1,3]". */
+void cab_json_put_extents(cab_bytes *b, int rank, const int64_t *dims);
 
 #endif

@@ -5,7 +5,7 @@
  * jansson's own reader does not notice when memory runs out while it reads: characters are lost, and then it writes
  * past what it has.  Its values are sound, so they are made here from the tokens of json_pull.h.
  */
-#include "serve/json/io_json.h"
+#include "serve/json/json_tree.h"
 #include "serve/json/json_pull.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -91,3 +91,11 @@ bool cab_json_write_tensor(cab_bytes *to, int dtype, int rank, const int64_t *di
         return refuse(f, CAB_FAULT_MEMORY, "no room for ", n, " elements of the answer");
     return true;
 }
+
+void cab_json_put_extents(cab_bytes *b, int rank, const int64_t *dims)
+{
+    cab_bytes_char(b, '[');
+    for (int i = 0; i < rank; i++)
+        cab_bytes_printf(b, i ? ",%lld" : "%lld", (long long)dims[i]);
+    cab_bytes_char(b, ']');
+}

@@ -4,7 +4,7 @@
  * no version names.
  */
 #include "serve/registry/registry_int.h"
-#include "serve/json/io_json.h"
+#include "serve/json/json_tree.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,6 +5,7 @@
  */
 #include "serve/registry/registry_int.h"
 #include "serve/json/io_json.h"
+#include "serve/json/json_tree.h"
 #include "base/sha256.h"
 #include <stdlib.h>
 #include <string.h>

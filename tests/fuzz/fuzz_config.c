@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "serve/json/io_json.h"
+#include "serve/json/json_tree.h"
 #include "serve/model_config.h"
 #include "serve/serve_options.h"
 #include "tests/fuzz/fuzz_bare.h"

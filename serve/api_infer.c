@@ -2,8 +2,8 @@
 /*
  * api_infer.c - /v2/models/.../infer: JSON, with or without raw tensors behind it, or one raw tensor alone.
  */
-#include "serve/api.h"
 #include "serve/codec.h"
+#include "serve/handlers.h"
 #include "serve/json/json_tensor.h"
 
 /* Bytes of JSON at the front of the body: all of it unless a field says otherwise; -1: no such number. */

@@ -2,7 +2,7 @@
 /*
  * api_meta.c - health, and what the server says of itself and its models.
  */
-#include "serve/api.h"
+#include "serve/handlers.h"
 #include "serve/json/json_pull.h"
 #include "serve/json/json_tensor.h"
 #include <stdio.h>

@@ -11,7 +11,7 @@
  *
  * Each is durable, and true of what is loaded, when it is answered; one that cannot be made true changes nothing.
  */
-#include "serve/api.h"
+#include "serve/handlers.h"
 #include "serve/repository.h"
 #include <jansson.h>
 #include <stdlib.h>

@@ -12,9 +12,9 @@
  * same version.  inputs and outputs are a promise that the model is held to.
  */
 #include "base/file.h"
-#include "serve/api.h"
-#include "serve/json/json_tree.h"
+#include "serve/handlers.h"
 #include "serve/json/json_pull.h"
+#include "serve/json/json_tree.h"
 #include "serve/model_config.h"
 #include "serve/repository.h"
 #include <errno.h>

@@ -2,7 +2,7 @@
 /*
  * api_repository.c - the index of the model repository extension.
  */
-#include "serve/api.h"
+#include "serve/handlers.h"
 #include "serve/json/json_pull.h"
 #include "serve/repository_int.h"
 #include <stdio.h>

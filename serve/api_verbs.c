@@ -10,8 +10,8 @@
  * The lists tell extents; a list of lower rank than the input stands for one with extents of 1 in front
  * (or, where only that fits, behind).
  */
-#include "serve/api.h"
 #include "serve/codec.h"
+#include "serve/handlers.h"
 #include "serve/json/json_tensor.h"
 
 typedef struct named { cab_slice model, version; } named;

@@ -7,8 +7,8 @@
  * tokens that matter may come in any order; "data" that comes before "shape" and
  * "datatype" is checked, passed over, and read again when those are known.
  */
-#include "serve/api.h"
 #include "serve/codec.h"
+#include "serve/handlers.h"
 #include "serve/json/json_tensor.h"
 
 typedef struct reader {

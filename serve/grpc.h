@@ -4,8 +4,8 @@
  */
 #ifndef CAB_SERVE_GRPC_H
 #define CAB_SERVE_GRPC_H
-#include "serve/api.h"
 #include "serve/call.h"
+#include "serve/handlers.h"
 #include "serve/oip.pb-c.h"
 
 /* Appends m as a frame to the answer; false: out of memory. */

@@ -3,8 +3,6 @@ libserve_a_CPPFLAGS = $(AM_CPPFLAGS) -DCAB_BUILD='"$(pkglibexecdir)/cab-build"' 
 libserve_a_SOURCES += \
 	serve/access.c \
 	serve/access.h \
-	serve/api.c \
-	serve/api.h \
 	serve/api_grpc.c \
 	serve/api_infer.c \
 	serve/api_load.c \
@@ -32,6 +30,8 @@ libserve_a_SOURCES += \
 	serve/control.h \
 	serve/grpc.c \
 	serve/grpc.h \
+	serve/handlers.c \
+	serve/handlers.h \
 	serve/journal.c \
 	serve/journal.h \
 	serve/listen.c \

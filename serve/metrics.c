@@ -5,7 +5,7 @@
  * Names of figures that Triton has too are its names (nv_inference_*), so that existing dashboards work.
  */
 #include "base/process.h"
-#include "serve/api.h"
+#include "serve/handlers.h"
 #include <stdlib.h>
 
 typedef struct metric {

@@ -4,9 +4,9 @@
  */
 #include "serve/model_config.h"
 #include "serve/call.h"
-#include "serve/json/json_tree.h"
 #include "serve/json/json_pull.h"
 #include "serve/json/json_tensor.h"
+#include "serve/json/json_tree.h"
 #include "serve/service.h"
 #include <errno.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /*
  * openapi.c - the interface as an OpenAPI 3.0 document, from the rows of routes.def and schemas.json.
  */
-#include "serve/api.h"
+#include "serve/handlers.h"
 #include "serve/schemas.inc"
 #include <jansson.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * route.c - paths to handlers, by the rows of routes.def.
  */
 #include "serve/route.h"
-#include "serve/api.h"
+#include "serve/handlers.h"
 #include <stdio.h>
 
 #define ROUTE(id, method, path, handler, role, body, answer, doc) \

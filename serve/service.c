@@ -4,7 +4,7 @@
  */
 #include "base/log.h"
 #include "base/process.h"
-#include "serve/api.h"
+#include "serve/handlers.h"
 #include "serve/listen.h"
 #include "serve/notify.h"
 #include "serve/repository_int.h"

@@ -275,10 +275,9 @@ def others(build):
     print("others: median %.2f ms, 95 of 100 within %.2f ms" % (middle, late))
     check(middle < 5 * SLACK * patience(build) and late < 30 * SLACK * patience(build), ("others wait", middle, late))
     small = gzip.compress(b" " * 3000000)
-    before = len([l for l in s.lines() if l["event"] == "request"])
     s.ask("POST", "/v2/models/echo/infer", small, {"Content-Encoding": "gzip"})
-    lines = [l for l in s.lines() if l["event"] == "request"][before:]
-    check(len(lines) == 1 and lines[0]["bytes"] == len(small), ("one line of the log, though it came twice", lines))
+    lines = s.lines_of(lambda l: l["event"] == "request" and l["bytes"] == len(small), 1)
+    check(len(lines) == 1, ("one line of the log, though it came twice", lines))
     check(s.stop() == 0, "ends with 0")
 
 

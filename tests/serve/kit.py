@@ -126,6 +126,14 @@ class Server:
         except FileNotFoundError:
             return []
 
+    def lines_of(self, test, n, seconds=5):
+        """The lines that are so, as soon as there are n of them, and for a moment more: a line comes when its answer has gone."""
+        end = time.time() + seconds
+        while time.time() < end and sum(1 for l in self.lines() if test(l)) < n:
+            time.sleep(0.005)
+        time.sleep(0.02)
+        return [l for l in self.lines() if test(l)]
+
     def wait_ready(self, n=1, seconds=20):
         end = time.time() + seconds
         while time.time() < end:

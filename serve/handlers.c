@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * api.c - what handlers share: they read bodies, find models, tell the time.
+ * handlers.c - what handlers share: they read bodies, find models, tell the time.
  */
-#include "serve/api.h"
+#include "serve/handlers.h"
 #include "base/log.h"
 #include "serve/json/json_tree.h"
 #include <jansson.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * api.h - the interface: the handlers of its paths, and what they share.
+ * handlers.h - the interface: the handlers of its paths, and what they share.
  *
  * A handler takes a whole request on its I/O thread, on a worker or on the control thread, and answers it exactly
  * once (exchange.h); what it says of failures is in the story.
  */
-#ifndef CAB_SERVE_API_H
-#define CAB_SERVE_API_H
+#ifndef CAB_SERVE_HANDLERS_H
+#define CAB_SERVE_HANDLERS_H
 #include "serve/service.h"
 
 struct json_t;

@@ -2,6 +2,7 @@
 /*
  * test_registry.c - the server's folder, its stored files, and the registry.
  */
+#include "serve/registry/registry_int.h"
 #include "tests/serve/store_kit.h"
 #include <fcntl.h>
 #include <pthread.h>
@@ -312,6 +313,37 @@ static void check_hold(store *p)
         CHECK_EQ(cab_registry_resolve(p->reg, "held", "x", &v, NULL), kept ? CAB_OK : CAB_ENOTFOUND);
     }
     CHECK_EQ(cab_registry_remove_model(p->reg, "held", &diag), CAB_OK);
+}
+
+static int no_rollback(void *user, int action, const char *what, const char *b, const char *c, const char *e)
+{
+    (void)user, (void)b, (void)c, (void)e;
+    return action == SQLITE_TRANSACTION && !strcmp(what, "ROLLBACK") ? SQLITE_DENY : SQLITE_OK;
+}
+
+/* What cannot be taken back at once (no memory for the rollback, say) is neither read nor built upon, and goes later. */
+static void check_late_rollback(void)
+{
+    store p = store_open("late");
+    int64_t v = 0;
+    const cab_digest g = add(&p, "late");
+    cab_version_list l = { 0 };
+    sqlite3_set_authorizer(p.reg->db, no_rollback, NULL);
+    CHECK_EQ(cab_registry_hold(p.reg, &diag), CAB_OK);
+    CHECK_EQ(cab_registry_put_version(p.reg, "late", &v, &(cab_version_content){ .model = &g }, NULL, &diag), CAB_OK);
+    CHECK_EQ(cab_registry_settle(p.reg, CAB_ECANCELLED, NULL), CAB_ECANCELLED);
+    CHECK_EQ(cab_registry_find(p.reg, "late", 1, &l, &diag), CAB_ENOMEM);
+    CHECK(says("not taken back yet"));
+    CHECK_EQ(cab_registry_hold(p.reg, &diag), CAB_ENOMEM);
+    CHECK(says("not taken back yet"));
+    sqlite3_set_authorizer(p.reg->db, NULL, NULL);
+    CHECK_EQ(cab_registry_find(p.reg, "late", 1, &l, &diag), CAB_ENOTFOUND);
+    CHECK(says("late"));
+    v = 0;
+    CHECK_EQ(cab_registry_put_version(p.reg, "late", &v, &(cab_version_content){ .model = &g }, NULL, &diag), CAB_OK);
+    CHECK_EQ(cab_registry_find(p.reg, "late", 1, &l, &diag), CAB_OK);
+    cab_version_list_fini(&l);
+    store_close(&p);
 }
 
 static void check_refusals(store *p)
@@ -746,6 +778,7 @@ int main(void)
     check_removal(&p);
     check_rivals(&p);
     store_close(&p);
+    check_late_rollback();
     check_reopen();
     check_upgrade();
     check_damaged();

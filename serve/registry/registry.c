@@ -106,11 +106,22 @@ static int bind(sqlite3_stmt *s, const char *fmt, va_list ap)
     return rc;
 }
 
+/* Ends what SQLite has open.  SQLite may need memory for that, too: false: there was none, and the next statement tries
+ * again, before it reads what was never so. */
+static bool take_back(cab_registry *r)
+{
+    if (!sqlite3_get_autocommit(r->db))
+        cab_reg_run(r, CAB_SQL_ROLLBACK, NULL, NULL, "");
+    return sqlite3_get_autocommit(r->db);
+}
+
 static cab_status vstart(cab_registry *r, cab_reg_sql id, sqlite3_stmt **out, cab_diag *d,
                          const char *fmt, va_list ap)
 {
     int rc = SQLITE_OK;
     *out = NULL;
+    if (id != CAB_SQL_ROLLBACK && !r->inside && !take_back(r))
+        return cab_fail(d, CAB_ENOMEM, NULL, "out of memory: an earlier change that failed is not taken back yet; try again");
     if (!r->stmt[id])
         rc = sqlite3_prepare_v3(r->db, sql[id], -1, SQLITE_PREPARE_PERSISTENT, &r->stmt[id], NULL);
     if (rc == SQLITE_OK)
@@ -250,7 +261,9 @@ cab_status cab_reg_begin(cab_registry *r, cab_diag *d)
 {
     if (r->held)
         return CAB_OK;
-    return cab_reg_run(r, CAB_SQL_BEGIN, NULL, d, "");
+    cab_status s = cab_reg_run(r, CAB_SQL_BEGIN, NULL, d, "");
+    r->inside = s == CAB_OK;
+    return s;
 }
 
 cab_status cab_reg_end(cab_registry *r, cab_status s, cab_diag *d)
@@ -259,9 +272,9 @@ cab_status cab_reg_end(cab_registry *r, cab_status s, cab_diag *d)
         return s;
     if (s == CAB_OK)
         s = cab_reg_run(r, CAB_SQL_COMMIT, NULL, d, "");
-    /* SQLite has taken some failures back by itself. */
-    if (s != CAB_OK && !sqlite3_get_autocommit(r->db))
-        cab_reg_run(r, CAB_SQL_ROLLBACK, NULL, NULL, "");
+    r->inside = false;
+    if (s != CAB_OK)
+        take_back(r);                  /* SQLite has taken some failures back by itself */
     return s;
 }
 

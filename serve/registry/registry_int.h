@@ -18,6 +18,7 @@ struct cab_registry {
     cab_blobs *blobs;
     char *path;
     bool held;                 /* cab_registry_hold: one transaction around many */
+    bool inside;               /* between begin and end: a transaction that SQLite has open otherwise is a failure's */
     sqlite3_stmt *stmt[CAB_SQL_COUNT];
 };
 

@@ -97,8 +97,9 @@ serve-overload: cab-serve cab-client cab-build
 	python3 $(srcdir)/tests/serve/overload.py . --seconds 20 --json overload.json
 .PHONY: serve-overload
 # What a request costs, beside tritonserver (docs/benchmarks.md); needs wrk, h2load and, the first time, PyPI.
+serve_flags =
 bench-serve: cab-serve cab-client cab-build
-	python3 $(srcdir)/tests/bench/serve.py . --rounds 3
+	python3 $(srcdir)/tests/bench/serve.py . --rounds 3 $(addprefix --flag=,$(serve_flags))
 .PHONY: bench-serve
 EXTRA_DIST += tests/bench/serve.py
 # The server under ThreadSanitizer, in a build folder of its own; serve_tsan=... picks pieces (tests/serve/tsan.sh).

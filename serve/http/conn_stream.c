@@ -90,8 +90,8 @@ static void open_window(cab_conn *c, cab_exchange *x)
 
 /* ---- time ---- */
 
-/* What is waited for now has its time from when that began: a byte more of the same earns what bytes earn (late in
- * conn_http2.c), no more. */
+/* What is waited for now has its time from when that began: a byte more of the same earns what bytes earn
+ * (cab_conn_earned), no more. */
 static void set_pace(cab_exchange *x)
 {
     const cab_limits *m = &x->server->limits;

@@ -20,8 +20,8 @@ MODELS = (("echo", 16), ("wide", WIDE))
 class Ours:
     name = "cabochon"
 
-    def __init__(self, build):
-        self.s = kit.Server(build, "--drain-ms=0")
+    def __init__(self, build, flags=()):
+        self.s = kit.Server(build, "--drain-ms=0", *flags)
         self.idle_kb = resident_kb(self.s.pid)
         for name, width in MODELS:
             st, _, v = self.s.register(name, kit.identity(width))
@@ -214,12 +214,13 @@ def main():
     p.add_argument("--seconds", type=int, default=3)
     p.add_argument("--json")
     p.add_argument("--no-triton", action="store_true")
+    p.add_argument("--flag", action="append", default=[], help="of cab-serve")
     a = p.parse_args()
     build, rounds = os.path.abspath(a.build), []
     if a.json and os.path.exists(a.json):
         with open(a.json) as f:
             rounds = json.load(f)
-    ours = Ours(build)
+    ours = Ours(build, a.flag)
     servers = [ours] + ([] if a.no_triton else [triton.Triton([(name, 0, "-1, %d" % width) for name, width in MODELS])])
     large = os.path.join(triton.CACHE, "corpus", "resnet50", "model.onnx")
     try:
